@@ -1,0 +1,93 @@
+"""Long short-term memory, and its variants."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import initializers
+from jaxrnn.cell import Cell, Noise, Params
+from jaxrnn.cells.shared import input_spec, output, state_dtype
+from jaxrnn.recurrence import Dot, matmul
+
+
+class LSTMState(NamedTuple):
+    """The output `h [..., P or H]` and the cell `c [..., H]`."""
+
+    h: jax.Array
+    c: jax.Array
+
+
+class LSTMGates(NamedTuple):
+    """The gates of one step, each `[..., H]`, activated: input, forget, candidate, output."""
+
+    i: jax.Array
+    f: jax.Array
+    g: jax.Array
+    o: jax.Array
+
+
+class LSTM(Cell):
+    """Long short-term memory with input, forget and output gates.
+
+        i, f, o = sigmoid(x @ w_x + h @ w_h + b), each its own block;  g = tanh(the block between f and o)
+        c' = f * c + i * g
+        h' = o * tanh(c'), or (o * tanh(c')) @ w_p with a projection;  y = h'
+
+    Shapes: x `[..., F]`, h `[..., P]`, c `[..., H]`, y `[..., P]`, where P = projection, or H without one.
+    Params: `w_x [F, 4H]`, `w_h [P, 4H]`, `b [4H]`, and `w_p [H, P]` with a projection; blocks in the order i, f, g, o.
+
+    Args:
+      hidden: H.
+      projection: P, the size of a projected output, or None.
+      forget_bias: where the forget gate's part of `b` begins.
+
+    Raises:
+      ValueError: for a size below one.
+
+    Example:
+      >>> cell = LSTM(8)
+      >>> state, ys = unroll(cell, cell.init(jax.random.key(0), features(3)), jnp.ones((5, 3)))
+      >>> ys.shape
+      (5, 8)
+
+    Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000; projection: Sak et al. 2014; bias: Jozefowicz et al. 2015.
+    """
+
+    hidden: int
+    projection: int | None = None
+    forget_bias: float = 1.0
+
+    def init(self, key: jax.Array, x: Any) -> Params:
+        size, dtype = input_spec(self, x)
+        kx, kh, kp = jax.random.split(key, 3)
+        out = self.projection or self.hidden
+        params = {
+            "w_x": initializers.glorot(kx, size, self.hidden, 4, dtype),
+            "w_h": initializers.orthogonal(kh, out, self.hidden, 4, dtype),
+            "b": initializers.gate_bias(self.hidden, (0.0, self.forget_bias, 0.0, 0.0), dtype),
+        }
+        if self.projection:
+            params["w_p"] = initializers.glorot(kp, self.hidden, self.projection, 1, dtype)
+        return params
+
+    def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> LSTMState:
+        dtype = state_dtype(params["w_h"])
+        return LSTMState(jnp.zeros((*batch_shape, params["w_h"].shape[0]), dtype), jnp.zeros((*batch_shape, self.hidden), dtype))
+
+    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
+        z = matmul(xs, params["w_x"])
+        return z + params["b"].astype(z.dtype)
+
+    def gates(self, params: Params, state: LSTMState, z: jax.Array, dot: Dot) -> LSTMGates:
+        i, f, g, o = jnp.split(z + dot(state.h, "w_h"), 4, axis=-1)
+        return LSTMGates(jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o))
+
+    def step(self, params: Params, state: LSTMState, z: jax.Array, dot: Dot) -> LSTMState:
+        i, f, g, o = self.gates(params, state, z, dot)
+        c = f * state.c + i * g
+        h = o * jnp.tanh(c)
+        return LSTMState(dot(h, "w_p") if self.projection else h, c)
+
+    def readout(self, params: Params, state: LSTMState, z: jax.Array) -> jax.Array:
+        return output(state.h, params["w_h"])

@@ -1,0 +1,27 @@
+"""What every cell needs: the size and dtype it is made for, and the dtypes of state and output."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import errors
+from jaxrnn.cell import Cell
+
+
+def input_spec(cell: Cell, x: Any) -> tuple[int, Any]:
+    """The feature size F, and the dtype of new params: float64 for float64 inputs, else float32."""
+    errors.check_array(cell, "the example x of init", x)
+    errors.check_rank(cell, x, 0)
+    errors.check_input(cell, x)
+    return x.shape[-1], jnp.promote_types(x.dtype, jnp.float32)
+
+
+def state_dtype(weight: jax.Array) -> Any:
+    """States are float32 or wider, whatever the params are."""
+    return jnp.promote_types(weight.dtype, jnp.float32)
+
+
+def output(h: jax.Array, weight: jax.Array) -> jax.Array:
+    """Outputs have the params' dtype."""
+    return h.astype(weight.dtype)

@@ -1,0 +1,39 @@
+"""Cells one on top of another."""
+
+from typing import Any
+
+from jaxrnn import errors
+from jaxrnn.cell import Cell, Child, Composite, Params
+
+
+class Stack(Composite):
+    """Cells in a row, each fed the output of the one before; widths may differ by layer.
+
+        y = cells[n-1](... cells[1](cells[0](x)))
+
+    Params and state are the tuples of the cells' own.
+
+    Args:
+      cells: a tuple of cells, at least one; recurrent or not, composites too.
+
+    Raises:
+      TypeError: unless `cells` is a tuple of cells.
+
+    Example:
+      >>> net = Stack((Embed(256, 16), LSTM(32), Dense(256)))
+      >>> params = net.init(jax.random.key(0), TOKEN)
+    """
+
+    cells: tuple[Cell, ...]
+
+    def __post_init__(self) -> None:
+        errors.check_cells(self, self.cells, Cell)
+
+    @property
+    def children(self) -> tuple[Cell, ...]:
+        return self.cells
+
+    def compose(self, params: Params, x: Any, child: Child) -> Any:
+        for i in range(len(self.cells)):
+            x = child(i, x)
+        return x

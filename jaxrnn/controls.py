@@ -1,0 +1,75 @@
+"""Masks, resets and reversal, wrapped around any step without knowing its kind.
+
+A false mask leaves the state as it was; a true reset replaces it by the initial state before the step. Both choose with
+`where` and never multiply, so a NaN that is not chosen does not survive.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.recurrence import Dot
+
+
+def choose(flags: Any, yes: Any, no: Any) -> Any:
+    """`where(flags, yes, no)` over pytrees, the flags `[...]` broadcast over each leaf's trailing axes."""
+
+    def pick(a: jax.Array, b: jax.Array) -> jax.Array:
+        return jnp.where(flags.reshape(flags.shape + (1,) * (a.ndim - flags.ndim)), a, b)
+
+    return jax.tree.map(pick, yes, no)
+
+
+def blank(xs: Any, mask: Any) -> Any:
+    """Zero wherever the mask is false: whatever lay there, even NaN, reaches neither values nor gradients."""
+    return xs if mask is None else choose(mask, xs, jax.tree.map(jnp.zeros_like, xs))
+
+
+def controlled(step: Callable) -> Callable:
+    """A step over inputs `(z, mask, reset)` and params `(params, start)` out of one over `z` and `params`."""
+
+    def lifted(both: Any, state: Any, inputs: Any, dot: Dot) -> Any:
+        (params, start), (z, mask, reset) = both, inputs
+        if reset is not None:
+            state = choose(reset, start, state)
+        new = step(params, state, z, dot[0])
+        return new if mask is None else choose(mask, new, state)
+
+    return lifted
+
+
+def directed(mask: Any, resets: Any, reverse: bool) -> Any:
+    """The resets as a run in the given direction meets them; those under a false mask are ignored.
+
+    Forward, the flag at t cuts before t. Reversed, the cut lies between t-1 and t, so the state is replaced before the
+    last valid step of the earlier piece: that step's flag is the flag of the next valid step after it.
+    """
+    if resets is None:
+        return None
+    if mask is not None:
+        resets = resets & mask
+    if not reverse:
+        return resets
+    steps = resets.shape[0]
+    never = jnp.zeros_like(resets[:1])
+    if mask is None:
+        return jnp.concatenate([resets[1:], never])[:steps]
+    index = jnp.arange(steps, dtype=jnp.int32).reshape((-1,) + (1,) * (mask.ndim - 1))
+    valid = jax.lax.cummin(jnp.where(mask, index, steps), axis=0, reverse=True)
+    after = jnp.concatenate([valid[1:], jnp.full_like(valid[:1], steps)])[:steps]
+    return mask & jnp.take_along_axis(jnp.concatenate([resets, never]), after, axis=0)
+
+
+def lengths_to_mask(lengths: Any, steps: int) -> jax.Array:
+    """The mask `[T, ...]` of rows with the given lengths `[...]`, right-padded to `steps`: true for t < length.
+
+    Example:
+      >>> lengths_to_mask(jnp.array([2, 0]), 3).astype(int).tolist()
+      [[1, 0], [1, 0], [0, 0]]
+    """
+    lengths = jnp.asarray(lengths)
+    if not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise TypeError(f"lengths_to_mask: got lengths of {lengths.dtype}; need integers. Cast with astype(int).")
+    return jnp.arange(steps, dtype=lengths.dtype).reshape((steps,) + (1,) * lengths.ndim) < lengths

@@ -1,0 +1,150 @@
+"""Every message in one place. Each says what was got, what is needed, and what to do.
+
+`TypeError` for a wrong kind of thing, `ValueError` for a wrong value. All checks look at shapes and dtypes alone, while
+JAX traces, so they cost nothing at run time.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def describe(x: Any) -> str:
+    """`float32[3, 4]` for an array, the type's name for anything else."""
+    if hasattr(x, "shape") and hasattr(x, "dtype"):
+        return f"{x.dtype}[{', '.join(map(str, x.shape))}]"
+    return type(x).__name__
+
+
+def fail(kind: type[Exception], cell: Any, got: str, need: str, do: str) -> Exception:
+    return kind(f"{cell!r}: got {got}; need {need}. {do}")
+
+
+def check_cell(cell: Any, kind: type) -> None:
+    if not isinstance(cell, kind):
+        made = " (the class itself)" if isinstance(cell, type) else ""
+        raise fail(TypeError, cell, f"a {type(cell).__name__}{made} where a cell is due", "an instance of jaxrnn.Cell",
+                   "Pass a cell such as LSTM(128).")  # fmt: skip
+    try:
+        hash(cell)
+    except TypeError as error:
+        raise fail(TypeError, cell, f"a cell that cannot be hashed ({error})", "fields that hash, since a cell is static configuration",
+                   "Use tuples instead of lists and numbers or strings instead of arrays; arrays belong in params.") from None  # fmt: skip
+
+
+def check_array(cell: Any, name: str, x: Any) -> None:
+    if not (hasattr(x, "shape") and hasattr(x, "dtype")):
+        raise fail(TypeError, cell, f"{name} as a {type(x).__name__}", f"{name} as one array", f"Pass jnp.asarray({name}).")
+
+
+def check_rank(cell: Any, xs: Any, time: int) -> None:
+    """`time` is 1 where a leading time axis is due, 0 for one step."""
+    need = cell.feature_ndim + time
+    if xs.ndim < need:
+        axes = "[T, ..., features]" if time else "[..., features]"
+        raise fail(ValueError, cell, f"inputs {describe(xs)}", f"at least {need} axes, {axes} with {cell.feature_ndim} feature axes",
+                   "Add the missing axis, or use " + ("advance for one step." if time else "unroll for a sequence."))  # fmt: skip
+
+
+def check_input(cell: Any, x: Any) -> None:
+    """The dtype a leaf cell is fed: tokens are integers, features are floats."""
+    if cell.takes_tokens and not jnp.issubdtype(x.dtype, jnp.integer):
+        raise fail(TypeError, cell, f"inputs {describe(x)}", "integer tokens", "Pass token ids, e.g. tokens.astype(jnp.int32).")
+    if not cell.takes_tokens and not jnp.issubdtype(x.dtype, jnp.floating):
+        raise fail(TypeError, cell, f"inputs {describe(x)}", "floating features",
+                   "Cast with x.astype(jnp.float32), or put an Embed in front of it if these are tokens.")  # fmt: skip
+
+
+def check_params(cell: Any, params: Any, need: Any, x: Any) -> None:
+    """Params against what `cell.init` would make for inputs like `x`, child by child, so that the message names the leaf."""
+    children = getattr(cell, "children", ())
+    if children:
+        check_children(cell, children, params, need)
+        for child, part, needed in zip(children, cell.split(params), cell.split(need), strict=True):
+            check_params(child, part, needed, x)
+    needed = dict(jax.tree_util.tree_flatten_with_path(need)[0])
+    given = dict(jax.tree_util.tree_flatten_with_path(params)[0])
+    name = jax.tree_util.keystr
+    missing, extra = [name(p) for p in needed if p not in given], [name(p) for p in given if p not in needed]
+    if missing or extra:
+        raise fail(ValueError, cell, f"params with {', '.join(map(name, given)) or 'no leaves'}", f"{', '.join(map(name, needed)) or 'no leaves'}"
+                   + (f" (missing {', '.join(missing)})" if missing else "") + (f" (unknown {', '.join(extra)})" if extra else ""),
+                   "Are these the params of another cell? Make them with cell.init(key, x).")  # fmt: skip
+    for path, leaf in given.items():
+        if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
+            raise fail(TypeError, cell, f"params{name(path)} as a {type(leaf).__name__}", "an array", "Pass jnp.asarray of it.")
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise fail(TypeError, cell, f"params{name(path)} {describe(leaf)}", "a floating array", "Cast it with astype(jnp.float32).")
+        if leaf.shape != needed[path].shape:
+            raise fail(ValueError, cell, f"params{name(path)} {describe(leaf)} with inputs of {describe(x)}",
+                       f"params{name(path)} of shape {needed[path].shape} for such inputs",
+                       "Pass inputs with the feature size that the params were made for, or make params with cell.init(key, x).")  # fmt: skip
+
+
+def check_children(cell: Any, children: tuple, params: Any, need: Any) -> None:
+    if type(params) is not type(need) or len(params) != len(need):
+        got = f"params of {len(params)} parts" if isinstance(params, tuple) else f"params as a {type(params).__name__}"
+        raise fail(ValueError, cell, got, f"a {type(need).__name__} of {len(need)}, params for its {len(children)} children",
+                   "Are these the params of another cell? Make them with cell.init(key, x).")  # fmt: skip
+    for part, needed in zip(cell.split(params), cell.split(need), strict=True):
+        if isinstance(needed, dict) and not isinstance(part, dict):
+            raise fail(ValueError, cell, f"a child's params as a {type(part).__name__}", "a dict", "Make them with cell.init(key, x).")
+
+
+def check_state(cell: Any, state: Any, need: Any, source: str = "state") -> None:
+    """A state against the structure, shapes and dtypes that `initial_state` gives."""
+    do = {
+        "state": "Make it with cell.initial_state(params, batch_shape), or take it from an earlier call with the same batch.",
+        "step": "A step must return the state it was given, with the same structure, shapes and dtypes (cast with astype).",
+    }[source]
+    if jax.tree.structure(state) != jax.tree.structure(need):
+        raise fail(ValueError, cell, f"a {source} {jax.tree.map(describe, state)}", f"{jax.tree.map(describe, need)}", do)
+    for got, want in zip(jax.tree.leaves(state), jax.tree.leaves(need), strict=True):
+        if not hasattr(got, "shape") or got.shape != want.shape or got.dtype != want.dtype:
+            raise fail(ValueError, cell, f"a {source} with a leaf {describe(got)}", describe(want), do)
+
+
+def check_flags(cell: Any, name: str, flags: Any, shape: tuple[int, ...]) -> None:
+    """A mask or resets: boolean, one flag for each step of each row."""
+    check_array(cell, name, flags)
+    if flags.dtype != jnp.bool_:
+        raise fail(TypeError, cell, f"{name} {describe(flags)}", "a boolean array", f"Pass {name}.astype(bool), true where "
+                   + ("a step counts." if name == "mask" else "a new sequence begins."))  # fmt: skip
+    if flags.shape != shape:
+        raise fail(ValueError, cell, f"{name} of shape {flags.shape}", f"{shape}: " + ("time, then batch" if len(shape) else "one flag"),
+                   f"Transpose it if the batch comes first, or pass jnp.broadcast_to({name}, {shape}).")  # fmt: skip
+
+
+def not_causal(cell: Any, verb: str) -> Exception:
+    return fail(ValueError, cell, f"{verb} of a network that looks ahead", "a causal network, since the future is not known one step at a time",
+                "Use unroll over the whole sequence, or leave Bidirectional out.")  # fmt: skip
+
+
+def child_runs(cell: Any, runs: list[int]) -> Exception:
+    return fail(ValueError, cell, f"a compose that ran its children {runs} times", "each child run exactly once",
+                "Share weights by giving one child and reusing its output.")  # fmt: skip
+
+
+def not_a_leaf(cell: Any, inner: Any) -> Exception:
+    return fail(TypeError, type(cell).__name__, f"{inner!r}", "a single recurrent cell, since it changes that cell's step",
+                f"Wrap the cells inside it: Stack(({type(cell).__name__}(a), {type(cell).__name__}(b))).")  # fmt: skip
+
+
+def no_loop(cell: Any, part: str) -> Exception:
+    return fail(TypeError, cell, f"a call of {part}", "a verb: a composite has children instead of a step", "Use unroll, fold or advance.")
+
+
+def wrong_strategy(cell: Any, strategy: Any) -> Exception:
+    return fail(TypeError, cell, f"strategy {strategy!r}", "an instance of a strategy", "Pass Scan() or Chunked(1000).")
+
+
+def wrong_extra(cell: Any, leaf: Any, xs: Any) -> Exception:
+    return fail(ValueError, cell, f"extra with a leaf {describe(leaf)} and inputs {describe(xs)}", "the same time axis, axis 0, in both",
+                "Pass targets with one entry for each step.")  # fmt: skip
+
+
+def check_cells(cell: Any, cells: Any, kind: type) -> None:
+    """The children a combinator is made with."""
+    if not isinstance(cells, tuple) or not cells or not all(isinstance(c, kind) for c in cells):
+        raise fail(TypeError, type(cell).__name__, f"{cells!r}", "a tuple of cells, at least one", "Write Stack((LSTM(8), Dense(4))).")

@@ -1,0 +1,59 @@
+"""Time cut into chunks, each rematerialised in the backward pass."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.cell import Cell
+from jaxrnn.strategies.scan import Scan
+from jaxrnn.strategies.strategy import Block, Strategy
+
+
+class Chunked(Strategy):
+    """Chunks of `size` steps, one after another; between chunks only states live.
+
+    With `remat` the backward pass keeps one state a chunk and recomputes inside it (Chen et al. 2016): memory of
+    T / size states and one chunk's activations, least near size = sqrt(T), for one more forward pass in time.
+    A whole causal network is cut at once, layer by layer within a chunk, its projections and, in `fold`, its loss included;
+    a network that looks ahead is cut direction by direction. T need not be a multiple of `size`.
+    """
+
+    size: int
+    remat: bool = True
+    inner: Strategy = Scan()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.size, int) or self.size < 1:
+            raise ValueError(f"{self!r}: got size={self.size!r}; need a positive integer. Near sqrt(T) takes the least memory.")
+
+    def cut(self, block: Block, carry: Any, length: int, reverse: bool) -> tuple[Any, Any]:
+        size = max(min(self.size, length), 1)
+        count, rest = divmod(length, size)
+        if count == 1 and not rest or length == 0:
+            return block(carry, 0, length)
+
+        def piece(carry: Any, start: Any, size: int) -> tuple[Any, Any]:
+            # The block slices its inputs itself, inside the checkpoint, so that no slice is kept for the backward pass.
+            if not self.remat:
+                return block(carry, start, size)
+            return jax.checkpoint(lambda carry, start: block(carry, start, size), prevent_cse=False)(carry, start)
+
+        def body(carry: Any, i: Any) -> tuple[Any, Any]:
+            return piece(carry, i * size, size)
+
+        last = None
+        if rest and reverse:
+            carry, last = piece(carry, count * size, rest)
+        carry, outs = jax.lax.scan(body, carry, jnp.arange(count), reverse=reverse)
+        if rest and not reverse:
+            carry, last = piece(carry, count * size, rest)
+        outs = jax.tree.map(lambda a: a.reshape(count * size, *a.shape[2:]), outs)
+        if rest:
+            outs = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), outs, last)
+        return carry, outs
+
+    def run(
+        self, cell: Cell, params: Any, state: Any, start: Any, zs: Any, mask: Any, resets: Any, length: int, reverse: bool
+    ) -> tuple[Any, Any]:
+        return self.inner.run(cell, params, state, start, zs, mask, resets, length, reverse)

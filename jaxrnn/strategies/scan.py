@@ -1,0 +1,31 @@
+"""One step after another."""
+
+from typing import Any
+
+from jaxrnn import controls
+from jaxrnn.cell import Cell
+from jaxrnn.recurrence import recurrence
+from jaxrnn.strategies.strategy import Block, Strategy
+
+
+class Scan(Strategy):
+    """One `lax.scan` over time: O(T) steps, O(T) memory under reverse differentiation.
+
+    Weight gradients of every `dot` are one matmul after the loop. `unroll` is lax.scan's: how many steps one iteration
+    of the compiled loop holds.
+    """
+
+    unroll: int = 1
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.unroll, int) or self.unroll < 1:
+            raise ValueError(f"{self!r}: got unroll={self.unroll!r}; need a positive integer. Leave it at 1 unless measured.")
+
+    def cut(self, block: Block, carry: Any, length: int, reverse: bool) -> tuple[Any, Any]:
+        return block(carry, 0, length)
+
+    def run(
+        self, cell: Cell, params: Any, state: Any, start: Any, zs: Any, mask: Any, resets: Any, length: int, reverse: bool
+    ) -> tuple[Any, Any]:
+        step = controls.controlled(cell.step)
+        return recurrence(step, (params, start), state, (zs, mask, resets), length, reverse, self.unroll)

@@ -1,0 +1,36 @@
+"""What every strategy offers: how time is cut, and how one cell's recurrence is run within a piece."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Callable
+from typing import Any, dataclass_transform
+
+import jax
+
+from jaxrnn.cell import Cell
+
+Block = Callable[[Any, Any, int], tuple[Any, Any]]  # block(carry, start, size) -> (carry, outputs [size, ...])
+
+
+@dataclass_transform(frozen_default=True)
+@dataclasses.dataclass(frozen=True)
+class Strategy(abc.ABC):
+    """A frozen value: hashable, comparable, printable, and static under jit."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        dataclasses.dataclass(frozen=True)(cls)
+        jax.tree_util.register_static(cls)
+
+    @abc.abstractmethod
+    def cut(self, block: Block, carry: Any, length: int, reverse: bool) -> tuple[Any, Any]:
+        """Run a causal network over all T steps: `block` runs it over `size` steps from `start`, in the order of time
+        or, reversed, from the last piece to the first."""
+
+    @abc.abstractmethod
+    def run(
+        self, cell: Cell, params: Any, state: Any, start: Any, zs: Any, mask: Any, resets: Any, length: int, reverse: bool
+    ) -> tuple[Any, Any]:
+        """One cell's recurrence over a piece: the last state and all states `[T, ...]`. `start` is what a reset returns to."""
