@@ -17,18 +17,48 @@ import jax
 import jax.extend
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
+from jax.interpreters import ad, batching, mlir
 
 Path = tuple
 
 
 def matmul(x: jax.Array, w: jax.Array) -> jax.Array:
-    """`x [..., F] @ w [F, G]` as one two-dimensional product: x cast to w's dtype, accumulated in float32 or wider.
+    """`x [..., F] @ w [F, G]`: x cast to w's dtype, accumulated in float32 or wider, which is the result's dtype.
 
-    Flattened, because the transposes of a product with more axes miss XLA:CPU's fast path.
+    It is one two-dimensional product, and stays one under `vmap` over x: the transposes of a product with more axes miss
+    XLA:CPU's fast path, which costs a quarter of a whole gradient. Hence a primitive of its own, the same in all else.
     """
+    return rows_matmul.bind(x.astype(w.dtype).reshape(-1, x.shape[-1]), w).reshape(*x.shape[:-1], w.shape[-1])
+
+
+def _product(x: jax.Array, w: jax.Array) -> jax.Array:
+    return jax.lax.dot(x, w, preferred_element_type=jnp.promote_types(w.dtype, jnp.float32))
+
+
+def _product_shape(x: Any, w: Any) -> Any:
+    return jax.core.ShapedArray((x.shape[0], w.shape[1]), jnp.promote_types(w.dtype, jnp.float32))
+
+
+def _product_batched(args: tuple, axes: tuple) -> tuple[jax.Array, int]:
+    (x, w), (bx, bw) = args, axes
+    if bw is None:
+        x = jnp.moveaxis(x, bx, 1)  # rows are time first, and the loop wants time first
+        return matmul(x, w), 1
+    x = x if bx is None else jnp.moveaxis(x, bx, 0)
     wide = jnp.promote_types(w.dtype, jnp.float32)
-    flat = jax.lax.dot(x.astype(w.dtype).reshape(-1, x.shape[-1]), w, preferred_element_type=wide)
-    return flat.reshape(*x.shape[:-1], w.shape[-1])
+    return jax.vmap(partial(jnp.matmul, preferred_element_type=wide), (None if bx is None else 0, 0))(x, jnp.moveaxis(w, bw, 0)), 0
+
+
+rows_matmul = jax.extend.core.Primitive("rows_matmul")
+rows_matmul.def_impl(jax.jit(_product))
+rows_matmul.def_abstract_eval(_product_shape)
+mlir.register_lowering(rows_matmul, mlir.lower_fun(_product, multiple_results=False))
+batching.primitive_batchers[rows_matmul] = _product_batched
+ad.defbilinear(
+    rows_matmul,
+    lambda ct, x, w: matmul(ct, w.T.astype(ct.dtype)).astype(w.dtype),
+    lambda ct, x, w: _product(x.T.astype(ct.dtype), ct).astype(x.dtype),
+)
 
 
 def lookup(params: Any, path: Path) -> jax.Array:
