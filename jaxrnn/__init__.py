@@ -1,10 +1,38 @@
-"""jaxrnn."""
+"""Recurrent networks for JAX: a cell says what is computed at a step, a strategy how a sequence of steps is evaluated."""
 
 __version__ = "0.1.0"
 
-from jaxrnn.cell import TOKEN, Cell, Composite, Feedforward, LinearCell, advance, features, trainable
-from jaxrnn.cells import *
-from jaxrnn.combinators import *
-from jaxrnn.controls import lengths_to_mask
-from jaxrnn.strategies import *
-from jaxrnn.unroll import fold, unroll
+from jaxrnn import diagnostics as diagnostics
+from jaxrnn import initializers as initializers
+
+# Verbs
+from jaxrnn.cell import advance as advance
+
+# Nouns: the four kinds of cell, and what their authors use
+from jaxrnn.cell import TOKEN as TOKEN
+from jaxrnn.cell import Cell as Cell
+from jaxrnn.cell import Composite as Composite
+from jaxrnn.cell import Feedforward as Feedforward
+from jaxrnn.cell import LinearCell as LinearCell
+from jaxrnn.cell import Noise as Noise
+from jaxrnn.cell import features as features
+from jaxrnn.cell import trainable as trainable
+
+# Nouns: cells
+from jaxrnn.cells import LSTM as LSTM
+from jaxrnn.cells import LSTMState as LSTMState
+
+# Nouns: combinators
+from jaxrnn.combinators import Dense as Dense
+from jaxrnn.combinators import Embed as Embed
+from jaxrnn.combinators import Stack as Stack
+from jaxrnn.controls import lengths_to_mask as lengths_to_mask
+from jaxrnn.recurrence import Dot as Dot
+from jaxrnn.recurrence import matmul as matmul
+
+# Nouns: strategies
+from jaxrnn.strategies import Chunked as Chunked
+from jaxrnn.strategies import Scan as Scan
+from jaxrnn.strategies import Strategy as Strategy
+from jaxrnn.unroll import fold as fold
+from jaxrnn.unroll import unroll as unroll

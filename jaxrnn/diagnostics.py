@@ -1,0 +1,103 @@
+"""Looking inside a network while it runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import controls, errors
+from jaxrnn.cell import Cell, Composite, Params, State, run_children
+from jaxrnn.recurrence import Dot
+from jaxrnn.strategies import Scan
+from jaxrnn.unroll import Run, check_static, prepare, sequence
+
+
+class Trace(NamedTuple):
+    """What one cell did over a sequence.
+
+    `states` after each step, leaf by leaf `[T, ...]`, and the `gates` of each step, the cell's own NamedTuple of arrays
+    `[T, ..., H]`: None where the cell has none. `ys` are its outputs. Under a false mask the state is that before the step,
+    and gates and outputs mean nothing.
+    """
+
+    states: State
+    gates: Any
+    ys: Any
+
+
+def trace(
+    cell: Cell,
+    params: Params,
+    xs: Any,
+    state: State | None = None,
+    *,
+    mask: Any = None,
+    resets: Any = None,
+    reverse: bool = False,
+    key: jax.Array | None = None,
+) -> Any:
+    """Every state and every gate of a run: a `Trace` for a cell, and for a composite the tuple of its children's.
+
+    Arguments are those of `unroll`, and what they compute is the same. Differentiable; works under `jit` and `vmap`.
+
+    Raises:
+      TypeError, ValueError: as `unroll`.
+
+    Example:
+      >>> cell = LSTM(8)
+      >>> seen = trace(cell, cell.init(jax.random.key(0), features(3)), jnp.ones((5, 3)))
+      >>> seen.states.c.shape, seen.gates.f.shape
+      ((5, 8), (5, 8))
+    """
+    check_static(cell, Scan())
+    errors.check_array(cell, "xs", xs)
+    return _trace(cell, bool(reverse), params, xs, state, mask, resets, key)
+
+
+@partial(jax.jit, static_argnums=1)
+def _trace(cell: Cell, reverse: bool, params: Params, xs: Any, state: Any, mask: Any, resets: Any, key: Any) -> Any:
+    params, xs, state, start = prepare(cell, params, xs, state, mask, resets)
+    return _walk(cell, params, state, start, xs, Run(Scan(), reverse, mask, resets, key, jnp.arange(xs.shape[0])))[2]
+
+
+def _walk(cell: Cell, params: Params, state: State, start: State, xs: Any, run: Run) -> tuple[State, Any, Any]:
+    if isinstance(cell, Composite):
+        seen: dict[int, Any] = {}
+
+        def child(i: int, cell: Cell, params: Params, xs: Any, reverse: bool) -> tuple[State, Any]:
+            last, ys, seen[i] = _walk(cell, params, state[i], start[i], xs, run.child(i, reverse))
+            return last, ys
+
+        last, ys = run_children(cell, params, xs, child)
+        return last, ys, tuple(seen[i] for i in range(len(seen)))
+    kept: list[tuple[State, Any]] = []
+    last, ys = sequence(cell, params, state, start, xs, run._replace(strategy=_Watch(kept=kept)))
+    states, gates = kept[0] if kept else (None, None)
+    return last, ys, Trace(states, gates, ys)
+
+
+class _Watch(Scan):
+    """A scan that keeps the states, and the gates worked out from them for all steps at once."""
+
+    kept: list = dataclasses.field(default_factory=list)
+
+    def run(self, cell: Cell, params: Any, state: Any, start: Any, zs: Any, mask: Any, resets: Any, length: int, reverse: bool) -> Any:
+        last, states = super().run(cell, params, state, start, zs, mask, resets, length, reverse)
+        gates = None
+        if cell.gates is not None:
+            before = jax.tree.map(partial(_before, reverse), state, states)
+            if resets is not None:
+                before = jax.vmap(controls.choose, (0, None, 0))(resets, start, before)
+            gates = cell.gates(params, before, zs, Dot.plain(params))
+        self.kept.append((states, gates))
+        return last, states
+
+
+def _before(reverse: bool, first: jax.Array, after: jax.Array) -> jax.Array:
+    """The states before each step, from the first state and those after each step."""
+    pieces = [after[1:], first[None]] if reverse else [first[None], after[:-1]]
+    return jnp.concatenate(pieces)[: after.shape[0]]
