@@ -23,6 +23,7 @@ from jaxrnn.cells import LSTM as LSTM
 from jaxrnn.cells import LSTMState as LSTMState
 
 # Nouns: combinators
+from jaxrnn.combinators import Bidirectional as Bidirectional
 from jaxrnn.combinators import Dense as Dense
 from jaxrnn.combinators import Embed as Embed
 from jaxrnn.combinators import Stack as Stack

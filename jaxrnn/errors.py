@@ -117,8 +117,13 @@ def check_flags(cell: Any, name: str, flags: Any, shape: tuple[int, ...]) -> Non
 
 
 def not_causal(cell: Any, verb: str) -> Exception:
-    return fail(ValueError, cell, f"{verb} of a network that looks ahead", "a causal network, since the future is not known one step at a time",
-                "Use unroll over the whole sequence, or leave Bidirectional out.")  # fmt: skip
+    culprit = cell
+    while culprit_child := next((c for c in getattr(culprit, "children", ()) if not c.causal), None):
+        culprit = culprit_child
+    where = "a cell that looks ahead" if culprit is cell else f"a network that looks ahead, in {culprit!r}"
+    return fail(ValueError, cell, f"{verb} of {where}: its output at t depends on the steps after t", "a causal network, since "
+                + ("one step is given at a time" if verb == "advance" else f"{verb} cuts time into pieces and sees one at a time"),
+                "Use unroll over the whole sequence, or a cell that reads forward only in place of Bidirectional.")  # fmt: skip
 
 
 def child_runs(cell: Any, runs: list[int]) -> Exception:
@@ -148,3 +153,19 @@ def check_cells(cell: Any, cells: Any, kind: type) -> None:
     """The children a combinator is made with."""
     if not isinstance(cells, tuple) or not cells or not all(isinstance(c, kind) for c in cells):
         raise fail(TypeError, type(cell).__name__, f"{cells!r}", "a tuple of cells, at least one", "Write Stack((LSTM(8), Dense(4))).")
+
+
+def check_child(cell: Any, child: Any, kind: type) -> None:
+    """The one child that a combinator is made with."""
+    if not isinstance(child, kind):
+        raise fail(TypeError, type(cell).__name__, f"{child!r} as a cell", "a cell, an instance of jaxrnn.Cell",
+                   f"Write {type(cell).__name__}(LSTM(8), ...).")  # fmt: skip
+
+
+def unknown(cell: Any, name: str, got: Any, known: tuple) -> Exception:
+    return fail(ValueError, type(cell).__name__, f"{name}={got!r}", f"one of {', '.join(map(repr, known))}", f"Pass {name}={known[0]!r}.")
+
+
+def unequal_widths(cell: Any, merge: str, forward: Any, backward: Any) -> Exception:
+    return fail(ValueError, cell, f"outputs {describe(forward)} forward and {describe(backward)} backward",
+                f"equal shapes for merge={merge!r}", "Give both cells the same width, or merge='concat'.")  # fmt: skip
