@@ -19,8 +19,15 @@ from jaxrnn.cell import features as features
 from jaxrnn.cell import trainable as trainable
 
 # Nouns: cells
+from jaxrnn.cells import GRU as GRU
 from jaxrnn.cells import LSTM as LSTM
+from jaxrnn.cells import EchoState as EchoState
+from jaxrnn.cells import Elman as Elman
+from jaxrnn.cells import LayerNormGRU as LayerNormGRU
+from jaxrnn.cells import LayerNormLSTM as LayerNormLSTM
 from jaxrnn.cells import LSTMState as LSTMState
+from jaxrnn.cells import PeepholeLSTM as PeepholeLSTM
+from jaxrnn.cells import ridge as ridge
 
 # Nouns: combinators
 from jaxrnn.combinators import Bidirectional as Bidirectional

@@ -140,8 +140,8 @@ def no_loop(cell: Any, part: str) -> Exception:
     return fail(TypeError, cell, f"a call of {part}", "a verb: a composite has children instead of a step", "Use unroll, fold or advance.")
 
 
-def wrong_strategy(cell: Any, strategy: Any) -> Exception:
-    return fail(TypeError, cell, f"strategy {strategy!r}", "an instance of a strategy", "Pass Scan() or Chunked(1000).")
+def wrong_strategy(cell: Any, strategy: Any, name: str = "strategy") -> Exception:
+    return fail(TypeError, cell, f"{name}={strategy!r}", "an instance of a strategy", "Pass Scan() or Chunked(1000).")
 
 
 def wrong_extra(cell: Any, leaf: Any, xs: Any) -> Exception:
@@ -169,3 +169,39 @@ def unknown(cell: Any, name: str, got: Any, known: tuple) -> Exception:
 def unequal_widths(cell: Any, merge: str, forward: Any, backward: Any) -> Exception:
     return fail(ValueError, cell, f"outputs {describe(forward)} forward and {describe(backward)} backward",
                 f"equal shapes for merge={merge!r}", "Give both cells the same width, or merge='concat'.")  # fmt: skip
+
+
+def check_size(cell: Any, name: str, size: Any) -> None:
+    if not isinstance(size, int) or isinstance(size, bool):
+        raise fail(TypeError, cell, f"{name}={size!r}", "an integer", f"Pass {name}=8, say.")
+    if size < 1:
+        raise fail(ValueError, cell, f"{name}={size}", "a positive integer", f"Pass {name}=8, say.")
+
+
+def check_range(cell: Any, name: str, number: Any, low: float, high: float) -> None:
+    """A number in the half-open interval (low, high]."""
+    if not isinstance(number, (int, float)) or isinstance(number, bool):
+        raise fail(TypeError, cell, f"{name} as a {type(number).__name__}", "a float: fields are static",
+                   f"Pass {name}={high}, and put an array into the params.")  # fmt: skip
+    if not low < number <= high:
+        raise fail(ValueError, cell, f"{name}={number}", f"a number above {low} and up to {high}", f"Pass {name}={high}, say.")
+
+
+def check_activation(cell: Any, name: Any) -> None:
+    if not isinstance(name, str) or not callable(getattr(jax.nn, name, None)):
+        raise fail(ValueError, cell, f"activation={name!r}", "the name of a function in jax.nn", 'Pass activation="tanh".')
+
+
+def check_ridge(xs: Any, targets: Any) -> None:
+    for name, x in (("xs", xs), ("targets", targets)):
+        check_array("ridge", name, x)
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            raise fail(TypeError, "ridge", f"{name} {describe(x)}", "floating numbers", f"Cast with {name}.astype(jnp.float32).")
+    if xs.ndim < 2 or xs.shape[:-1] != targets.shape[:-1]:
+        raise fail(ValueError, "ridge", f"xs {describe(xs)} and targets {describe(targets)}",
+                   "[T, ..., F] and [T, ..., G] with the same leading axes", "Pass a target vector for each step; a single number a step is targets[..., None].")  # fmt: skip
+
+
+def not_convertible(module: Any, got: str, need: str, do: str) -> Exception:
+    """A module of another library, or a cell of ours, that has no counterpart."""
+    return fail(ValueError, module, got, need, do)

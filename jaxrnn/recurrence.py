@@ -22,6 +22,11 @@ from jax.interpreters import ad, batching, mlir
 Path = tuple
 
 
+def wide(dtype: Any) -> Any:
+    """float32, or the dtype itself if it is wider: what products are accumulated in and states are kept in."""
+    return dtype if jnp.finfo(dtype).bits > 32 else jnp.dtype(jnp.float32)
+
+
 def matmul(x: jax.Array, w: jax.Array) -> jax.Array:
     """`x [..., F] @ w [F, G]`: x cast to w's dtype, accumulated in float32 or wider, which is the result's dtype.
 
@@ -32,11 +37,11 @@ def matmul(x: jax.Array, w: jax.Array) -> jax.Array:
 
 
 def _product(x: jax.Array, w: jax.Array) -> jax.Array:
-    return jax.lax.dot(x, w, preferred_element_type=jnp.promote_types(w.dtype, jnp.float32))
+    return jax.lax.dot(x, w, preferred_element_type=wide(w.dtype))
 
 
 def _product_shape(x: Any, w: Any) -> Any:
-    return jax.core.ShapedArray((x.shape[0], w.shape[1]), jnp.promote_types(w.dtype, jnp.float32))
+    return jax.core.ShapedArray((x.shape[0], w.shape[1]), wide(w.dtype))
 
 
 def _product_batched(args: tuple, axes: tuple) -> tuple[jax.Array, int]:
@@ -45,8 +50,7 @@ def _product_batched(args: tuple, axes: tuple) -> tuple[jax.Array, int]:
         x = jnp.moveaxis(x, bx, 1)  # rows are time first, and the loop wants time first
         return matmul(x, w), 1
     x = x if bx is None else jnp.moveaxis(x, bx, 0)
-    wide = jnp.promote_types(w.dtype, jnp.float32)
-    return jax.vmap(partial(jnp.matmul, preferred_element_type=wide), (None if bx is None else 0, 0))(x, jnp.moveaxis(w, bw, 0)), 0
+    return jax.vmap(partial(jnp.matmul, preferred_element_type=wide(w.dtype)), (None if bx is None else 0, 0))(x, jnp.moveaxis(w, bw, 0)), 0
 
 
 rows_matmul = jax.extend.core.Primitive("rows_matmul")

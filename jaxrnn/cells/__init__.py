@@ -1,4 +1,11 @@
 """What is computed at a step: one family of cells a file."""
 
+from jaxrnn.cells.echo_state import EchoState as EchoState
+from jaxrnn.cells.echo_state import ridge as ridge
+from jaxrnn.cells.elman import Elman as Elman
+from jaxrnn.cells.gru import GRU as GRU
 from jaxrnn.cells.lstm import LSTM as LSTM
 from jaxrnn.cells.lstm import LSTMState as LSTMState
+from jaxrnn.cells.normalised import LayerNormGRU as LayerNormGRU
+from jaxrnn.cells.normalised import LayerNormLSTM as LayerNormLSTM
+from jaxrnn.cells.peephole import PeepholeLSTM as PeepholeLSTM

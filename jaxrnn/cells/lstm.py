@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn import initializers
+from jaxrnn import errors, initializers
 from jaxrnn.cell import Cell, Noise, Params
 from jaxrnn.cells.shared import input_spec, output, state_dtype
 from jaxrnn.recurrence import Dot, matmul
@@ -43,7 +43,7 @@ class LSTM(Cell):
       forget_bias: where the forget gate's part of `b` begins.
 
     Raises:
-      ValueError: for a size below one.
+      TypeError, ValueError: for a size below one.
 
     Example:
       >>> cell = LSTM(8)
@@ -57,6 +57,11 @@ class LSTM(Cell):
     hidden: int
     projection: int | None = None
     forget_bias: float = 1.0
+
+    def __post_init__(self) -> None:
+        errors.check_size(self, "hidden", self.hidden)
+        if self.projection is not None:
+            errors.check_size(self, "projection", self.projection)
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)

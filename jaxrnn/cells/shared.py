@@ -3,10 +3,10 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from jaxrnn import errors
 from jaxrnn.cell import Cell
+from jaxrnn.recurrence import wide
 
 
 def input_spec(cell: Cell, x: Any) -> tuple[int, Any]:
@@ -14,12 +14,12 @@ def input_spec(cell: Cell, x: Any) -> tuple[int, Any]:
     errors.check_array(cell, "the example x of init", x)
     errors.check_rank(cell, x, 0)
     errors.check_input(cell, x)
-    return x.shape[-1], jnp.promote_types(x.dtype, jnp.float32)
+    return x.shape[-1], wide(x.dtype)
 
 
 def state_dtype(weight: jax.Array) -> Any:
     """States are float32 or wider, whatever the params are."""
-    return jnp.promote_types(weight.dtype, jnp.float32)
+    return wide(weight.dtype)
 
 
 def output(h: jax.Array, weight: jax.Array) -> jax.Array:

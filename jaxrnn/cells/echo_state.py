@@ -1,0 +1,131 @@
+"""A fixed random reservoir, and its readout in closed form."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import errors, initializers
+from jaxrnn.cell import Cell, Noise, Params
+from jaxrnn.cells.shared import input_spec, output, state_dtype
+from jaxrnn.recurrence import Dot, matmul, wide
+
+
+class EchoState(Cell):
+    """A reservoir of leaky integrators with fixed random weights.
+
+        h' = (1 - leak) * h + leak * tanh(x @ w_x + h @ w_h + b);  y = h'
+
+    All params lie under the key `fixed`: no gradient reaches them, though it passes through the reservoir to inputs and
+    states; `trainable` keeps an optimizer's weight decay away from them. Fit a linear readout with `ridge`.
+
+    Shapes: x `[..., F]`, h `[..., H]`, y `[..., H]`.
+    Params: `fixed`: `w_x [F, H]`, `w_h [H, H]`, `b [H]`, `leak []`.
+
+    Args:
+      hidden: H.
+      spectral_radius: the largest modulus among the eigenvalues of `w_h`; below 1 the past fades.
+      leak: where the leaf `leak` begins, in (0, 1]; sweep the leaf.
+      input_scale: `w_x` and `b` are uniform in [-input_scale, input_scale].
+      density: the share of `w_h` that is not zero, in (0, 1].
+
+    Raises:
+      TypeError, ValueError: for a size below one, or a number outside its range.
+
+    Example:
+      >>> cell = EchoState(100)
+      >>> params = cell.init(jax.random.key(0), features(1))
+      >>> xs = jnp.sin(jnp.arange(500.0))[:, None]
+      >>> _, states = unroll(cell, params, xs[:-1])
+      >>> readout = ridge(states, xs[1:], 1e-4)
+      >>> bool(jnp.abs(states @ readout["w"] + readout["b"] - xs[1:])[100:].max() < 0.01)
+      True
+
+    Jaeger 2001; leak: Jaeger et al. 2007; practice: Lukosevicius 2012.
+    """
+
+    hidden: int
+    spectral_radius: float = 0.9
+    leak: float = 1.0
+    input_scale: float = 1.0
+    density: float = 1.0
+
+    def __post_init__(self) -> None:
+        errors.check_size(self, "hidden", self.hidden)
+        errors.check_range(self, "leak", self.leak, 0.0, 1.0)
+        errors.check_range(self, "density", self.density, 0.0, 1.0)
+
+    def init(self, key: jax.Array, x: Any) -> Params:
+        size, dtype = input_spec(self, x)
+        kx, kh, kd, kb = jax.random.split(key, 4)
+        square = (self.hidden, self.hidden)
+        w_h = jnp.where(jax.random.bernoulli(kd, self.density, square), jax.random.normal(kh, square, dtype), jnp.zeros(square, dtype))
+        return {
+            "fixed": {
+                "w_x": jax.random.uniform(kx, (size, self.hidden), dtype, -self.input_scale, self.input_scale),
+                "w_h": initializers.spectral_radius(w_h, self.spectral_radius),
+                "b": jax.random.uniform(kb, (self.hidden,), dtype, -self.input_scale, self.input_scale),
+                "leak": jnp.asarray(self.leak, dtype),
+            }
+        }
+
+    def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> jax.Array:
+        return jnp.zeros((*batch_shape, self.hidden), state_dtype(params["fixed"]["w_h"]))
+
+    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
+        z = matmul(xs, params["fixed"]["w_x"])
+        return z + params["fixed"]["b"].astype(z.dtype)
+
+    def step(self, params: Params, state: jax.Array, z: jax.Array, dot: Dot) -> jax.Array:
+        leak = params["fixed"]["leak"].astype(state.dtype)
+        return (1 - leak) * state + leak * jnp.tanh(z + dot["fixed"](state, "w_h"))
+
+    def readout(self, params: Params, state: jax.Array, z: jax.Array) -> jax.Array:
+        return output(state, params["fixed"]["w_h"])
+
+
+def ridge(xs: jax.Array, targets: jax.Array, penalty: float | jax.Array, mask: jax.Array | None = None) -> dict[str, jax.Array]:
+    """The linear readout with the least squared error plus a penalty, in closed form.
+
+        w, b = argmin  sum over steps of |x @ w + b - target|^2  +  penalty * |w|^2
+
+    The bias is not penalised. Works under `jit`, `vmap` and `grad`, in float32 or, for float64 features, in float64.
+
+    Shapes: xs `[T, ..., F]`, targets `[T, ..., G]`, mask `[T, ...]`.
+
+    Args:
+      xs: features, such as the outputs of a reservoir.
+      targets: what the readout should give.
+      penalty: a positive number; larger means smaller weights.
+      mask: booleans; a step under false does not count, whatever it holds: padding, or the first steps, until the
+        reservoir has forgotten its initial state.
+
+    Returns:
+      Params of `Dense(G)`: `w [F, G]`, `b [G]`.
+
+    Raises:
+      TypeError, ValueError: for a mask that is not boolean, or leading axes that differ.
+
+    Example:
+      >>> ridge(jnp.arange(4.0)[:, None], 2 * jnp.arange(4.0)[:, None] + 1, 1e-6)["w"].round(2).tolist()
+      [[2.0]]
+
+    Hoerl & Kennard 1970; for reservoirs: Lukosevicius 2012.
+    """
+    errors.check_ridge(xs, targets)
+    dtype = wide(xs.dtype)
+    x, y = xs.astype(dtype).reshape(-1, xs.shape[-1]), targets.astype(dtype).reshape(-1, targets.shape[-1])
+    counts = jnp.ones((x.shape[0], 1), bool)
+    if mask is not None:
+        errors.check_flags("ridge", "mask", mask, xs.shape[:-1])
+        counts = mask.reshape(-1, 1)
+
+    def centre(a: jax.Array) -> tuple[jax.Array, jax.Array]:
+        mean = jnp.where(counts, a, 0).sum(axis=0) / jnp.maximum(counts.sum(), 1).astype(dtype)
+        return mean, jnp.where(counts, a - mean, 0)
+
+    (x_mean, x), (y_mean, y) = centre(x), centre(y)
+    with jax.default_matmul_precision("highest"):
+        gram = x.T @ x + jnp.asarray(penalty, dtype) * jnp.eye(x.shape[-1], dtype=dtype)
+        w = jnp.linalg.solve(gram, x.T @ y)
+        return {"w": w, "b": y_mean - x_mean @ w}

@@ -1,0 +1,67 @@
+"""The simple recurrent network."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import errors, initializers
+from jaxrnn.cell import Cell, Noise, Params
+from jaxrnn.cells.shared import input_spec, output, state_dtype
+from jaxrnn.recurrence import Dot, matmul
+
+
+class Elman(Cell):
+    """The simple recurrent network.
+
+        h' = activation(x @ w_x + h @ w_h + b);  y = h'
+
+    Shapes: x `[..., F]`, h `[..., H]`, y `[..., H]`.
+    Params: `w_x [F, H]`, `w_h [H, H]`, `b [H]`.
+
+    Args:
+      hidden: H.
+      activation: the name of a function in `jax.nn`, "tanh" or "relu" as a rule.
+      identity: begin with `w_h` the identity and small `w_x`: with "relu", the IRNN.
+
+    Raises:
+      TypeError, ValueError: for a size below one, or an unknown activation.
+
+    Example:
+      >>> cell = Elman(8, activation="relu", identity=True)
+      >>> state, ys = unroll(cell, cell.init(jax.random.key(0), features(3)), jnp.ones((5, 3)))
+      >>> ys.shape
+      (5, 8)
+
+    Elman 1990; identity: Le, Jaitly & Hinton 2015.
+    """
+
+    hidden: int
+    activation: str = "tanh"
+    identity: bool = False
+
+    def __post_init__(self) -> None:
+        errors.check_size(self, "hidden", self.hidden)
+        errors.check_activation(self, self.activation)
+
+    def init(self, key: jax.Array, x: Any) -> Params:
+        size, dtype = input_spec(self, x)
+        kx, kh = jax.random.split(key)
+        if self.identity:
+            w_x, w_h = 1e-3 * jax.random.normal(kx, (size, self.hidden), dtype), initializers.identity(self.hidden, dtype)
+        else:
+            w_x, w_h = initializers.glorot(kx, size, self.hidden, 1, dtype), initializers.orthogonal(kh, self.hidden, self.hidden, 1, dtype)
+        return {"w_x": w_x, "w_h": w_h, "b": jnp.zeros(self.hidden, dtype)}
+
+    def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> jax.Array:
+        return jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_h"]))
+
+    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
+        z = matmul(xs, params["w_x"])
+        return z + params["b"].astype(z.dtype)
+
+    def step(self, params: Params, state: jax.Array, z: jax.Array, dot: Dot) -> jax.Array:
+        return getattr(jax.nn, self.activation)(z + dot(state, "w_h"))
+
+    def readout(self, params: Params, state: jax.Array, z: jax.Array) -> jax.Array:
+        return output(state, params["w_h"])

@@ -1,0 +1,162 @@
+"""Gated cells with layer normalisation inside."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import errors, initializers
+from jaxrnn.cell import Cell, Noise, Params
+from jaxrnn.cells.gru import GRUGates, GRUInputs
+from jaxrnn.cells.lstm import LSTMGates, LSTMState
+from jaxrnn.cells.shared import input_spec, output, state_dtype
+from jaxrnn.recurrence import Dot, matmul
+
+
+def normalise(x: jax.Array, gain: jax.Array, epsilon: float) -> jax.Array:
+    """`gain * (x - mean) / sqrt(variance + epsilon)` over the last axis."""
+    x = x - x.mean(axis=-1, keepdims=True)
+    return x * jax.lax.rsqrt(jnp.square(x).mean(axis=-1, keepdims=True) + epsilon) * gain.astype(x.dtype)
+
+
+class LayerNormLSTM(Cell):
+    """Long short-term memory with layer normalisation of the input part, the recurrent part and the cell.
+
+        i, f, o = sigmoid(N(x @ w_x) * gain_x + N(h @ w_h) * gain_h + b), each its own block;  g = tanh(the block between f and o)
+        c' = f * c + i * g
+        h' = o * tanh(N(c') * gain_c + b_c);  y = h'
+
+    `N(v) = (v - mean(v)) / sqrt(var(v) + epsilon)`, over all 4H features of the first two at once. That of the inputs is taken
+    outside the loop.
+
+    Shapes: x `[..., F]`, h, c, y `[..., H]`.
+    Params: `w_x [F, 4H]`, `w_h [H, 4H]`, `b [4H]`, `gain_x [4H]`, `gain_h [4H]`, `gain_c [H]`, `b_c [H]`; blocks in the order i, f, g, o.
+
+    Args:
+      hidden: H.
+      forget_bias: where the forget gate's part of `b` begins.
+      epsilon: what keeps the division finite.
+
+    Raises:
+      TypeError, ValueError: for a size below one.
+
+    Example:
+      >>> cell = LayerNormLSTM(8)
+      >>> state, ys = unroll(cell, cell.init(jax.random.key(0), features(3)), jnp.ones((5, 3)))
+      >>> ys.shape
+      (5, 8)
+
+    Ba, Kiros & Hinton 2016, equations 20 to 22.
+    """
+
+    hidden: int
+    forget_bias: float = 1.0
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        errors.check_size(self, "hidden", self.hidden)
+
+    def init(self, key: jax.Array, x: Any) -> Params:
+        size, dtype = input_spec(self, x)
+        kx, kh = jax.random.split(key)
+        return {
+            "w_x": initializers.glorot(kx, size, self.hidden, 4, dtype),
+            "w_h": initializers.orthogonal(kh, self.hidden, self.hidden, 4, dtype),
+            "b": initializers.gate_bias(self.hidden, (0.0, self.forget_bias, 0.0, 0.0), dtype),
+            "gain_x": jnp.ones(4 * self.hidden, dtype),
+            "gain_h": jnp.ones(4 * self.hidden, dtype),
+            "gain_c": jnp.ones(self.hidden, dtype),
+            "b_c": jnp.zeros(self.hidden, dtype),
+        }
+
+    def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> LSTMState:
+        zero = jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_h"]))
+        return LSTMState(zero, zero)
+
+    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
+        z = normalise(matmul(xs, params["w_x"]), params["gain_x"], self.epsilon)
+        return z + params["b"].astype(z.dtype)
+
+    def gates(self, params: Params, state: LSTMState, z: jax.Array, dot: Dot) -> LSTMGates:
+        i, f, g, o = jnp.split(z + normalise(dot(state.h, "w_h"), params["gain_h"], self.epsilon), 4, axis=-1)
+        return LSTMGates(jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o))
+
+    def step(self, params: Params, state: LSTMState, z: jax.Array, dot: Dot) -> LSTMState:
+        i, f, g, o = self.gates(params, state, z, dot)
+        c = f * state.c + i * g
+        return LSTMState(o * jnp.tanh(normalise(c, params["gain_c"], self.epsilon) + params["b_c"].astype(c.dtype)), c)
+
+    def readout(self, params: Params, state: LSTMState, z: jax.Array) -> jax.Array:
+        return output(state.h, params["w_h"])
+
+
+class LayerNormGRU(Cell):
+    """The gated recurrent unit, reset after the matmul, with layer normalisation of the input part and the recurrent part.
+
+        r, z = sigmoid(N(x @ w_x) * gain_x + N(h @ w_h) * gain_h + b), each its own block, normalised together
+        n = tanh(N(x @ w_x) * gain_x + b + r * (N(h @ w_h) * gain_h + b_n)), the third block, normalised by itself
+        h' = (1 - z) * n + z * h;  y = h'
+
+    `N(v) = (v - mean(v)) / sqrt(var(v) + epsilon)`; that of the inputs is taken outside the loop.
+
+    Shapes: x `[..., F]`, h `[..., H]`, y `[..., H]`.
+    Params: `w_x [F, 3H]`, `w_h [H, 3H]`, `b [3H]`, `b_n [H]`, `gain_x [3H]`, `gain_h [3H]`; blocks in the order r, z, n.
+
+    Args:
+      hidden: H.
+      epsilon: what keeps the division finite.
+
+    Raises:
+      TypeError, ValueError: for a size below one.
+
+    Example:
+      >>> cell = LayerNormGRU(8)
+      >>> state, ys = unroll(cell, cell.init(jax.random.key(0), features(3)), jnp.ones((5, 3)))
+      >>> ys.shape
+      (5, 8)
+
+    Ba, Kiros & Hinton 2016, supplement.
+    """
+
+    hidden: int
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        errors.check_size(self, "hidden", self.hidden)
+
+    def init(self, key: jax.Array, x: Any) -> Params:
+        size, dtype = input_spec(self, x)
+        kx, kh = jax.random.split(key)
+        return {
+            "w_x": initializers.glorot(kx, size, self.hidden, 3, dtype),
+            "w_h": initializers.orthogonal(kh, self.hidden, self.hidden, 3, dtype),
+            "b": jnp.zeros(3 * self.hidden, dtype),
+            "b_n": jnp.zeros(self.hidden, dtype),
+            "gain_x": jnp.ones(3 * self.hidden, dtype),
+            "gain_h": jnp.ones(3 * self.hidden, dtype),
+        }
+
+    def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> jax.Array:
+        return jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_h"]))
+
+    def blocks(self, x: jax.Array, gain: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The gates' part `[..., 2H]` and the candidate's `[..., H]`, each normalised."""
+        cut = 2 * self.hidden
+        return normalise(x[..., :cut], gain[:cut], self.epsilon), normalise(x[..., cut:], gain[cut:], self.epsilon)
+
+    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> GRUInputs:
+        h, n = self.blocks(matmul(xs, params["w_x"]), params["gain_x"])
+        b = params["b"].astype(h.dtype)
+        return GRUInputs(h + b[: 2 * self.hidden], n + b[2 * self.hidden :])
+
+    def gates(self, params: Params, state: jax.Array, z: GRUInputs, dot: Dot) -> GRUGates:
+        h, n = self.blocks(dot(state, "w_h"), params["gain_h"])
+        r, u = jnp.split(jax.nn.sigmoid(z.h + h), 2, axis=-1)
+        return GRUGates(r, u, jnp.tanh(z.n + r * (n + params["b_n"].astype(n.dtype))))
+
+    def step(self, params: Params, state: jax.Array, z: GRUInputs, dot: Dot) -> jax.Array:
+        _, u, n = self.gates(params, state, z, dot)
+        return (1 - u) * n + u * state
+
+    def readout(self, params: Params, state: jax.Array, z: GRUInputs) -> jax.Array:
+        return output(state, params["w_h"])
