@@ -236,7 +236,7 @@ def one_step(
     check_leaf(cell, x)
     x = controls.blank(x, mask)
     z = jax.tree.map(lambda a: a[0], cell.project(params, x[None], Noise.at(key, jnp.asarray(t)[None])))
-    step = controls.controlled(cell.step)
+    step = controls.controlled(cell)
     state = step((params, start), state, (z, mask, reset), Dot.plain((params, start)))
     return state, cell.readout(params, state, z)
 

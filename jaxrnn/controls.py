@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxrnn import errors
 from jaxrnn.recurrence import Dot
 
 
@@ -27,14 +28,15 @@ def blank(xs: Any, mask: Any) -> Any:
     return xs if mask is None else choose(mask, xs, jax.tree.map(jnp.zeros_like, xs))
 
 
-def controlled(step: Callable) -> Callable:
-    """A step over inputs `(z, mask, reset)` and params `(params, start)` out of one over `z` and `params`."""
+def controlled(cell: Any) -> Callable:
+    """The cell's step, over inputs `(z, mask, reset)` and params `(params, start)`."""
 
     def lifted(both: Any, state: Any, inputs: Any, dot: Dot) -> Any:
         (params, start), (z, mask, reset) = both, inputs
         if reset is not None:
             state = choose(reset, start, state)
-        new = step(params, state, z, dot[0])
+        new = cell.step(params, state, z, dot[0])
+        errors.check_state(cell, new, state, "step")
         return new if mask is None else choose(mask, new, state)
 
     return lifted

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxrnn import errors
 from jaxrnn.cell import Cell
 from jaxrnn.strategies.scan import Scan
 from jaxrnn.strategies.strategy import Block, Strategy
@@ -25,7 +26,9 @@ class Chunked(Strategy):
 
     def __post_init__(self) -> None:
         if not isinstance(self.size, int) or self.size < 1:
-            raise ValueError(f"{self!r}: got size={self.size!r}; need a positive integer. Near sqrt(T) takes the least memory.")
+            raise errors.fail(ValueError, self, f"size={self.size!r}", "a positive integer", "Near sqrt(T) takes the least memory.")
+        if not isinstance(self.inner, Strategy):
+            raise errors.wrong_strategy(self, self.inner, "inner")
 
     def cut(self, block: Block, carry: Any, length: int, reverse: bool) -> tuple[Any, Any]:
         size = max(min(self.size, length), 1)

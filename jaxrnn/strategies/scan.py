@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jaxrnn import controls
+from jaxrnn import controls, errors
 from jaxrnn.cell import Cell
 from jaxrnn.recurrence import recurrence
 from jaxrnn.strategies.strategy import Block, Strategy
@@ -19,7 +19,7 @@ class Scan(Strategy):
 
     def __post_init__(self) -> None:
         if not isinstance(self.unroll, int) or self.unroll < 1:
-            raise ValueError(f"{self!r}: got unroll={self.unroll!r}; need a positive integer. Leave it at 1 unless measured.")
+            raise errors.fail(ValueError, self, f"unroll={self.unroll!r}", "a positive integer", "Leave it at 1 unless measured.")
 
     def cut(self, block: Block, carry: Any, length: int, reverse: bool) -> tuple[Any, Any]:
         return block(carry, 0, length)
@@ -27,5 +27,5 @@ class Scan(Strategy):
     def run(
         self, cell: Cell, params: Any, state: Any, start: Any, zs: Any, mask: Any, resets: Any, length: int, reverse: bool
     ) -> tuple[Any, Any]:
-        step = controls.controlled(cell.step)
+        step = controls.controlled(cell)
         return recurrence(step, (params, start), state, (zs, mask, resets), length, reverse, self.unroll)

@@ -1,0 +1,66 @@
+"""The layout and the direction of imports."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import jaxrnn as rnn
+
+ROOT = Path(rnn.__file__).parent
+
+# What a module may import of the library; a folder stands for each of its files.
+MAY = {
+    "recurrence": set(),
+    "errors": set(),
+    "initializers": set(),
+    "controls": {"errors", "recurrence"},
+    "cell": {"controls", "errors", "recurrence"},
+    "cells": {"cell", "cells", "errors", "initializers", "recurrence"},
+    "combinators": {"cell", "cells", "combinators", "controls", "errors", "initializers", "recurrence"},
+    "strategies": {"cell", "controls", "recurrence", "strategies", "errors"},
+    "unroll": {"cell", "controls", "errors", "strategies"},
+    "diagnostics": {"cell", "controls", "errors", "recurrence", "strategies", "unroll"},
+}
+PUBLIC_ONLY = {"training", "decoding", "data", "testing", "interop"}
+PEERS = {"flax", "torch", "keras", "equinox", "haiku"}
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield from ([f"{node.module}.{a.name}" for a in node.names] if node.module == "jaxrnn" else [node.module])
+        elif isinstance(node, ast.Import):
+            yield from (a.name for a in node.names)
+
+
+def room(path):
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def test_imports_point_one_way():
+    for path in ROOT.rglob("*.py"):
+        if room(path) not in MAY:
+            assert room(path) in PUBLIC_ONLY | {"__init__"}, f"{path.name} has no place in the layout"
+            continue
+        inside = {name.split(".")[1] for name in imports(path) if name.startswith("jaxrnn.")}
+        assert inside <= MAY[room(path)], f"{path.name} imports {inside - MAY[room(path)]}"
+
+
+def test_peers_are_imported_on_request_only():
+    for path in ROOT.rglob("*.py"):
+        if room(path) != "interop":
+            assert not PEERS & {name.split(".")[0] for name in imports(path)}, path
+
+
+def test_every_public_thing_is_documented():
+    for name in dir(rnn):
+        thing = getattr(rnn, name)
+        if not name.startswith("_") and (inspect.isclass(thing) or inspect.isfunction(thing)):
+            assert thing.__doc__ and not thing.__doc__.startswith(f"{name}("), f"{name} has no docstring"
+
+
+def test_arguments_have_the_same_names_in_the_same_order():
+    shared = ["cell", "params", "xs", "state", "mask", "resets", "reverse", "key", "strategy"]
+    for verb in (rnn.unroll, rnn.fold, rnn.diagnostics.trace):
+        names = [n for n in inspect.signature(verb).parameters if n in shared]
+        assert names == [n for n in shared if n in names]

@@ -1,0 +1,146 @@
+"""What the gradient of an unrolled cell stores and carries, read off jaxprs and compiled programs."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import pytest
+
+import jaxrnn as rnn
+
+B, F, H, T = 2, 3, 8, 17
+
+
+class Undeferred(rnn.Cell):
+    """A plain `@` in the step works, and shows what deferral avoids."""
+
+    hidden: int
+
+    def init(self, key, x):
+        return {"w_h": jax.random.normal(key, (self.hidden, self.hidden)) / self.hidden}
+
+    def initial_state(self, params, batch_shape=()):
+        return jnp.zeros((*batch_shape, self.hidden))
+
+    def project(self, params, xs, noise=None):
+        return xs.sum(-1, keepdims=True)
+
+    def step(self, params, state, z, dot):
+        return jnp.tanh(state @ params["w_h"] + z)
+
+    def readout(self, params, state, z):
+        return state
+
+
+CELLS = [
+    rnn.LSTM(H),
+    rnn.LSTM(H, projection=5),
+    rnn.GRU(H),
+    rnn.GRU(H, reset_after=False),
+    rnn.Zoneout(rnn.LSTM(H, projection=5), 0.1),
+]
+CONTROLS = {"bare": {}, "mask": {"mask"}, "resets": {"resets"}, "reverse": {"reverse"}, "all": {"mask", "resets", "reverse"}}
+
+
+def loops(jaxpr, reverse):
+    """Every scan in a jaxpr that runs in the given direction."""
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "scan" and eqn.params["reverse"] == reverse:
+            yield eqn
+        for value in eqn.params.values():
+            for inner in value if isinstance(value, tuple | list) else (value,):
+                inner = getattr(inner, "jaxpr", inner)
+                if hasattr(inner, "eqns"):
+                    yield from loops(inner, reverse)
+
+
+def carried(cell, controls):
+    """Shapes of weights, and shapes that the loops of a gradient in the params carry or accumulate."""
+    params = cell.init(jax.random.key(0), rnn.features(F))
+    xs, flags = jnp.ones((T, B, F)), jnp.ones((T, B), bool)
+    options = {name: True if name == "reverse" else flags for name in controls}
+
+    def loss(params):
+        return jnp.sum(rnn.unroll(cell, params, xs, **options)[1] ** 2)
+
+    jaxpr = jax.make_jaxpr(jax.grad(loss))(params).jaxpr
+    found = [eqn for reverse in (False, True) for eqn in loops(jaxpr, reverse)]
+    assert len(found) == 2, "one loop forward, one back"
+    shapes = set()
+    for eqn in found:
+        consts, carry = eqn.params["num_consts"], eqn.params["num_carry"]
+        shapes |= {v.aval.shape for v in eqn.invars[consts : consts + carry]}
+        shapes |= {v.aval.inner_aval.shape for v in eqn.invars[:consts] if hasattr(v.aval, "inner_aval")}  # accumulated in place
+    return {a.shape for a in jax.tree.leaves(params) if a.ndim > 1}, shapes
+
+
+@pytest.mark.parametrize("controls", CONTROLS.values(), ids=CONTROLS)
+@pytest.mark.parametrize("cell", CELLS, ids=repr)
+def test_no_weight_is_carried_through_a_loop(cell, controls):
+    weights, shapes = carried(cell, controls)
+    assert not weights & shapes
+
+
+def test_a_plain_matmul_is_carried():
+    weights, shapes = carried(Undeferred(H), ())
+    assert weights & shapes, "the check above sees what it looks for"
+
+
+def test_a_product_that_is_only_added_to_z_stores_no_perturbation():
+    cell = rnn.LSTM(H)
+    params = cell.init(jax.random.key(0), rnn.features(F))
+    jaxpr = jax.make_jaxpr(jax.grad(lambda p: rnn.unroll(cell, p, jnp.ones((T, B, F)))[1].sum()))(params).jaxpr
+    (back,) = [eqn for eqn in loops(jaxpr, True)]
+    stacked = [v.aval.shape for v in back.outvars[back.params["num_carry"] :]]
+    assert stacked.count((T, B, 4 * H)) == 1
+
+
+def gradient_of_the_final_state(cell, steps, strategy):
+    params = jax.eval_shape(cell.init, jax.random.key(0), rnn.features(32))
+    xs = jax.ShapeDtypeStruct((steps, 1, 32), jnp.float32)
+
+    def loss(params, xs):
+        return jnp.sum(rnn.unroll(cell, params, xs, strategy=strategy)[0].h ** 2)
+
+    return jax.jit(jax.grad(loss)).lower(params, xs).compile().memory_analysis().temp_size_in_bytes
+
+
+def test_a_million_steps_in_thirty_megabytes():
+    assert gradient_of_the_final_state(rnn.LSTM(128), 1_000_000, rnn.Chunked(1000)) <= 30e6
+
+
+def test_a_plain_scan_stores_every_step():
+    assert gradient_of_the_final_state(rnn.LSTM(128), 10_000, rnn.Scan()) >= 80e6, "the check above sees what it looks for"
+
+
+def test_a_whole_network_and_its_loss_over_a_million_steps():
+    net = rnn.Stack((rnn.Embed(256, 64), rnn.LSTM(128), rnn.LSTM(128), rnn.Dense(256)))
+    params = jax.eval_shape(net.init, jax.random.key(0), rnn.TOKEN)
+    tokens = jax.ShapeDtypeStruct((1_000_000, 1), jnp.int32)
+
+    def add(params, total, logits, targets, mask):
+        return total - jnp.sum(jnp.take_along_axis(jax.nn.log_softmax(logits), targets[..., None], -1))
+
+    def loss(params, tokens):
+        return rnn.fold(net, params, tokens, add, 0.0, extra=tokens, strategy=rnn.Chunked(1000))[1]
+
+    assert jax.jit(jax.grad(loss)).lower(params, tokens).compile().memory_analysis().temp_size_in_bytes <= 30e6
+
+
+def test_vmap_over_batch_first_data_is_the_same_program():
+    """As many products, of as many numbers, as with native batches."""
+    cell = rnn.LSTM(H)
+    params = cell.init(jax.random.key(0), rnn.features(F))
+    xs = jnp.ones((B, T, F))
+
+    def native(params, xs):
+        return jnp.sum(rnn.unroll(cell, params, xs.swapaxes(0, 1))[1] ** 2)
+
+    def mapped(params, xs):
+        return jnp.sum(jax.vmap(rnn.unroll, (None, None, 0))(cell, params, xs)[1] ** 2)
+
+    def products(f):
+        text = jax.jit(jax.grad(f, (0, 1))).lower(params, xs).as_text()
+        return sorted(line.split(" : ")[-1] for line in text.splitlines() if "dot_general" in line)
+
+    assert products(mapped) == products(native)
+    chex.assert_trees_all_close(jax.grad(mapped, (0, 1))(params, xs), jax.grad(native, (0, 1))(params, xs), rtol=1e-5, atol=1e-6)
