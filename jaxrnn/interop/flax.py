@@ -1,0 +1,180 @@
+"""Recurrent cells of Flax, linen and nnx, and back."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen, nnx
+
+from jaxrnn import GRU, LSTM, Cell, Elman, errors
+
+
+def from_linen(module: linen.RNNCellBase, variables: Any) -> tuple[Cell, Any]:
+    """The cell and params that compute what a linen cell computes.
+
+    `LSTMCell`, `OptimizedLSTMCell`, `GRUCell` and `SimpleCell`. Flax's carry `(c, h)` is `LSTMState(h, c)` here.
+
+    Args:
+      module: the linen cell.
+      variables: what its `init` made, with or without the key "params".
+
+    Returns:
+      `(cell, params)`.
+
+    Raises:
+      ValueError: for another module, or other activations.
+
+    Example:
+      >>> module = linen.GRUCell(8)
+      >>> cell, params = from_linen(module, module.init(jax.random.key(0), jnp.zeros(8), jnp.ones(3)))
+      >>> unroll(cell, params, jnp.ones((5, 3)))[1].shape
+      (5, 8)
+    """
+    p = variables.get("params", variables)
+    if isinstance(module, (linen.LSTMCell, linen.OptimizedLSTMCell)):
+        gated(module)
+        return LSTM(module.features), {"w_x": side(p, "i", "ifgo"), "w_h": side(p, "h", "ifgo"), "b": side(p, "h", "ifgo", "bias")}
+    if isinstance(module, linen.GRUCell):
+        gated(module)
+        params = {"w_x": side(p, "i", "rzn"), "w_h": side(p, "h", "rzn"), "b": side(p, "i", "rzn", "bias"), "b_n": p["hn"]["bias"]}
+        return GRU(module.features), params
+    if isinstance(module, linen.SimpleCell):
+        return simple(module, module.features), {"w_x": p["i"]["kernel"], "w_h": p["h"]["kernel"], "b": p["i"]["bias"]}
+    raise unknown(module)
+
+
+def to_linen(cell: Cell, params: Any) -> tuple[linen.RNNCellBase, Any]:
+    """The linen cell and variables that compute what a cell computes: the inverse of `from_linen`.
+
+    Args:
+      cell: an `LSTM` without projection, `GRU` with the reset after, or `Elman`.
+      params: the cell's params.
+
+    Returns:
+      `(module, {"params": ...})`.
+
+    Raises:
+      ValueError: for a cell that Flax does not have.
+
+    Example:
+      >>> module, variables = to_linen(LSTM(8), LSTM(8).init(jax.random.key(0), features(3)))
+      >>> module.apply(variables, (jnp.zeros(8), jnp.zeros(8)), jnp.ones(3))[1].shape
+      (8,)
+    """
+    dtype = jax.tree.leaves(params)[0].dtype
+    match cell:
+        case LSTM(projection=None):
+            module = linen.OptimizedLSTMCell(cell.hidden, param_dtype=dtype)
+            p = spread(params["w_x"], "i", "ifgo", "kernel"), spread(params["w_h"], "h", "ifgo", "kernel"), spread(params["b"], "h", "ifgo", "bias")
+        case GRU(reset_after=True):
+            module = linen.GRUCell(cell.hidden, param_dtype=dtype)
+            p = spread(params["w_x"], "i", "rzn", "kernel"), spread(params["w_h"], "h", "rzn", "kernel"), spread(params["b"], "i", "rzn", "bias")
+            p = (*p, {"hn": {"bias": params["b_n"]}})
+        case Elman():
+            module = linen.SimpleCell(cell.hidden, activation_fn=getattr(jax.nn, cell.activation), param_dtype=dtype)
+            p = ({"i": {"kernel": params["w_x"], "bias": params["b"]}, "h": {"kernel": params["w_h"]}},)
+        case _:
+            raise unknown(cell)
+    merged: dict[str, Any] = {}
+    for part in p:
+        for name, leaves in part.items():
+            merged[name] = merged.get(name, {}) | leaves
+    return module, {"params": merged}
+
+
+def from_nnx(module: nnx.RNNCellBase) -> tuple[Cell, Any]:
+    """The cell and params that compute what an nnx cell computes.
+
+    `LSTMCell`, `OptimizedLSTMCell`, `GRUCell` and `SimpleCell`. nnx's GRU has no recurrent bias in its candidate: `b_n` is zero.
+
+    Args:
+      module: the nnx cell.
+
+    Returns:
+      `(cell, params)`.
+
+    Raises:
+      ValueError: for another module, or other activations.
+
+    Example:
+      >>> cell, params = from_nnx(nnx.LSTMCell(3, 8, rngs=nnx.Rngs(0)))
+      >>> unroll(cell, params, jnp.ones((5, 3)))[1].shape
+      (5, 8)
+    """
+    p = nnx.to_pure_dict(nnx.state(module, nnx.Param))
+    if isinstance(module, nnx.LSTMCell):
+        gated(module)
+        p["if"] = p.pop("if_")
+        return LSTM(module.hidden_features), {"w_x": side(p, "i", "ifgo"), "w_h": side(p, "h", "ifgo"), "b": side(p, "h", "ifgo", "bias")}
+    if not isinstance(module, (nnx.OptimizedLSTMCell, nnx.GRUCell, nnx.SimpleCell)):
+        raise unknown(module)
+    params = {"w_x": p["dense_i"]["kernel"], "w_h": p["dense_h"]["kernel"], "b": (p["dense_i"] | p["dense_h"])["bias"]}
+    if isinstance(module, nnx.SimpleCell):
+        return simple(module, module.hidden_features), params
+    gated(module)
+    if isinstance(module, nnx.OptimizedLSTMCell):
+        return LSTM(module.hidden_features), params
+    return GRU(module.hidden_features), params | {"b_n": jnp.zeros(module.hidden_features, params["b"].dtype)}
+
+
+def to_nnx(cell: Cell, params: Any) -> nnx.RNNCellBase:
+    """The nnx cell that computes what a cell computes: the inverse of `from_nnx`.
+
+    Args:
+      cell: an `LSTM` without projection, `GRU` with the reset after, or `Elman`.
+      params: the cell's params, concrete; a GRU's `b_n` must be zero, since nnx has no place for it.
+
+    Returns:
+      An `OptimizedLSTMCell`, `GRUCell` or `SimpleCell`.
+
+    Raises:
+      ValueError: for a cell that nnx does not have, or a `b_n` that is not zero.
+
+    Example:
+      >>> module = to_nnx(LSTM(8), LSTM(8).init(jax.random.key(0), features(3)))
+      >>> module((jnp.zeros(8), jnp.zeros(8)), jnp.ones(3))[1].shape
+      (8,)
+    """
+    size, dtype, rngs = params["w_x"].shape[0] if "w_x" in params else 0, jax.tree.leaves(params)[0].dtype, nnx.Rngs(0)
+    match cell:
+        case LSTM(projection=None):
+            module, biased = nnx.OptimizedLSTMCell(size, cell.hidden, param_dtype=dtype, rngs=rngs), "dense_h"
+        case GRU(reset_after=True):
+            if bool((params["b_n"] != 0).any()):
+                raise errors.not_convertible(cell, "a b_n that is not zero", "b_n = 0, since nnx.GRUCell has no such bias", "Use to_linen.")
+            module, biased = nnx.GRUCell(size, cell.hidden, param_dtype=dtype, rngs=rngs), "dense_i"
+        case Elman():
+            activation = getattr(jax.nn, cell.activation)
+            module, biased = nnx.SimpleCell(size, cell.hidden, activation_fn=activation, param_dtype=dtype, rngs=rngs), "dense_i"
+        case _:
+            raise unknown(cell)
+    p: dict[str, dict[str, Any]] = {"dense_i": {"kernel": params["w_x"]}, "dense_h": {"kernel": params["w_h"]}}
+    p[biased]["bias"] = params["b"]
+    nnx.update(module, p)
+    return module
+
+
+def side(p: Any, letter: str, gates: str, leaf: str = "kernel") -> jax.Array:
+    """The gates' blocks of the inputs' ("i") or the state's ("h") side, one beside the other."""
+    return jnp.concatenate([p[letter + gate][leaf] for gate in gates], axis=-1)
+
+
+def spread(block: jax.Array, letter: str, gates: str, leaf: str) -> dict[str, dict[str, jax.Array]]:
+    return {letter + gate: {leaf: part} for gate, part in zip(gates, jnp.split(block, len(gates), axis=-1), strict=True)}
+
+
+def gated(module: Any) -> None:
+    if module.gate_fn is not jax.nn.sigmoid or module.activation_fn is not jnp.tanh:
+        raise errors.not_convertible(module, "other activations", "gate_fn=sigmoid and activation_fn=tanh", "Write a cell of your own.")
+
+
+def simple(module: Any, hidden: int) -> Elman:
+    names = [name for name in ("tanh", "relu", "sigmoid", "gelu", "silu", "softplus") if getattr(jax.nn, name) is module.activation_fn]
+    if not names or module.residual:
+        raise errors.not_convertible(module, "a residual cell, or an unknown activation", "a function of jax.nn", "Write a cell of your own.")
+    return Elman(hidden, activation=names[0])
+
+
+def unknown(module: Any) -> Exception:
+    return errors.not_convertible(module, f"a {type(module).__name__}", "an LSTM without projection, a GRU with the reset after, or an Elman cell, "
+                                  "or their Flax counterparts", "Convert its recurrent part.")  # fmt: skip

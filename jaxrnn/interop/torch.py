@@ -1,0 +1,139 @@
+"""Recurrent modules of torch, and back."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from torch import nn
+
+from jaxrnn import GRU, LSTM, Bidirectional, Cell, Dropout, Elman, Stack, errors
+
+
+def from_torch(module: nn.Module) -> tuple[Cell, Any]:
+    """The cell and params that compute what a torch module computes.
+
+    `nn.LSTM` (projections too), `nn.GRU`, `nn.RNN`, `nn.LSTMCell`, `nn.GRUCell` and `nn.RNNCell`. Several layers become a `Stack`, both directions
+    a `Bidirectional`, dropout between layers a `Dropout` between them. Time is axis 0 here, whatever `batch_first` says.
+
+    Args:
+      module: the module; its weights are copied.
+
+    Returns:
+      `(cell, params)`: a layer's two biases are added, save the GRU candidate's, which become `b` and `b_n`.
+
+    Raises:
+      ValueError: for another kind of module.
+
+    Example:
+      >>> cell, params = from_torch(nn.LSTM(3, 8))
+      >>> unroll(cell, params, jnp.ones((5, 2, 3)))[1].shape
+      (5, 2, 8)
+    """
+    if isinstance(module, nn.RNNCellBase):
+        return layer(module, "")
+    if not isinstance(module, nn.RNNBase):
+        raise errors.not_convertible(module, f"a {type(module).__name__}", "an nn.LSTM, nn.GRU or nn.RNN, or one of their cells",
+                                     "Convert its recurrent part.")  # fmt: skip
+    layers: list[tuple[Cell, Any]] = []
+    for i in range(module.num_layers):
+        cell, params = layer(module, f"_l{i}")
+        if module.bidirectional:
+            cell, params = Bidirectional(cell), (params, layer(module, f"_l{i}_reverse")[1])
+        if i and module.dropout:
+            layers.append((Dropout(module.dropout), {}))
+        layers.append((cell, params))
+    if len(layers) == 1:
+        return layers[0]
+    return Stack(tuple(cell for cell, _ in layers)), tuple(params for _, params in layers)
+
+
+def layer(module: Any, suffix: str) -> tuple[Cell, Any]:
+    """One direction of one layer."""
+
+    def array(name: str) -> jax.Array:
+        return to_array(getattr(module, name + suffix))
+
+    w_x, w_h = array("weight_ih"), array("weight_hh")
+    zero = jnp.zeros(w_x.shape[0], w_x.dtype)
+    b_x, b_h = (array("bias_ih"), array("bias_hh")) if module.bias else (zero, zero)
+    hidden = module.hidden_size
+    params = {"w_x": w_x.T, "w_h": w_h.T, "b": b_x + b_h}
+    match module:
+        case nn.LSTM() | nn.LSTMCell():
+            if not getattr(module, "proj_size", 0):
+                return LSTM(hidden), params
+            return LSTM(hidden, projection=module.proj_size), params | {"w_p": array("weight_hr").T}
+        case nn.GRU() | nn.GRUCell():
+            b = jnp.concatenate([params["b"][: 2 * hidden], b_x[2 * hidden :]])
+            return GRU(hidden), params | {"b": b, "b_n": b_h[2 * hidden :]}
+    return Elman(hidden, activation=module.nonlinearity), params
+
+
+def to_torch(cell: Cell, params: Any) -> nn.RNNBase:
+    """The torch module that computes what a cell computes: the inverse of `from_torch`.
+
+    Args:
+      cell: an `LSTM`, `GRU` with the reset after, or `Elman` with tanh or relu; a `Bidirectional` of one, merged by concat; or a `Stack` of
+        equal ones, with equal `Dropout` between them or none.
+      params: the cell's params.
+
+    Returns:
+      An `nn.LSTM`, `nn.GRU` or `nn.RNN` whose sequences are time first; biases lie in `bias_ih`, the GRU's `b_n` in `bias_hh`.
+
+    Raises:
+      ValueError: for a cell that torch does not have.
+
+    Example:
+      >>> to_torch(LSTM(8), LSTM(8).init(jax.random.key(0), features(3)))
+      LSTM(3, 8)
+    """
+    layers, parts = (cell.cells, params) if isinstance(cell, Stack) else ((cell,), (params,))
+    gaps = layers[1::2] if any(isinstance(one, Dropout) for one in layers) else ()
+    if gaps:
+        layers, parts = layers[::2], parts[::2]
+    outer, both = layers[0], isinstance(layers[0], Bidirectional)
+    first = outer.forward if isinstance(outer, Bidirectional) else outer
+    same = all(one == outer for one in layers) and all(one == gaps[0] for one in gaps) and len(gaps) in (0, len(layers) - 1)
+    same = same and (not isinstance(outer, Bidirectional) or (outer.children == (first, first) and outer.merge == "concat"))
+    same = same and all(isinstance(gap, Dropout) and gap.per == "step" for gap in gaps)
+    parts = [part for one in parts for part in (one if both else (one,))]
+    sizes = (parts[0]["w_x"].shape[0], first.hidden) if isinstance(first, (LSTM, GRU, Elman)) else ()
+    settings: dict[str, Any] = {"num_layers": len(layers), "bidirectional": both, "dropout": gaps[0].rate if gaps else 0.0}
+    match first:
+        case LSTM() if same:
+            module = nn.LSTM(*sizes, proj_size=first.projection or 0, **settings)
+        case GRU(reset_after=True) if same:
+            module = nn.GRU(*sizes, **settings)
+        case Elman(activation="tanh" | "relu") if same:
+            module = nn.RNN(*sizes, nonlinearity=first.activation, **settings)
+        case _:
+            raise errors.not_convertible(cell, "a cell that torch does not have", "equal layers of LSTM, GRU with the reset after, or Elman with "
+                                         "tanh or relu, alone or Bidirectional with concat", "Convert its layers one by one.")  # fmt: skip
+    module = module.to(to_tensor(parts[0]["w_x"]).dtype)
+    with torch.no_grad():
+        for i, part in enumerate(parts):
+            suffix = f"_l{i // 2}_reverse" if both and i % 2 else f"_l{i // 2 if both else i}"
+            second = torch.zeros_like(to_tensor(part["b"]))
+            if "b_n" in part:
+                second[2 * first.hidden :] = to_tensor(part["b_n"])
+            names = {"weight_ih": part["w_x"].T, "weight_hh": part["w_h"].T, "bias_ih": part["b"]}
+            names |= {"weight_hr": part["w_p"].T} if "w_p" in part else {}
+            for name, value in names.items():
+                getattr(module, name + suffix).copy_(to_tensor(value))
+            getattr(module, "bias_hh" + suffix).copy_(second)
+    return module
+
+
+def to_array(tensor: torch.Tensor) -> jax.Array:
+    tensor = tensor.detach().cpu()
+    if tensor.dtype == torch.bfloat16:  # NumPy has none
+        return jnp.asarray(tensor.float().numpy()).astype(jnp.bfloat16)
+    return jnp.asarray(tensor.numpy())
+
+
+def to_tensor(array: jax.Array) -> torch.Tensor:
+    if array.dtype == jnp.bfloat16:
+        return torch.tensor(np.asarray(array.astype(jnp.float32))).bfloat16()
+    return torch.tensor(np.asarray(array))
