@@ -31,9 +31,18 @@ from jaxrnn.cells import ridge as ridge
 
 # Nouns: combinators
 from jaxrnn.combinators import Bidirectional as Bidirectional
+from jaxrnn.combinators import CausalConv as CausalConv
 from jaxrnn.combinators import Dense as Dense
+from jaxrnn.combinators import Dropout as Dropout
 from jaxrnn.combinators import Embed as Embed
+from jaxrnn.combinators import LayerNorm as LayerNorm
+from jaxrnn.combinators import LearnedState as LearnedState
+from jaxrnn.combinators import RecurrentDropout as RecurrentDropout
+from jaxrnn.combinators import Residual as Residual
+from jaxrnn.combinators import RMSNorm as RMSNorm
 from jaxrnn.combinators import Stack as Stack
+from jaxrnn.combinators import TiedEmbedding as TiedEmbedding
+from jaxrnn.combinators import Zoneout as Zoneout
 from jaxrnn.controls import lengths_to_mask as lengths_to_mask
 from jaxrnn.recurrence import Dot as Dot
 from jaxrnn.recurrence import matmul as matmul

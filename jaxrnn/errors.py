@@ -83,9 +83,11 @@ def check_params(cell: Any, params: Any, need: Any, x: Any) -> None:
 
 
 def check_children(cell: Any, children: tuple, params: Any, need: Any) -> None:
-    if type(params) is not type(need) or len(params) != len(need):
+    keyed = isinstance(need, dict)
+    if type(params) is not type(need) or len(params) != len(need) or (keyed and params.keys() != need.keys()):
         got = f"params of {len(params)} parts" if isinstance(params, tuple) else f"params as a {type(params).__name__}"
-        raise fail(ValueError, cell, got, f"a {type(need).__name__} of {len(need)}, params for its {len(children)} children",
+        parts = f"with keys {', '.join(map(repr, need))}" if keyed else f"of {len(need)}, params for its {len(children)} children"
+        raise fail(ValueError, cell, got, f"a {type(need).__name__} {parts}",
                    "Are these the params of another cell? Make them with cell.init(key, x).")  # fmt: skip
     for part, needed in zip(cell.split(params), cell.split(need), strict=True):
         if isinstance(needed, dict) and not isinstance(part, dict):
@@ -199,9 +201,51 @@ def check_ridge(xs: Any, targets: Any) -> None:
             raise fail(TypeError, "ridge", f"{name} {describe(x)}", "floating numbers", f"Cast with {name}.astype(jnp.float32).")
     if xs.ndim < 2 or xs.shape[:-1] != targets.shape[:-1]:
         raise fail(ValueError, "ridge", f"xs {describe(xs)} and targets {describe(targets)}",
-                   "[T, ..., F] and [T, ..., G] with the same leading axes", "Pass a target vector for each step; a single number a step is targets[..., None].")  # fmt: skip
+                   "[T, ..., F] and [T, ..., G] with the same leading axes",
+                   "Pass a target vector for each step; a single number a step is targets[..., None].")  # fmt: skip
 
 
 def not_convertible(module: Any, got: str, need: str, do: str) -> Exception:
     """A module of another library, or a cell of ours, that has no counterpart."""
     return fail(ValueError, module, got, need, do)
+
+
+def check_rate(cell: Any, name: str, rate: Any) -> None:
+    """A probability of dropping or keeping: a number in [0, 1)."""
+    if not isinstance(rate, (int, float)) or isinstance(rate, bool):
+        raise fail(TypeError, cell, f"{name} as a {type(rate).__name__}", "a float: fields are static", f"Pass {name}=0.1, say.")
+    if not 0 <= rate < 1:
+        raise fail(ValueError, cell, f"{name}={rate}", "a number from 0 up to, but not, 1", f"Pass {name}=0.1, say; 0 turns it off.")
+
+
+def check_eps(cell: Any, eps: Any) -> None:
+    if not isinstance(eps, float) or not eps > 0:
+        raise fail(ValueError, cell, f"eps={eps!r}", "a positive float", "Pass eps=1e-5, say.")
+
+
+def residual_width(cell: Any, inner: Any, x: Any, y: Any) -> Exception:
+    return fail(ValueError, cell, f"inputs {describe(x)} and outputs {describe(y)} of {inner!r}",
+                "outputs shaped like the inputs, since both are added",
+                "Give the cell the width of its inputs, or put a Dense after it: Residual(Stack((cell, Dense(width)))).")  # fmt: skip
+
+
+def tied_width(cell: Any, body: Any, y: Any) -> Exception:
+    return fail(ValueError, cell, f"outputs {describe(y)} of its body {body!r}", f"outputs {cell.width} wide, as the embedding is",
+                f"Put a Dense({cell.width}) after the body: Stack((body, Dense({cell.width}))).")  # fmt: skip
+
+
+def no_dot(cell: Any, inner: Any) -> Exception:
+    return fail(ValueError, cell, f"{inner!r}, whose step has no recurrent matmul to drop from", "a cell whose step calls dot",
+                'Use Zoneout on it, or a Dropout before or after it; in a cell of your own write dot(h, "w_h") for h @ params["w_h"].')  # fmt: skip
+
+
+def zoneout_rates(cell: Any, rates: int, state: Any) -> Exception:
+    return fail(ValueError, cell, f"{rates} rates for a state {jax.tree.map(describe, state)}",
+                "a state with arrays, and one rate for all or one for each",
+                f"Pass one number, or a tuple of {len(jax.tree.leaves(state))}.")  # fmt: skip
+
+
+def depthwise_width(cell: Any, x: Any) -> Exception:
+    return fail(ValueError, cell, f"inputs {describe(x)} for a depthwise convolution of width {cell.width}",
+                "as many features as the width, since each is convolved by itself",
+                f"Use CausalConv({x.shape[-1]}, {cell.kernel}, depthwise=True), or depthwise=False.")  # fmt: skip

@@ -1,0 +1,93 @@
+"""What the wrappers that change one cell's step have in common."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import errors
+from jaxrnn.cell import Cell, Composite, Feedforward, Noise, Params, State, batch_shape
+from jaxrnn.recurrence import Dot
+
+
+class Drawn(NamedTuple):
+    """A wrapper's z: that of the cell inside, and the masks drawn for all steps, None without a key."""
+
+    z: Any
+    masks: Any
+
+
+class Wrapper(Cell):
+    """A cell around one leaf cell that changes its step by masks; its params, its state and its gates are that cell's.
+
+    An author writes `draw`, and what becomes of the cell's matmuls (`lowered`) and of its new state (`settled`), each for the masks
+    of one step, or for None without a key. All randomness is drawn in `project`, so the step is deterministic.
+    """
+
+    cell: Cell
+
+    def __post_init__(self) -> None:
+        errors.check_child(self, self.cell, Cell)
+        if isinstance(self.cell, Composite | Feedforward):
+            raise errors.not_a_leaf(self, self.cell)
+        self.check()
+
+    @abc.abstractmethod
+    def check(self) -> None:
+        """Refuse wrong fields."""
+
+    @abc.abstractmethod
+    def draw(self, params: Params, state: State, z: Any, noise: Noise) -> Any:
+        """The masks, a pytree of booleans `[T, ...]`, for a cell whose state and whose z of one step have these shapes.
+        Refuse a cell that cannot be wrapped."""
+
+    @abc.abstractmethod
+    def lowered(self, dot: Dot, masks: Any) -> Dot:
+        """The dot that the cell inside is handed."""
+
+    @abc.abstractmethod
+    def settled(self, old: State, new: State, masks: Any) -> State:
+        """The state after a step that leads from `old` to `new`."""
+
+    @property
+    def takes_tokens(self) -> bool:  # type: ignore[override]
+        return self.cell.takes_tokens
+
+    @property
+    def feature_ndim(self) -> int:
+        return self.cell.feature_ndim
+
+    @property
+    def gates(self) -> Callable | None:  # type: ignore[override]
+        inner = self.cell.gates
+        if inner is None:
+            return None
+        return lambda params, state, z, dot: inner(params, state, z.z, self.lowered(dot, z.masks))
+
+    def init(self, key: jax.Array, x: Any) -> Params:
+        params = self.cell.init(key, x)
+        xs = jax.ShapeDtypeStruct((1, *x.shape[len(x.shape) - self.feature_ndim :]), x.dtype)
+        # Masks are drawn in training alone; drawing their shapes here lets a cell that cannot be wrapped be refused at once.
+        jax.eval_shape(lambda params, xs, key: self.project(params, xs, Noise.at(key, jnp.arange(1))), params, xs, key)
+        return params
+
+    def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> State:
+        return self.cell.initial_state(params, batch_shape)
+
+    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> Drawn:
+        if noise is None:
+            return Drawn(self.cell.project(params, xs), None)
+        z = self.cell.project(params, xs, noise.place(0))
+        step = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), z)
+        state = jax.eval_shape(lambda params: self.initial_state(params, batch_shape(self, xs, 1)), params)
+        return Drawn(z, self.draw(params, state, step, noise.place(1)))
+
+    def step(self, params: Params, state: State, z: Drawn, dot: Dot) -> State:
+        return self.settled(state, self.cell.step(params, state, z.z, self.lowered(dot, z.masks)), z.masks)
+
+    def readout(self, params: Params, state: State, z: Drawn) -> Any:
+        return self.cell.readout(params, state, z.z)
