@@ -207,7 +207,6 @@ def _fold(
     cell: Cell, strategy: Strategy, reverse: bool, f: Callable, params: Params, xs: Any, init: Any, extra: Any, state: Any, mask: Any,
     resets: Any, key: Any,
 ) -> tuple[State, Any]:  # fmt: skip
-    given = params
     params, xs, state, start = prepare(cell, params, xs, state, mask, resets)
     run = Run(strategy, reverse, mask, controls.directed(mask, resets, reverse), key, jnp.arange(xs.shape[0]))
 
@@ -215,7 +214,7 @@ def _fold(
         state, acc = carry
         piece = run.piece(begin, size)
         state, ys = within(cell, params, state, start, slice_time(xs, begin, size), piece)
-        acc = f(given, acc, controls.blank(ys, piece.mask), slice_time(extra, begin, size), piece.mask)
+        acc = f(params, acc, controls.blank(ys, piece.mask), slice_time(extra, begin, size), piece.mask)
         return (state, acc), None
 
     init = jax.tree.map(jnp.asarray, init)

@@ -1,0 +1,112 @@
+"""What backpropagation through a long sequence costs, and what vmap costs: `python -m benchmarks.long_sequences [--million]`.
+
+Gradient in the params of an LSTM(128) on 32 features at B=1, loss on the final state: temporaries as the compiler plans them, and
+times by turns, medians. Then a stack with embedding, head and per-step loss through `fold`, and `vmap` over batch-first data against
+native batches. Compile time is apart.
+"""
+
+import argparse
+import statistics
+import time
+
+import jax
+import jax.numpy as jnp
+
+import jaxrnn as rnn
+
+
+def compiled(f, *args):
+    began = time.perf_counter()
+    program = jax.jit(f).lower(*args).compile()
+    return program, time.perf_counter() - began
+
+
+def by_turns(programs, repeats):
+    """Median seconds of each program, all of them run once before any is run again."""
+    seconds = {name: [] for name in programs}
+    for _ in range(repeats + 1):
+        for name, (program, args) in programs.items():
+            began = time.perf_counter()
+            jax.block_until_ready(program(*args))
+            seconds[name].append(time.perf_counter() - began)
+    return {name: statistics.median(s[1:]) for name, s in seconds.items()}
+
+
+def compare(title, cases, repeats):
+    print(title)
+    programs, facts = {}, {}
+    for name, (f, args) in cases.items():
+        program, took = compiled(f, *args)
+        programs[name] = (program, args)
+        facts[name] = (program.memory_analysis().temp_size_in_bytes / 1e6, took)
+    times = by_turns(programs, repeats)
+    first = next(iter(times.values()))
+    for name, seconds in times.items():
+        megabytes, took = facts[name]
+        print(f"  {name:44s}{seconds * 1e3:10.1f} ms{seconds / first:7.2f} x{megabytes:10.1f} MB temporaries{took:7.1f} s to compile", flush=True)
+
+
+def final_state(steps):
+    cell = rnn.LSTM(128)
+    params = cell.init(jax.random.key(0), rnn.features(32))
+    xs = jax.random.normal(jax.random.key(1), (steps, 1, 32))
+
+    def gradient(strategy):
+        return jax.grad(lambda params, xs: jnp.sum(rnn.unroll(cell, params, xs, strategy=strategy)[0].h ** 2))
+
+    return gradient, (params, xs)
+
+
+def network(steps):
+    net = rnn.Stack((rnn.Embed(256, 64), rnn.LSTM(128), rnn.LSTM(128), rnn.Dense(256)))
+    params = net.init(jax.random.key(0), rnn.TOKEN)
+    tokens = jax.random.randint(jax.random.key(1), (steps, 1), 0, 256)
+
+    def add(params, total, logits, targets, mask):
+        return total - jnp.sum(jnp.take_along_axis(jax.nn.log_softmax(logits), targets[..., None], -1))
+
+    def gradient(strategy):
+        return jax.grad(lambda params, tokens: rnn.fold(net, params, tokens, add, 0.0, extra=tokens, strategy=strategy)[1])
+
+    return gradient, (params, tokens)
+
+
+def mapped(batch, steps, features, hidden):
+    cell = rnn.LSTM(hidden)
+    params = cell.init(jax.random.key(0), rnn.features(features))
+    xs = jax.random.normal(jax.random.key(1), (batch, steps, features))
+
+    def native(params, xs):
+        return jnp.sum(rnn.unroll(cell, params, xs.swapaxes(0, 1))[1] ** 2)
+
+    def vmap(params, xs):
+        return jnp.sum(jax.vmap(rnn.unroll, (None, None, 0))(cell, params, xs)[1] ** 2)
+
+    return {name: (jax.grad(f, (0, 1)), (params, xs)) for name, f in (("batch axis", native), ("vmap", vmap))}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--million", action="store_true", help="also run T=1,000,000 (a minute)")
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    print(f"jax {jax.__version__} on {jax.devices()[0].device_kind}, {jax.device_count()} device(s)")
+
+    gradient, args = final_state(100_000)
+    strategies = (rnn.Scan(), rnn.Chunked(1000), rnn.Chunked(316))
+    compare("LSTM(128), T=100,000, B=1, final state", {repr(s): (gradient(s), args) for s in strategies}, options.repeats)
+    gradient, args = network(20_000)
+    strategies = (rnn.Scan(), rnn.Chunked(1000), rnn.Chunked(141))
+    compare("Embed(256, 64), 2 x LSTM(128), Dense(256), T=20,000, B=1, per-step loss by fold",
+            {repr(s): (gradient(s), args) for s in strategies}, options.repeats)  # fmt: skip
+    for shape in ((32, 128, 128, 128), (64, 256, 256, 256)):
+        compare(f"LSTM, batch first, gradient in params and inputs, (B, T, D, H) = {shape}", mapped(*shape), 2 * options.repeats)
+    if options.million:
+        gradient, args = final_state(1_000_000)
+        compare("LSTM(128), T=1,000,000, B=1, final state", {repr(s): (gradient(s), args) for s in (rnn.Chunked(1000),)}, 1)
+        gradient, args = network(1_000_000)
+        compare("The network above, T=1,000,000", {repr(s): (gradient(s), args) for s in (rnn.Chunked(1000),)}, 1)
+
+
+if __name__ == "__main__":
+    main()
