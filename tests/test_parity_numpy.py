@@ -1,0 +1,182 @@
+"""Every recurrent cell against a plain NumPy loop written from its equations: outputs, states and every gradient.
+
+The reference's gradient is the complex step, `imag f(x + i h) / h` with h = 1e-30 in each coordinate: exact to the last bits, and it
+knows nothing of any autodiff.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn as rnn
+
+T, B, F, H = 5, 2, 3, 4
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def relu(x):
+    return np.where(x.real > 0, x, 0)
+
+
+def norm(x):
+    x = x - x.mean(-1, keepdims=True)
+    return x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5)
+
+
+def part(a, k):
+    """The k-th block of H columns."""
+    return a[..., k * H : (k + 1) * H]
+
+
+def elman(p, h, x):
+    return np.tanh(x @ p["w_x"] + h @ p["w_h"] + p["b"])
+
+
+def elman_relu(p, h, x):
+    return relu(x @ p["w_x"] + h @ p["w_h"] + p["b"])
+
+
+def lstm(p, state, x):
+    h, c = state
+    i, f, g, o = (x @ part(p["w_x"], k) + h @ part(p["w_h"], k) + part(p["b"], k) for k in range(4))
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
+def lstm_projected(p, state, x):
+    h, c = lstm(p, state, x)
+    return h @ p["w_p"], c
+
+
+def peephole(p, state, x):
+    h, c = state
+    i, f, g, o = (x @ part(p["w_x"], k) + h @ part(p["w_h"], k) + part(p["b"], k) for k in range(4))
+    i, f = sigmoid(i + part(p["p"], 0) * c), sigmoid(f + part(p["p"], 1) * c)
+    c = f * c + i * np.tanh(g)
+    return sigmoid(o + part(p["p"], 2) * c) * np.tanh(c), c
+
+
+def gru_after(p, h, x):
+    r, z = (sigmoid(x @ part(p["w_x"], k) + h @ part(p["w_h"], k) + part(p["b"], k)) for k in range(2))
+    n = np.tanh(x @ part(p["w_x"], 2) + part(p["b"], 2) + r * (h @ part(p["w_h"], 2) + p["b_n"]))
+    return (1 - z) * n + z * h
+
+
+def gru_before(p, h, x):
+    r, z = (sigmoid(x @ part(p["w_x"], k) + h @ part(p["w_h"], k) + part(p["b"], k)) for k in range(2))
+    n = np.tanh(x @ part(p["w_x"], 2) + part(p["b"], 2) + (r * h) @ p["w_n"])
+    return (1 - z) * n + z * h
+
+
+def echo_state(p, h, x):
+    p = p["fixed"]
+    return (1 - p["leak"]) * h + p["leak"] * np.tanh(x @ p["w_x"] + h @ p["w_h"] + p["b"])
+
+
+def norm_lstm(p, state, x):
+    h, c = state
+    z = norm(x @ p["w_x"]) * p["gain_x"] + norm(h @ p["w_h"]) * p["gain_h"] + p["b"]
+    c = sigmoid(part(z, 1)) * c + sigmoid(part(z, 0)) * np.tanh(part(z, 2))
+    return sigmoid(part(z, 3)) * np.tanh(norm(c) * p["gain_c"] + p["b_c"]), c
+
+
+def norm_gru(p, h, x):
+    zx, zh = x @ p["w_x"], h @ p["w_h"]
+    gates = norm(zx[..., : 2 * H]) * p["gain_x"][: 2 * H] + norm(zh[..., : 2 * H]) * p["gain_h"][: 2 * H] + p["b"][: 2 * H]
+    r, z = sigmoid(part(gates, 0)), sigmoid(part(gates, 1))
+    recurrent = norm(part(zh, 2)) * part(p["gain_h"], 2) + p["b_n"]
+    n = np.tanh(norm(part(zx, 2)) * part(p["gain_x"], 2) + part(p["b"], 2) + r * recurrent)
+    return (1 - z) * n + z * h
+
+
+CASES = {
+    "elman": (rnn.Elman(H), elman),
+    "elman relu": (rnn.Elman(H, "relu", identity=True), elman_relu),
+    "lstm": (rnn.LSTM(H), lstm),
+    "lstm projected": (rnn.LSTM(H, projection=2), lstm_projected),
+    "peephole": (rnn.PeepholeLSTM(H), peephole),
+    "gru after": (rnn.GRU(H), gru_after),
+    "gru before": (rnn.GRU(H, reset_after=False), gru_before),
+    "echo state": (rnn.EchoState(H, leak=0.3), echo_state),
+    "layer-norm lstm": (rnn.LayerNormLSTM(H), norm_lstm),
+    "layer-norm gru": (rnn.LayerNormGRU(H), norm_gru),
+}
+
+
+def run(step, params, state, xs):
+    """The loop: the last state's leaves, and all outputs."""
+    ys = []
+    for x in xs:
+        state = step(params, state, x)
+        ys.append(state[0] if isinstance(state, tuple) else state)
+    return list(state) if isinstance(state, tuple) else [state], np.stack(ys)
+
+
+def example(cell, dtype):
+    """Random params, state and inputs, and weights for a loss over all results."""
+    rng = np.random.default_rng(0)
+
+    def fill(tree):
+        return jax.tree.map(lambda a: (0.4 * rng.normal(size=a.shape)).astype(dtype), tree)
+
+    params = jax.eval_shape(lambda key: cell.init(key, rnn.features(F, dtype=dtype)), jax.eval_shape(lambda: jax.random.key(0)))
+    assert {a.dtype for a in jax.tree.leaves(params)} == {np.dtype(dtype)}
+    params = fill(params)
+    state = fill(jax.eval_shape(lambda p: cell.initial_state(p, (B,)), params))
+    outputs = np.empty((T, *jax.tree.leaves(state)[0].shape))
+    return (params, state, fill(np.empty((T, B, F)))), fill((jax.tree.leaves(state), outputs))
+
+
+def reference(step, inputs, weights):
+    """Results in float64, and the loss's gradient by the complex step."""
+    inputs = jax.tree.map(lambda a: np.asarray(a, np.float64), inputs)
+    leaves, tree = jax.tree.flatten(inputs)
+
+    def loss(leaves):
+        params, state, xs = jax.tree.unflatten(tree, leaves)
+        results = run(step, params, state, xs)
+        return sum((np.asarray(w, np.float64) * a).sum() for w, a in zip(jax.tree.leaves(weights), jax.tree.leaves(results), strict=True))
+
+    grads = []
+    for k, leaf in enumerate(leaves):
+        grad = np.zeros(leaf.shape)
+        for at in np.ndindex(leaf.shape):
+            moved = leaf.astype(np.complex128)
+            moved[at] += 1e-30j
+            grad[at] = np.imag(loss([*leaves[:k], moved, *leaves[k + 1 :]])) / 1e-30
+        grads.append(grad)
+    return run(step, *inputs), jax.tree.unflatten(tree, grads)
+
+
+def ours(cell, inputs, weights):
+    def loss(inputs):
+        params, state, xs = inputs
+        results = rnn.unroll(cell, params, xs, state)
+        pairs = zip(jax.tree.leaves(weights), jax.tree.leaves(results), strict=True)
+        return sum((w * a).sum() for w, a in pairs), results
+
+    (_, results), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(inputs)
+    return results, grads
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", CASES)
+def test_outputs_and_gradients(name, dtype):
+    cell, step = CASES[name]
+    with jax.enable_x64(dtype == "float64"), jax.numpy_dtype_promotion("strict"):
+        inputs, weights = example(cell, dtype)
+        results, grads = ours(cell, jax.tree.map(jnp.asarray, inputs), weights)
+        assert {a.dtype for a in jax.tree.leaves((results, grads))} == {np.dtype(dtype)}
+        results, grads = jax.tree.map(np.asarray, (results, grads))
+    want, want_grads = reference(step, inputs, weights)
+    if isinstance(cell, rnn.EchoState):
+        assert all(not a.any() for a in jax.tree.leaves(grads[0]))
+        grads, want_grads = grads[1:], want_grads[1:]
+    tolerance = 1e-5 if dtype == "float32" else 1e-10
+    for got, need in zip(jax.tree.leaves((results, grads)), jax.tree.leaves((want, want_grads)), strict=True):
+        np.testing.assert_allclose(got, need, rtol=tolerance, atol=tolerance)
+        assert need.any()
