@@ -2,8 +2,11 @@
 
 __version__ = "0.1.0"
 
+from jaxrnn import data as data
+from jaxrnn import decoding as decoding
 from jaxrnn import diagnostics as diagnostics
 from jaxrnn import initializers as initializers
+from jaxrnn import training as training
 
 # Verbs
 from jaxrnn.cell import advance as advance

@@ -249,3 +249,39 @@ def depthwise_width(cell: Any, x: Any) -> Exception:
     return fail(ValueError, cell, f"inputs {describe(x)} for a depthwise convolution of width {cell.width}",
                 "as many features as the width, since each is convolved by itself",
                 f"Use CausalConv({x.shape[-1]}, {cell.kernel}, depthwise=True), or depthwise=False.")  # fmt: skip
+
+
+def check_stream(tokens: Any, batch: int, length: int) -> None:
+    """A stream to be cut into segments."""
+    if not (hasattr(tokens, "dtype") and jnp.issubdtype(tokens.dtype, jnp.integer)):
+        raise fail(TypeError, "Segments", f"tokens as {describe(tokens)}", "an array of integer tokens", "Pass np.asarray(tokens, np.int32).")
+    for name, value in (("batch", batch), ("length", length)):
+        if not isinstance(value, int) or value < 1:
+            raise fail(ValueError, "Segments", f"{name}={value!r}", "a positive integer", "One stream is batch=1.")
+    if tokens.ndim != 1 or len(tokens) < batch * length + 1:
+        raise fail(ValueError, "Segments", f"tokens {describe(tokens)}", f"one stream of at least batch * length + 1 = {batch * length + 1} tokens",
+                   "Give more tokens, or make batch or length smaller.")  # fmt: skip
+
+
+def other_checkpoint(directory: Any, got: str, need: str) -> Exception:
+    return fail(ValueError, str(directory), f"a checkpoint with {got}", need,
+                "It belongs to another network or optimizer: give its own settings again, or another directory.")  # fmt: skip
+
+
+def no_checkpoint(directory: Any) -> Exception:
+    return fail(FileNotFoundError, str(directory), "a directory without a checkpoint", "one that fit has saved to", "Train first.")
+
+
+def wrong_carry(cell: Any, carry: Any) -> Exception:
+    need, do = "the recurrent state", "Make the state with training.init(..., batch_shape=(B,)) for truncated_bptt."
+    if carry is not None:
+        need, do = "carry=None", "Make the state with training.init(...) without a batch_shape for bptt, which begins each batch afresh."
+    return fail(ValueError, cell, f"a TrainState with carry {jax.tree.map(describe, carry)}", need, do)
+
+
+def wrong_optimizer(got: Any) -> Exception:
+    return fail(TypeError, "optimizer", f"{got!r}", "a learning rate, a schedule or an optax transformation", "Write optimizer(1e-3).")
+
+
+def wrong_decoding(got: str, need: str) -> Exception:
+    return fail(ValueError, "decoding", got, need, "See the docstrings of greedy and sample.")

@@ -1,0 +1,16 @@
+"""Losses over masks, pure steps over optax, and a thin loop around them."""
+
+from jaxrnn.data import Batch as Batch
+from jaxrnn.training.checkpoints import History as History
+from jaxrnn.training.checkpoints import restore as restore
+from jaxrnn.training.fit import fit as fit
+from jaxrnn.training.losses import Loss as Loss
+from jaxrnn.training.losses import cross_entropy as cross_entropy
+from jaxrnn.training.losses import mse as mse
+from jaxrnn.training.steps import Metrics as Metrics
+from jaxrnn.training.steps import TrainState as TrainState
+from jaxrnn.training.steps import bptt as bptt
+from jaxrnn.training.steps import evaluate as evaluate
+from jaxrnn.training.steps import init as init
+from jaxrnn.training.steps import optimizer as optimizer
+from jaxrnn.training.steps import truncated_bptt as truncated_bptt

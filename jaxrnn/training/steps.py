@@ -1,0 +1,179 @@
+"""Pure training steps over optax: back-propagation through a whole sequence, and through segments of a long one."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from functools import partial, reduce
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxrnn import errors
+from jaxrnn.cell import Cell, Params, State, trainable
+from jaxrnn.data import Batch
+from jaxrnn.strategies import Scan, Strategy
+from jaxrnn.training.losses import Loss, LossFunction
+from jaxrnn.unroll import fold, unroll
+
+
+class TrainState(NamedTuple):
+    """All that a training run is: a pytree, saved and restored whole.
+
+    `carry` is the recurrent state between segments (None where every batch begins afresh); `skipped` counts the
+    steps whose update was not finite; the noise of a step depends on (key, step) alone.
+    """
+
+    params: Params
+    opt_state: Any
+    step: jax.Array
+    key: jax.Array
+    carry: State
+    skipped: jax.Array
+
+
+class Metrics(NamedTuple):
+    """Of one step: the mean loss of a valid step, the gradient's global norm before clipping, whether the update was skipped, and
+    the number of valid steps (tokens)."""
+
+    loss: jax.Array
+    grad_norm: jax.Array
+    skipped: jax.Array
+    tokens: jax.Array
+
+
+Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+
+
+def optimizer(rule: float | optax.Schedule | optax.GradientTransformation, clip: float | None = 1.0) -> optax.GradientTransformation:
+    """Gradients clipped to a global norm, then the rule; leaves under a key `fixed` never move, whatever the rule (weight decay too).
+
+    Args:
+      rule: an optax transformation, or a learning rate or schedule for Adam.
+      clip: the largest global norm of the trainable leaves' gradient, or None.
+
+    Raises:
+      TypeError: for any other rule.
+
+    Example:
+      >>> tx = optimizer(optax.adamw(1e-3, weight_decay=0.1), clip=0.5)
+    """
+    if not isinstance(rule, optax.GradientTransformation):
+        if not (callable(rule) or isinstance(rule, float | int | jax.Array)):
+            raise errors.wrong_optimizer(rule)
+        rule = optax.adam(rule)
+    if clip is not None:
+        rule = optax.chain(optax.clip_by_global_norm(clip), rule)
+
+    def fixed(params: Params) -> Any:
+        return jax.tree.map(operator.not_, trainable(params))
+
+    return optax.chain(optax.masked(rule, trainable), optax.masked(optax.set_to_zero(), fixed))
+
+
+def init(cell: Cell, params: Params, tx: optax.GradientTransformation, key: jax.Array, batch_shape: tuple[int, ...] | None = None) -> TrainState:
+    """The state of a run before its first step; `batch_shape`, e.g. `(32,)`, is what `truncated_bptt` carries a recurrent state for."""
+    carry = None if batch_shape is None else cell.initial_state(params, batch_shape)
+    return TrainState(params, tx.init(params), jnp.int32(0), key, carry, jnp.int32(0))
+
+
+def bptt(cell: Cell, loss: LossFunction, tx: optax.GradientTransformation, *, strategy: Strategy = Scan()) -> Step:  # noqa: B008  a frozen value
+    """A training step that takes every batch for whole sequences, begun from the initial state (Werbos 1990).
+
+    Args:
+      cell: the network.
+      loss: `loss(ys, targets, mask) -> Loss`, such as `cross_entropy`; a sum over steps, since a strategy may hand it pieces.
+      tx: an optax transformation, as from `optimizer`.
+      strategy: how the sequence is evaluated; under `Chunked` the outputs and the loss exist one chunk at a time.
+
+    Returns:
+      A jitted pure `step(state, batch) -> (state, metrics)`. The step's noise key is `fold_in(state.key, state.step)`. Where the loss,
+      the gradient, the update or the new carry is not finite, params, optimizer state and carry stay as they were and
+      `metrics.skipped` is true; the step still counts.
+
+    Example:
+      >>> net = Stack((Embed(9, 4), LSTM(8), Dense(9)))
+      >>> tx = optimizer(1e-2)
+      >>> state = init(net, net.init(jax.random.key(0), TOKEN), tx, jax.random.key(1))
+      >>> tokens = jnp.arange(12).reshape(6, 2) % 9
+      >>> state, metrics = bptt(net, cross_entropy, tx)(state, Batch(tokens, tokens))
+    """
+    return _step(cell, loss, tx, strategy, carried=False)
+
+
+def truncated_bptt(cell: Cell, loss: LossFunction, tx: optax.GradientTransformation, *, strategy: Strategy = Scan()) -> Step:  # noqa: B008
+    """A training step over one segment of a long sequence: the state is carried from segment to segment, the gradient is cut between
+    them (Williams & Peng 1990).
+
+    Arguments, result and example are those of `bptt`; the state is made with `init(..., batch_shape=(B,))`, and batches follow one
+    another in time, row by row, as those of `data.Segments` do. `batch.resets` says where a row begins a new sequence.
+    """
+    return _step(cell, loss, tx, strategy, carried=True)
+
+
+def _step(cell: Cell, loss: LossFunction, tx: optax.GradientTransformation, strategy: Strategy, carried: bool) -> Step:
+    def objective(params: Params, batch: Batch, carry: State, key: jax.Array) -> tuple[jax.Array, tuple[State, Loss]]:
+        carry, total = measure(cell, loss, params, batch, carry, key, strategy)
+        return total.mean, (carry, total)
+
+    @jax.jit
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        if carried == (state.carry is None):
+            raise errors.wrong_carry(cell, state.carry)
+        carry = jax.lax.stop_gradient(state.carry)
+        key = jax.random.fold_in(state.key, state.step)
+        (value, (carry, total)), grads = jax.value_and_grad(objective, has_aux=True)(state.params, batch, carry, key)
+        moves = trainable(state.params)
+        norm = optax.global_norm(jax.tree.map(lambda move, g: g if move else None, moves, grads))
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes integers and floats
+            updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        # A fixed leaf is not even added zero to, which would turn -0.0 into 0.0.
+        params = jax.tree.map(lambda move, p, u: optax.apply_updates(p, u) if move else p, moves, state.params, updates)
+        new = (params, opt_state, jax.lax.stop_gradient(carry) if carried else None)
+        fine = reduce(operator.and_, map(finite, jax.tree.leaves((value, norm, new))))
+        old = (state.params, state.opt_state, state.carry)
+        params, opt_state, carry = jax.tree.map(partial(jnp.where, fine), new, old)
+        skipped = state.skipped + (~fine).astype(jnp.int32)
+        return TrainState(params, opt_state, state.step + 1, state.key, carry, skipped), Metrics(value, norm, ~fine, total.steps)
+
+    return step
+
+
+def finite(x: jax.Array) -> jax.Array:
+    return jnp.isfinite(x).all() if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.bool_(True)
+
+
+def measure(
+    cell: Cell, loss: LossFunction, params: Params, batch: Batch, state: State, key: jax.Array | None, strategy: Strategy
+) -> tuple[State, Loss]:
+    """The recurrent state after a batch, and its loss."""
+    wide = reduce(jnp.promote_types, (p.dtype for p in jax.tree.leaves(params)), jnp.float32)
+
+    def add(params: Params, total: Loss, ys: Any, targets: Any, mask: Any) -> Loss:
+        piece = loss(ys, targets, mask)
+        return Loss(total.total + piece.total.astype(wide), total.steps + piece.steps.astype(jnp.int32))
+
+    nothing = Loss(jnp.zeros((), wide), jnp.int32(0))
+    controls: Any = {"mask": batch.mask, "resets": batch.resets, "key": key, "strategy": strategy}
+    if cell.causal:
+        return fold(cell, params, batch.xs, add, nothing, extra=batch.targets, state=state, **controls)
+    state, ys = unroll(cell, params, batch.xs, state, **controls)
+    return state, add(params, nothing, ys, batch.targets, batch.mask)
+
+
+@partial(jax.jit, static_argnums=1)
+def _evaluate(cell: Cell, loss: LossFunction, params: Params, batch: Batch, state: State, strategy: Strategy) -> tuple[State, Loss]:
+    return measure(cell, loss, params, batch, state, None, strategy)
+
+
+def evaluate(
+    cell: Cell, loss: LossFunction, params: Params, batch: Batch, state: State = None, *, strategy: Strategy = Scan()  # noqa: B008
+) -> tuple[State, Loss]:  # fmt: skip
+    """The loss over a batch of any length, without noise and without a gradient: `(state, Loss)`.
+
+    Under `Chunked(256)` memory does not grow with the length, so a whole held-out stream is one call (`data.stream(tokens)`); the
+    state it returns goes on into the next call where a stream comes in parts. `Loss.bits` are bits per token.
+    """
+    return _evaluate(cell, loss, params, batch, state, strategy)
