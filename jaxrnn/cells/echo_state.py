@@ -125,7 +125,10 @@ def ridge(xs: jax.Array, targets: jax.Array, penalty: float | jax.Array, mask: j
         return mean, jnp.where(counts, a - mean, 0)
 
     (x_mean, x), (y_mean, y) = centre(x), centre(y)
+    # The penalty as F more rows, solved by QR: the normal equations square the condition number, and float32 has no digits to spare.
+    size = x.shape[-1]
+    rows = jnp.concatenate([x, jnp.sqrt(jnp.asarray(penalty, dtype)) * jnp.eye(size, dtype=dtype)])
     with jax.default_matmul_precision("highest"):
-        gram = x.T @ x + jnp.asarray(penalty, dtype) * jnp.eye(x.shape[-1], dtype=dtype)
-        w = jnp.linalg.solve(gram, x.T @ y)
+        q, r = jnp.linalg.qr(rows)
+        w = jax.scipy.linalg.solve_triangular(r, q[: x.shape[0]].T @ y)
         return {"w": w, "b": y_mean - x_mean @ w}

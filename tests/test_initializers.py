@@ -1,0 +1,83 @@
+"""How weights begin."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn as rnn
+from jaxrnn import initializers
+
+KEY = jax.random.key(0)
+radius_of = jax.jit(initializers.spectral_radius)
+
+
+def largest(w):
+    return np.abs(np.linalg.eigvals(np.asarray(w, np.float64))).max()
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(6, 6), (3, 6), (6, 3)])
+def test_orthogonal_gate_by_gate(rows, columns):
+    w = np.asarray(initializers.orthogonal(KEY, rows, columns, 4))
+    blocks = np.split(w, 4, axis=1)
+    for block in blocks:
+        square = block.T @ block if rows >= columns else block @ block.T
+        np.testing.assert_allclose(square, np.eye(min(rows, columns)), atol=1e-5)
+    assert not np.allclose(blocks[0], blocks[1])
+
+
+def test_glorot_gate_by_gate():
+    w = np.asarray(initializers.glorot(KEY, 30, 50, 4))
+    assert w.shape == (30, 200)
+    for block in np.split(w, 4, axis=1):
+        assert 0.95 * (6 / 80) ** 0.5 < np.abs(block).max() <= (6 / 80) ** 0.5
+
+
+@pytest.mark.parametrize("cell", [rnn.LSTM(3), rnn.LSTM(3, projection=2), rnn.PeepholeLSTM(3), rnn.LayerNormLSTM(3)], ids=repr)
+def test_forget_bias(cell):
+    b = jax.eval_shape(lambda: cell.init(KEY, rnn.features(2)))["b"]
+    assert b.shape == (12,)
+    assert cell.init(KEY, rnn.features(2))["b"].tolist() == [0.0] * 3 + [1.0] * 3 + [0.0] * 6
+
+
+def test_recurrent_weights_begin_orthogonal():
+    for cell, names in ((rnn.LSTM(4), ("w_h",)), (rnn.GRU(4), ("w_h",)), (rnn.GRU(4, reset_after=False), ("w_h", "w_n")), (rnn.Elman(4), ("w_h",))):
+        params = cell.init(KEY, rnn.features(2))
+        for block in np.split(np.concatenate([params[name] for name in names], axis=1), 3 if isinstance(cell, rnn.GRU) else 1, axis=1):
+            for gate in np.split(block, block.shape[1] // 4, axis=1):
+                np.testing.assert_allclose(gate.T @ gate, np.eye(4), atol=1e-5)
+
+
+def test_identity_keeps_the_state():
+    """The IRNN: relu units under the identity keep a state that no input touches."""
+    cell = rnn.Elman(4, activation="relu", identity=True)
+    params = cell.init(KEY, rnn.features(3))
+    np.testing.assert_array_equal(params["w_h"], np.eye(4))
+    assert 0 < np.abs(params["w_x"]).max() < 0.01
+    state = jnp.array([0.0, 1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(rnn.unroll(cell, params, jnp.zeros((20, 3)), state)[0], state)
+
+
+@pytest.mark.parametrize("density", [0.1, 1.0])
+def test_spectral_radius(density):
+    """Against the eigenvalues of many matrices, most with complex pairs on the rim; so `vmap` is tried too."""
+    kw, kd = jax.random.split(KEY)
+    w = jnp.where(jax.random.bernoulli(kd, density, (20, 30, 30)), jax.random.normal(kw, (20, 30, 30)), 0)
+    scaled = jax.jit(jax.vmap(initializers.spectral_radius, (0, None)))(w, 0.9)
+    np.testing.assert_allclose([largest(one) for one in scaled], 0.9, rtol=1e-4)
+
+
+def test_spectral_radius_by_hand():
+    turn = jnp.array([[0.0, -3.0], [3.0, 0.0]])
+    np.testing.assert_allclose(radius_of(turn, 0.5), turn / 6, rtol=1e-5)
+    np.testing.assert_allclose(radius_of(jnp.diag(jnp.array([-4.0, 1.0])), 1.0), np.diag([-1, 0.25]), rtol=1e-5)
+    for nilpotent in (jnp.zeros((2, 2)), jnp.array([[0.0, 5.0], [0.0, 0.0]])):
+        np.testing.assert_array_equal(radius_of(nilpotent, 0.9), nilpotent)
+
+
+def test_reservoir_radius():
+    cell = rnn.EchoState(50, spectral_radius=1.1, density=0.2, input_scale=0.3)
+    fixed = cell.init(KEY, rnn.features(2))["fixed"]
+    np.testing.assert_allclose(largest(fixed["w_h"]), 1.1, rtol=1e-4)
+    assert 0.15 < float((fixed["w_h"] != 0).mean()) < 0.25
+    assert 0.2 < float(jnp.abs(fixed["w_x"]).max()) <= 0.3
