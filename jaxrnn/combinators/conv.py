@@ -113,6 +113,6 @@ def window(mask: jax.Array, resets: jax.Array | None, kernel: int) -> list[jax.A
         # Without a step left, the place holds what the state held `count` places nearer its end.
         held = jnp.where(cut >= 0, 0, kernel) + kernel - 1 - back + count
         places.append(jnp.where(inside, 2 * kernel + at, held))
-        count = count + inside
+        count = count + inside.astype(count.dtype)
         at = jnp.where(inside, jnp.take_along_axis(earlier, jnp.maximum(at, 0), axis=0), -1)
     return places[::-1]

@@ -9,7 +9,7 @@ from jaxrnn import errors, initializers
 from jaxrnn.cell import Feedforward, Noise, Params
 from jaxrnn.cells.shared import input_spec, output
 from jaxrnn.combinators.noise import PERS, Per, bernoulli, drop
-from jaxrnn.recurrence import matmul
+from jaxrnn.recurrence import matmul, wide
 
 
 class Dense(Feedforward):
@@ -201,7 +201,7 @@ class RMSNorm(Feedforward):
 
 
 def _wide(xs: jax.Array, scale: jax.Array) -> jax.Array:
-    return xs.astype(jnp.promote_types(scale.dtype, jnp.float32))
+    return xs.astype(wide(scale.dtype))
 
 
 def _scaled(xs: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
