@@ -1,0 +1,73 @@
+"""The laws every cell obeys, as a check of any cell: the library's own or yours."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+
+from jaxrnn import errors
+from jaxrnn.cell import Cell
+from jaxrnn.strategies import Chunked, Scan, Strategy
+from jaxrnn.testing import laws as _laws
+from jaxrnn.testing.given import Given, example
+from jaxrnn.testing.observe import LAWS as LAWS
+from jaxrnn.testing.observe import LawError as LawError
+
+
+def check_cell(
+    cell: Cell,
+    x: Any,
+    *,
+    key: jax.Array | None = None,
+    laws: Iterable[int] | None = None,
+    strategies: tuple[Strategy, ...] = (Scan(unroll=2), Chunked(2), Chunked(3, remat=False)),
+) -> None:
+    """Hold a cell to the laws, in values and in gradients in params, inputs and initial state.
+
+        1  unroll is a loop over advance             5  a batch is its rows
+        2  a strategy never changes the answer       6  every mode of differentiation, finite differences included
+        3  what is masked changes nothing            7  equal cells are one, and a step keeps its state's kind
+        4  a reset begins a new sequence
+
+    Params, states and inputs are random, of a few steps and rows; most of the time taken is compilation.
+
+    Args:
+      cell: any cell, leaf or composite.
+      x: an example input or its spec, as for `cell.init`. Of integers, the largest in an example bounds the tokens drawn.
+      key: a PRNG key for params and data.
+      laws: the numbers of the laws to check, all of them by default.
+      strategies: what law 2 compares with `Scan()`.
+
+    Raises:
+      LawError: an AssertionError that says which law broke, where, and by how much.
+
+    Example:
+      >>> check_cell(LSTM(3), features(2), laws=(7,))
+    """
+    errors.check_cell(cell, Cell)
+    chosen = tuple(LAWS) if laws is None else tuple(laws)
+    if unknown := set(chosen) - set(LAWS):
+        raise errors.fail(ValueError, cell, f"laws {sorted(unknown)}", f"numbers among {sorted(LAWS)}", "Leave laws out to check all.")
+    given = example(cell, x, jax.random.key(0) if key is None else key)
+    # The last law first: a step that changes its state's kind could not be run.
+    for law in sorted(chosen, key=lambda n: (n != 7, n)):
+        check_law(law, cell, given, strategies)
+
+
+def check_law(law: int, cell: Cell, given: Given, strategies: tuple[Strategy, ...]) -> None:
+    both = (False, True)
+    checks = {
+        1: lambda: [_laws.advancing(cell, given, reverse) for reverse in both],
+        2: lambda: [_laws.strategic(cell, given, strategies, reverse) for reverse in both],
+        3: lambda: [_laws.masked(cell, given, reverse) for reverse in both],
+        4: lambda: [_laws.reset(cell, given, reverse) for reverse in both],
+        5: lambda: _laws.batched(cell, given),
+        6: lambda: _laws.differentiated(cell, given),
+        7: lambda: _laws.consistent(cell, given),
+    }
+    try:
+        checks[law]()
+    except LawError:
+        raise
+    except Exception as error:
+        raise LawError(law, cell, f"it raised {type(error).__name__}: {error}") from error

@@ -1,0 +1,78 @@
+"""What a cell is given to be checked on."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn.cell import Cell, Params, State
+
+
+class Given(NamedTuple):
+    """What a way is applied to; controls, key and state may be None."""
+
+    params: Params
+    state: State
+    xs: Any
+    mask: Any = None
+    resets: Any = None
+    key: Any = None
+
+    def bare(self) -> Given:
+        return self._replace(mask=None, resets=None)
+
+
+MASK = ((1, 1, 0, 0), (1, 0, 0, 1), (1, 1, 0, 1), (1, 1, 0, 0), (1, 0, 0, 1))  # [T, B]: whole, with gaps, empty, late
+RESETS = ((0, 0, 1, 0), (0, 1, 0, 0), (1, 0, 0, 1), (0, 1, 1, 1), (1, 0, 0, 1))  # some of them under a false mask
+STEPS, BATCH = len(MASK), len(MASK[0])
+CUT = 3
+
+
+def example(cell: Cell, x: Any, key: jax.Array) -> Given:
+    """Random params, state and inputs `[T, B, ...]` of a cell, with a mask and resets that meet every case.
+
+    Params are those of `init`, shaken a little so that no bias is zero. Tokens are drawn up to the largest of an example
+    array, from 0 and 1 where `x` is only a spec.
+    """
+    spec = jax.ShapeDtypeStruct(x.shape[len(x.shape) - cell.feature_ndim :], x.dtype)
+    params = compiled(begin)(spec, cell, key)
+    draw = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
+
+    def shaken(tree: Any, scale: float) -> Any:
+        return jax.tree.map(lambda a: a + jnp.asarray(scale * draw.standard_normal(a.shape), a.dtype), tree)
+
+    params = shaken(params, 0.1)
+    state = shaken(compiled(first)((BATCH,), cell, params), 0.5)
+    shape = (STEPS, BATCH, *spec.shape)
+    if jnp.issubdtype(x.dtype, jnp.integer):
+        top = 2 if isinstance(x, jax.ShapeDtypeStruct) else int(np.max(x, initial=1)) + 1
+        xs = draw.integers(0, top, shape)
+    else:
+        xs = draw.standard_normal(shape)
+    return Given(params, state, jnp.asarray(xs, x.dtype), jnp.array(MASK, bool), jnp.array(RESETS, bool))
+
+
+def begin(spec: jax.ShapeDtypeStruct, cell: Cell, key: jax.Array) -> Params:
+    return cell.init(key, spec)
+
+
+def first(batch_shape: tuple[int, ...], cell: Cell, params: Params) -> State:
+    return cell.initial_state(params, batch_shape)
+
+
+@functools.cache
+def compiled(f: Callable) -> Callable:
+    """`f` with its first argument static, jitted without the optimisations that on CPU take four times what they save here."""
+    fast = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+    if jax.default_backend() == "cpu":
+        try:
+            jax.jit(lambda x: x + 1, compiler_options=fast)(0.0)
+            return jax.jit(f, static_argnums=0, compiler_options=fast)
+        except Exception:  # another version of XLA, without these options
+            pass
+    return jax.jit(f, static_argnums=0)

@@ -1,0 +1,150 @@
+"""The one table: CELLS x STRATEGIES x CONTROLS x DTYPES. Every law runs over it."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+import jaxrnn as rnn
+from jaxrnn.cells.shared import input_spec, output, state_dtype
+
+
+class Average(rnn.LinearCell):
+    """An exponential moving average with a learned decay, `h' = a * h + (1 - a) * x`: the least linear cell."""
+
+    def init(self, key, x):
+        size, dtype = input_spec(self, x)
+        return {"decay": jax.random.normal(key, (size,), dtype)}
+
+    def initial_state(self, params, batch_shape=()):
+        return jnp.zeros((*batch_shape, *params["decay"].shape), state_dtype(params["decay"]))
+
+    def project(self, params, xs, noise=None):
+        return xs.astype(state_dtype(params["decay"]))
+
+    def coefficients(self, params, z):
+        a = jnp.broadcast_to(jax.nn.sigmoid(params["decay"].astype(z.dtype)), z.shape)
+        return a, (1 - a) * z
+
+    def readout(self, params, state, z):
+        return output(state, params["decay"])
+
+
+class Plain(rnn.Cell):
+    """A user's cell with a plain `@` in its step, `h' = tanh(x @ w_x + h @ w_h)`."""
+
+    hidden: int
+
+    def init(self, key, x):
+        size, dtype = input_spec(self, x)
+        kx, kh = jax.random.split(key)
+        return {"w_x": 0.5 * jax.random.normal(kx, (size, self.hidden), dtype), "w_h": 0.5 * jax.random.normal(kh, (self.hidden,) * 2, dtype)}
+
+    def initial_state(self, params, batch_shape=()):
+        return jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_h"]))
+
+    def project(self, params, xs, noise=None):
+        return rnn.matmul(xs, params["w_x"])
+
+    def step(self, params, state, z, dot):
+        return jnp.tanh(z + state @ params["w_h"].astype(state.dtype))
+
+    def readout(self, params, state, z):
+        return output(state, params["w_h"])
+
+
+class Both(rnn.Cell):
+    """The same weight through dot, twice, and through a plain `@`: its gradient has three parts."""
+
+    hidden: int
+
+    def init(self, key, x):
+        return Plain(self.hidden).init(key, x)
+
+    def initial_state(self, params, batch_shape=()):
+        return jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_h"]))
+
+    def project(self, params, xs, noise=None):
+        return rnn.matmul(xs, params["w_x"])
+
+    def step(self, params, state, z, dot):
+        h = jnp.tanh(z + dot(state, "w_h"))
+        return jnp.tanh(dot(h, "w_h") + state @ params["w_h"].astype(state.dtype))
+
+    def readout(self, params, state, z):
+        return output(state, params["w_h"])
+
+
+class Case(NamedTuple):
+    cell: rnn.Cell
+    x: Any = rnn.features(2)
+    random: bool = False  # whether a key changes the answer
+
+
+TOKENS = jnp.arange(5)  # their largest bounds the tokens that are drawn
+
+CELLS = {
+    # cells
+    "elman": Case(rnn.Elman(3)),
+    "irnn": Case(rnn.Elman(3, activation="relu", identity=True)),
+    "lstm": Case(rnn.LSTM(3)),
+    "projected": Case(rnn.LSTM(4, projection=3)),
+    "peephole": Case(rnn.PeepholeLSTM(3)),
+    "gru": Case(rnn.GRU(3)),
+    "gru before": Case(rnn.GRU(3, reset_after=False)),
+    "normalised lstm": Case(rnn.LayerNormLSTM(4)),
+    "normalised gru": Case(rnn.LayerNormGRU(4)),
+    "echo state": Case(rnn.EchoState(4, leak=0.7)),
+    # layers
+    "dense": Case(rnn.Dense(3, activation="tanh")),
+    "embed": Case(rnn.Embed(5, 3), TOKENS),
+    "dropout": Case(rnn.Dropout(0.4), random=True),
+    "layer norm": Case(rnn.LayerNorm(), rnn.features(4)),
+    "rms norm": Case(rnn.RMSNorm(), rnn.features(4)),
+    "convolution": Case(rnn.CausalConv(3, 3)),
+    "depthwise": Case(rnn.CausalConv(2, 2, depthwise=True)),
+    # cells of cells
+    "stack": Case(rnn.Stack((rnn.GRU(3), rnn.LSTM(2)))),
+    "residual": Case(rnn.Residual(rnn.LSTM(2))),
+    "recurrent dropout": Case(rnn.RecurrentDropout(rnn.GRU(3), 0.4), random=True),
+    "recurrent dropout by step": Case(rnn.RecurrentDropout(rnn.Elman(3), 0.4, per="step"), random=True),
+    "zoneout": Case(rnn.Zoneout(rnn.LSTM(3), (0.3, 0.5)), random=True),
+    "learned state": Case(rnn.LearnedState(rnn.LSTM(3))),
+    "tied": Case(rnn.TiedEmbedding(5, 3, rnn.GRU(3)), TOKENS),
+    "bidirectional": Case(rnn.Bidirectional(rnn.GRU(3))),
+    "bidirectional pair": Case(rnn.Bidirectional(rnn.LSTM(3), rnn.Elman(2), merge="none")),
+    # nested
+    "deep": Case(rnn.Stack((rnn.Embed(5, 3), rnn.LSTM(3), rnn.Dropout(0.2), rnn.Residual(rnn.GRU(3)), rnn.Dense(2))), TOKENS, random=True),
+    "deep bidirectional": Case(rnn.Stack((rnn.Bidirectional(rnn.Elman(2), merge="product"), rnn.Residual(rnn.CausalConv(2, 2)), rnn.GRU(2)))),
+    "noisy": Case(rnn.Zoneout(rnn.RecurrentDropout(rnn.LSTM(2), 0.3, per="step"), 0.3), random=True),
+    "learned stack": Case(rnn.LearnedState(rnn.Stack((rnn.CausalConv(3, 2), rnn.LayerNorm(), rnn.Zoneout(rnn.GRU(2), 0.2)))), random=True),
+    # users' cells
+    "average": Case(Average()),
+    "plain": Case(Plain(3)),
+    "both": Case(Both(3)),
+}
+
+STRATEGIES = {
+    "scan": rnn.Scan(),
+    "unrolled": rnn.Scan(unroll=2),
+    "chunked": rnn.Chunked(2),  # which does not divide the number of steps
+    "kept": rnn.Chunked(3, remat=False),
+    "nested": rnn.Chunked(2, inner=rnn.Scan(unroll=2)),
+}
+
+CONTROLS = {
+    "none": (False, False),
+    "mask": (True, False),
+    "resets": (False, True),
+    "both": (True, True),
+}  # each in both directions of time
+
+DTYPES = {"float32": jnp.float32, "float64": jnp.float64, "bfloat16": jnp.bfloat16}
+
+
+def kinds(value: Any) -> set[type]:
+    """The classes of all cells and strategies within one."""
+    found = {type(value)} if isinstance(value, rnn.Cell | rnn.Strategy) else set()
+    parts = value if isinstance(value, tuple) else [getattr(value, f.name) for f in dataclasses.fields(value)] if found else []
+    return found.union(*(kinds(part) for part in parts))

@@ -1,0 +1,107 @@
+"""Every cell, strategy, control and dtype of the table held to the laws."""
+
+import inspect
+import itertools
+
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import CELLS, CONTROLS, DTYPES, STRATEGIES, kinds
+
+import jaxrnn as rnn
+from jaxrnn.controls import choose
+from jaxrnn.testing import check_cell, laws
+from jaxrnn.testing.given import BATCH, STEPS, example
+from jaxrnn.testing.observe import agree, observe
+from jaxrnn.testing.ways import Folded, Packed, Steps, Whole
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    """Compiled functions are dropped after each test: thousands of them exhaust what one process may map."""
+    yield
+    jax.clear_caches()
+
+
+def test_the_table_is_complete():
+    public = [thing for thing in vars(rnn).values() if inspect.isclass(thing) and not inspect.isabstract(thing)]
+    cells = set().union(*(kinds(case.cell) for case in CELLS.values()))
+    assert {c for c in public if issubclass(c, rnn.Cell)} <= cells
+    strategies = set().union(*(kinds(strategy) for strategy in STRATEGIES.values()))
+    assert {s for s in public if issubclass(s, rnn.Strategy)} <= strategies
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_laws(name):
+    """Each law once for every cell, in one direction of time; each strategy, control and dtype at least once."""
+    cell, x, random = CELLS[name]
+    given = example(cell, x, jax.random.key(0))
+    turn = list(CELLS).index(name)
+    assert laws.draws(cell, given) == random
+    laws.consistent(cell, given)
+    laws.advancing(cell, given)
+    laws.strategic(cell, given, tuple(STRATEGIES.values())[1:4], reverse=turn % 2 == 1)
+    laws.masked(cell, given, reverse=True)
+    laws.reset(cell, given, reverse=True)
+    laws.batched(cell, given)
+    laws.differentiated(cell, given)
+    drawn(cell, given)
+
+
+def drawn(cell, given, reverse=False):
+    """Any values, any mask and resets, any garbage under the mask: what is already compiled agrees with the truth."""
+    flags = st.integers(0, 2 ** (STEPS * BATCH) - 1).map(lambda n: np.array([n >> i & 1 for i in range(STEPS * BATCH)], bool).reshape(STEPS, BATCH))
+    lengths = st.lists(st.integers(0, STEPS), min_size=BATCH, max_size=BATCH).map(lambda n: np.arange(STEPS)[:, None] < np.array(n)[None])
+    floating = jnp.issubdtype(given.xs.dtype, jnp.floating)
+    rubbish = st.sampled_from([np.nan, np.inf, -1e30, 0.0] if floating else [-1, 2**31 - 1, 7])
+    way, truth = (Whole(reverse=reverse), Steps(reverse)) if cell.causal else (Whole(reverse=True), Packed(reverse=True))
+
+    @hypothesis.given(st.integers(0, 2**32 - 1), st.floats(0.1, 2.0), flags | lengths, flags, rubbish)
+    def check(seed, scale, mask, resets, rubbish):
+        draw = np.random.default_rng(seed)
+        state = jax.tree.map(lambda s: jnp.asarray(scale * draw.standard_normal(s.shape), s.dtype), given.state)
+        xs = jnp.asarray(scale * draw.standard_normal(given.xs.shape), given.xs.dtype) if floating else given.xs
+        clean = given._replace(state=state, xs=xs, mask=jnp.asarray(mask), resets=jnp.asarray(resets))
+        dirty = clean._replace(xs=choose(clean.mask, xs, jnp.full_like(xs, rubbish)))
+        agree(3, cell, "drawn by hypothesis", observe(way, cell, dirty), observe(truth, cell, clean))
+
+    check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CELLS)
+def test_all_laws_both_ways(name):
+    cell, x, _ = CELLS[name]
+    check_cell(cell, x, key=jax.random.key(1), strategies=tuple(STRATEGIES.values()))
+    for reverse in (False, True) if cell.causal else (True,):
+        drawn(cell, example(cell, x, jax.random.key(1)), reverse)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "dtype"), list(itertools.product(CELLS, DTYPES)))
+def test_the_full_product(name, dtype):
+    """Every strategy, fold included, under every control in both directions, against a loop over advance in float32 or wider."""
+    cell, x, _ = CELLS[name]
+    with jax.enable_x64(dtype == "float64"):
+        given = laws.recast(example(cell, x, jax.random.key(2)), DTYPES[dtype])
+        truth = laws.recast(given, jnp.promote_types(dtype, "float32") if dtype != "bfloat16" else jnp.float32)
+        for reverse, (masked, reset) in itertools.product((False, True), CONTROLS.values()):
+
+            def under(case, masked=masked, reset=reset):
+                return case._replace(mask=case.mask if masked else None, resets=case.resets if reset else None)
+
+            want = observe(Steps(reverse) if cell.causal else Whole(reverse=reverse), cell, under(truth))
+            ways = [Whole(strategy, reverse) for strategy in STRATEGIES.values()]
+            for way in ways + [Folded(reverse=reverse)] * cell.causal:
+                got = jax.tree.map(lambda a, b: a.astype(b.dtype), observe(way, cell, under(given)), want)
+                agree(2, cell, f"{way!r}, mask {masked}, resets {reset}", got, want, 6e-2 if dtype == "bfloat16" else None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "strategy"), list(itertools.product(CELLS, list(STRATEGIES)[1:])))
+def test_derivatives_by_every_strategy(name, strategy):
+    cell, x, _ = CELLS[name]
+    laws.differentiated(cell, example(cell, x, jax.random.key(3)), STRATEGIES[strategy], reverse=True)
