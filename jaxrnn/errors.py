@@ -18,7 +18,8 @@ def describe(x: Any) -> str:
 
 
 def fail(kind: type[Exception], cell: Any, got: str, need: str, do: str) -> Exception:
-    return kind(f"{cell!r}: got {got}; need {need}. {do}")
+    name = cell if isinstance(cell, str) else repr(cell)
+    return kind(f"{name}: got {got}; need {need}. {do}")
 
 
 def check_cell(cell: Any, kind: type) -> None:

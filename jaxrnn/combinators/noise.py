@@ -15,7 +15,7 @@ def bernoulli(noise: Noise, probability: float, shape: tuple[int, ...], per: Per
     """Booleans `[T, *shape]`, true with this probability: drawn for each step, or once and repeated for all T."""
 
     def draw(key: jax.Array) -> jax.Array:
-        return jax.random.bernoulli(key, probability, shape)
+        return jax.random.bernoulli(key, float(probability), shape)
 
     if per == "step":
         return jax.vmap(draw)(noise.steps)
