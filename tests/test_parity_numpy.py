@@ -40,11 +40,15 @@ def elman_relu(p, h, x):
     return relu(x @ p["w_x"] + h @ p["w_h"] + p["b"])
 
 
+def lstm_gates(p, state, x):
+    i, f, g, o = (x @ part(p["w_x"], k) + state[0] @ part(p["w_h"], k) + part(p["b"], k) for k in range(4))
+    return sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
+
+
 def lstm(p, state, x):
-    h, c = state
-    i, f, g, o = (x @ part(p["w_x"], k) + h @ part(p["w_h"], k) + part(p["b"], k) for k in range(4))
-    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-    return sigmoid(o) * np.tanh(c), c
+    i, f, g, o = lstm_gates(p, state, x)
+    c = f * state[1] + i * g
+    return o * np.tanh(c), c
 
 
 def lstm_projected(p, state, x):
@@ -52,23 +56,36 @@ def lstm_projected(p, state, x):
     return h @ p["w_p"], c
 
 
-def peephole(p, state, x):
+def peephole_gates(p, state, x):
     h, c = state
     i, f, g, o = (x @ part(p["w_x"], k) + h @ part(p["w_h"], k) + part(p["b"], k) for k in range(4))
-    i, f = sigmoid(i + part(p["p"], 0) * c), sigmoid(f + part(p["p"], 1) * c)
-    c = f * c + i * np.tanh(g)
-    return sigmoid(o + part(p["p"], 2) * c) * np.tanh(c), c
+    i, f, g = sigmoid(i + part(p["p"], 0) * c), sigmoid(f + part(p["p"], 1) * c), np.tanh(g)
+    return i, f, g, sigmoid(o + part(p["p"], 2) * (f * c + i * g))
+
+
+def peephole(p, state, x):
+    i, f, g, o = peephole_gates(p, state, x)
+    c = f * state[1] + i * g
+    return o * np.tanh(c), c
+
+
+def gru_after_gates(p, h, x):
+    r, z = (sigmoid(x @ part(p["w_x"], k) + h @ part(p["w_h"], k) + part(p["b"], k)) for k in range(2))
+    return r, z, np.tanh(x @ part(p["w_x"], 2) + part(p["b"], 2) + r * (h @ part(p["w_h"], 2) + p["b_n"]))
 
 
 def gru_after(p, h, x):
-    r, z = (sigmoid(x @ part(p["w_x"], k) + h @ part(p["w_h"], k) + part(p["b"], k)) for k in range(2))
-    n = np.tanh(x @ part(p["w_x"], 2) + part(p["b"], 2) + r * (h @ part(p["w_h"], 2) + p["b_n"]))
+    _, z, n = gru_after_gates(p, h, x)
     return (1 - z) * n + z * h
 
 
-def gru_before(p, h, x):
+def gru_before_gates(p, h, x):
     r, z = (sigmoid(x @ part(p["w_x"], k) + h @ part(p["w_h"], k) + part(p["b"], k)) for k in range(2))
-    n = np.tanh(x @ part(p["w_x"], 2) + part(p["b"], 2) + (r * h) @ p["w_n"])
+    return r, z, np.tanh(x @ part(p["w_x"], 2) + part(p["b"], 2) + (r * h) @ p["w_n"])
+
+
+def gru_before(p, h, x):
+    _, z, n = gru_before_gates(p, h, x)
     return (1 - z) * n + z * h
 
 
@@ -77,19 +94,27 @@ def echo_state(p, h, x):
     return (1 - p["leak"]) * h + p["leak"] * np.tanh(x @ p["w_x"] + h @ p["w_h"] + p["b"])
 
 
+def norm_lstm_gates(p, state, x):
+    z = norm(x @ p["w_x"]) * p["gain_x"] + norm(state[0] @ p["w_h"]) * p["gain_h"] + p["b"]
+    return sigmoid(part(z, 0)), sigmoid(part(z, 1)), np.tanh(part(z, 2)), sigmoid(part(z, 3))
+
+
 def norm_lstm(p, state, x):
-    h, c = state
-    z = norm(x @ p["w_x"]) * p["gain_x"] + norm(h @ p["w_h"]) * p["gain_h"] + p["b"]
-    c = sigmoid(part(z, 1)) * c + sigmoid(part(z, 0)) * np.tanh(part(z, 2))
-    return sigmoid(part(z, 3)) * np.tanh(norm(c) * p["gain_c"] + p["b_c"]), c
+    i, f, g, o = norm_lstm_gates(p, state, x)
+    c = f * state[1] + i * g
+    return o * np.tanh(norm(c) * p["gain_c"] + p["b_c"]), c
 
 
-def norm_gru(p, h, x):
+def norm_gru_gates(p, h, x):
     zx, zh = x @ p["w_x"], h @ p["w_h"]
     gates = norm(zx[..., : 2 * H]) * p["gain_x"][: 2 * H] + norm(zh[..., : 2 * H]) * p["gain_h"][: 2 * H] + p["b"][: 2 * H]
     r, z = sigmoid(part(gates, 0)), sigmoid(part(gates, 1))
     recurrent = norm(part(zh, 2)) * part(p["gain_h"], 2) + p["b_n"]
-    n = np.tanh(norm(part(zx, 2)) * part(p["gain_x"], 2) + part(p["b"], 2) + r * recurrent)
+    return r, z, np.tanh(norm(part(zx, 2)) * part(p["gain_x"], 2) + part(p["b"], 2) + r * recurrent)
+
+
+def norm_gru(p, h, x):
+    _, z, n = norm_gru_gates(p, h, x)
     return (1 - z) * n + z * h
 
 
@@ -104,6 +129,16 @@ CASES = {
     "echo state": (rnn.EchoState(H, leak=0.3), echo_state),
     "layer-norm lstm": (rnn.LayerNormLSTM(H), norm_lstm),
     "layer-norm gru": (rnn.LayerNormGRU(H), norm_gru),
+}
+
+GATES = {
+    "lstm": ("ifgo", lstm_gates),
+    "lstm projected": ("ifgo", lstm_gates),
+    "peephole": ("ifgo", peephole_gates),
+    "gru after": ("rzn", gru_after_gates),
+    "gru before": ("rzn", gru_before_gates),
+    "layer-norm lstm": ("ifgo", norm_lstm_gates),
+    "layer-norm gru": ("rzn", norm_gru_gates),
 }
 
 
@@ -180,3 +215,13 @@ def test_outputs_and_gradients(name, dtype):
     for got, need in zip(jax.tree.leaves((results, grads)), jax.tree.leaves((want, want_grads)), strict=True):
         np.testing.assert_allclose(got, need, rtol=tolerance, atol=tolerance)
         assert need.any()
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_gates(name):
+    cell, (names, gates) = CASES[name][0], GATES[name]
+    (params, state, xs), _ = example(cell, "float32")
+    seen = jax.jit(lambda params, state, x: cell.gates(params, state, cell.project(params, x), rnn.Dot.plain(params)))(params, state, xs[0])
+    assert "".join(seen._fields) == names
+    for got, want in zip(seen, gates(params, state, xs[0]), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
