@@ -28,7 +28,11 @@ TOKEN = jax.ShapeDtypeStruct((), jnp.int32)
 
 
 def features(*shape: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
-    """What `init` needs to know of one step's features: `features(32)` for `[T, ..., 32]`. An example array serves as well."""
+    """What `init` needs to know of one step's features; an example array serves as well.
+
+    Example:
+      >>> params = LSTM(8).init(jax.random.key(0), features(32))  # for inputs [T, ..., 32]
+    """
     return jax.ShapeDtypeStruct(shape, dtype)
 
 
@@ -278,7 +282,12 @@ def is_fixed(path: tuple) -> bool:
 
 def trainable(params: Params) -> Any:
     """A pytree like `params` of booleans, false for every leaf under a key `fixed` (a reservoir): the mask that
-    `optax.masked` takes, without which weight decay would move leaves that have no gradient."""
+    `optax.masked` takes, without which weight decay would move leaves that have no gradient.
+
+    Example:
+      >>> trainable({"fixed": {"w": 1.0}, "b": 2.0})
+      {'b': True, 'fixed': {'w': False}}
+    """
     return jax.tree_util.tree_map_with_path(lambda path, _: not is_fixed(path), params)
 
 

@@ -32,6 +32,10 @@ def matmul(x: jax.Array, w: jax.Array) -> jax.Array:
 
     It is one two-dimensional product, and stays one under `vmap` over x: the transposes of a product with more axes miss
     XLA:CPU's fast path, which costs a quarter of a whole gradient. Hence a primitive of its own, the same in all else.
+
+    Example:
+      >>> matmul(jnp.ones((5, 2, 3)), jnp.ones((3, 4))).shape
+      (5, 2, 4)
     """
     return rows_matmul.bind(x.astype(w.dtype).reshape(-1, x.shape[-1]), w).reshape(*x.shape[:-1], w.shape[-1])
 

@@ -18,6 +18,21 @@ class Chunked(Strategy):
     T / size states and one chunk's activations, least near size = sqrt(T), for one more forward pass in time.
     A whole causal network is cut at once, layer by layer within a chunk, its projections and, in `fold`, its loss included;
     a network that looks ahead is cut direction by direction. T need not be a multiple of `size`.
+
+    Args:
+      size: the steps of a chunk; all of them at once where T is smaller.
+      remat: recompute a chunk in the backward pass; without it chunks only bound the memory of the forward pass.
+      inner: how the steps of a chunk are evaluated.
+
+    Raises:
+      TypeError, ValueError: for a size that is no positive integer, or an `inner` that is no strategy.
+
+    Example:
+      >>> cell = LSTM(8)
+      >>> params = cell.init(jax.random.key(0), features(3))
+      >>> state, ys = unroll(cell, params, jnp.ones((50, 3)), strategy=Chunked(7))
+      >>> ys.shape
+      (50, 8)
     """
 
     size: int

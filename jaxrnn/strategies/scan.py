@@ -11,8 +11,18 @@ from jaxrnn.strategies.strategy import Block, Strategy
 class Scan(Strategy):
     """One `lax.scan` over time: O(T) steps, O(T) memory under reverse differentiation.
 
-    Weight gradients of every `dot` are one matmul after the loop. `unroll` is lax.scan's: how many steps one iteration
-    of the compiled loop holds.
+    Weight gradients of every `dot` are one matmul after the loop.
+
+    Args:
+      unroll: lax.scan's: how many steps one iteration of the compiled loop holds.
+
+    Raises:
+      ValueError: for an `unroll` that is no positive integer.
+
+    Example:
+      >>> cell = LSTM(8)
+      >>> params = cell.init(jax.random.key(0), features(3))
+      >>> state, ys = unroll(cell, params, jnp.ones((50, 3)), strategy=Scan(unroll=2))
     """
 
     unroll: int = 1

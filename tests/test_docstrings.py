@@ -1,0 +1,35 @@
+"""Every example in a docstring runs and shows what it says."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxrnn as rnn
+
+MODULES = [m.name for m in pkgutil.walk_packages(rnn.__path__, "jaxrnn.") if not m.ispkg]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name):
+    scope = {**vars(rnn), **vars(rnn.training), "jax": jax, "jnp": jnp, "np": np, "optax": optax, "rnn": rnn}
+    if name.startswith("jaxrnn.interop"):
+        torch, flax = pytest.importorskip("torch"), pytest.importorskip("flax")
+        scope |= {"nn": torch.nn, "linen": importlib.import_module("flax.linen"), "nnx": importlib.import_module("flax.nnx"), "flax": flax}
+    module = importlib.import_module(name)
+    result = doctest.testmod(module, globs={**vars(module), **scope}, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert not result.failed
+
+
+def test_every_cell_strategy_and_verb_has_an_example():
+    for name in dir(rnn):
+        thing = getattr(rnn, name)
+        verb = inspect.isfunction(thing)
+        if verb or (inspect.isclass(thing) and issubclass(thing, rnn.Cell | rnn.Strategy) and not inspect.isabstract(thing)):
+            assert ">>>" in thing.__doc__, f"{name} shows no example"
