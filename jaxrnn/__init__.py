@@ -6,10 +6,8 @@ from jaxrnn import data as data
 from jaxrnn import decoding as decoding
 from jaxrnn import diagnostics as diagnostics
 from jaxrnn import initializers as initializers
+from jaxrnn import testing as testing
 from jaxrnn import training as training
-
-# Verbs
-from jaxrnn.cell import advance as advance
 
 # Nouns: the four kinds of cell, and what their authors use
 from jaxrnn.cell import TOKEN as TOKEN
@@ -18,6 +16,9 @@ from jaxrnn.cell import Composite as Composite
 from jaxrnn.cell import Feedforward as Feedforward
 from jaxrnn.cell import LinearCell as LinearCell
 from jaxrnn.cell import Noise as Noise
+
+# Verbs
+from jaxrnn.cell import advance as advance
 from jaxrnn.cell import features as features
 from jaxrnn.cell import trainable as trainable
 

@@ -16,7 +16,7 @@ from jaxrnn.controls import choose
 from jaxrnn.testing import check_cell, laws
 from jaxrnn.testing.given import BATCH, STEPS, example
 from jaxrnn.testing.observe import agree, observe
-from jaxrnn.testing.ways import Folded, Packed, Steps, Whole
+from jaxrnn.testing.ways import Blocks, Folded, Packed, Rows, Steps, Whole
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,7 @@ def test_laws(name):
     laws.strategic(cell, given, tuple(STRATEGIES.values())[1:4], reverse=turn % 2 == 1)
     laws.masked(cell, given, reverse=True)
     laws.reset(cell, given, reverse=True)
-    laws.batched(cell, given)
+    laws.batched(cell, given, ((Rows("vmap"), Rows("map"), Blocks())[turn % 3],))
     laws.differentiated(cell, given)
     drawn(cell, given)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -103,7 +103,11 @@ class Folded:
 class Rows:
     """Each row by itself, `[T, F]`: one after another, or all at once by vmap."""
 
-    by: str = "map"
+    by: Literal["vmap", "map"] = "map"
+
+    @property
+    def claim(self) -> str:
+        return f"each row by itself, by {self.by},"
 
     def __call__(self, cell: Cell, given: Given) -> tuple[State, Any]:
         def row(state: State, xs: Any, mask: Any, resets: Any) -> tuple[State, Any]:
@@ -120,6 +124,8 @@ class Rows:
 @dataclasses.dataclass(frozen=True)
 class Blocks:
     """The batch axis `[B]` split into two, `[2, B/2]`."""
+
+    claim: ClassVar[str] = "two batch axes"
 
     def __call__(self, cell: Cell, given: Given) -> tuple[State, Any]:
         def split(axis: int) -> Callable[[Any], Any]:
