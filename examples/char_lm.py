@@ -38,7 +38,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--layers", type=int, default=1)
     add("--hidden", type=int, default=256)
     add("--embed", type=int, default=64)
-    add("--dropout", type=float, default=0.0, help="of the inputs of every layer, one mask a step")
+    add("--dropout", type=float, default=0.1, help="of the inputs of every layer, one mask a step")
     add("--steps", type=int, default=7500)
     add("--batch", type=int, default=32, help="streams read side by side")
     add("--segment", type=int, default=32, help="characters a step; the state is carried on, the gradient is cut")
@@ -130,7 +130,8 @@ def train(args: argparse.Namespace) -> None:
         evaluate_every=args.evaluate_every,
     )  # fmt: skip
     if int(state.step) < args.steps:
-        sys.exit("the same command goes on from here")
+        print("the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
 
     others = data.compressors(text, held)
     plot(args.out / "curves.png", history, others, args.cell.upper())
@@ -178,14 +179,16 @@ def plot(path: pathlib.Path, history: training.History, others: dict[str, float]
     figure, axes = plt.subplots(figsize=(8, 4.5), dpi=130, layout="constrained")
     axes.plot(np.arange(1, len(bits) + 1), bits, color="#9ecae1", lw=0.5, alpha=0.6)
     axes.plot(np.arange(len(smooth)) + width, smooth, color="#2171b5", lw=1.5, label="train")
-    axes.plot(history.evaluations["step"], history.evaluations["bits"], color="#d94801", lw=2, marker="o", ms=4, label="held out")
-    for (other, value), color in zip(others.items(), ("#525252", "#737373", "#969696"), strict=True):
-        axes.axhline(value, color=color, lw=1, ls=(0, (5, 3)))
-        axes.annotate(f"{other} {value:.2f}", (1.005, value), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=color)
     last = history.evaluations["bits"][-1]
-    axes.annotate(f"{last:.2f}", (history.evaluations["step"][-1], last), (-4, 8), textcoords="offset points", ha="right", color="#d94801")
+    label = f"held out, {last:.2f} at the end"
+    axes.plot(history.evaluations["step"], history.evaluations["bits"], color="#d94801", lw=2, marker="o", ms=4, label=label)
     low, high = min(bits.min(), *others.values()), max(bits[min(len(bits) - 1, len(bits) // 50) :].max(), last)
-    axes.set(xlim=(0, len(bits) * 1.01), ylim=(max(0, low - 0.15), min(high + 0.2, 8.5)), xlabel="step", ylabel="bits per character")
+    low, high = max(0, low - 0.15), min(high + 0.2, 8.5)
+    for other, value in others.items():
+        if low <= value <= high:
+            axes.axhline(value, color="#636363", lw=1, ls=(0, (5, 3)))
+            axes.annotate(f"{other} {value:.2f}", (1.005, value), xycoords=("axes fraction", "data"), va="center", fontsize=9, color="#404040")
+    axes.set(xlim=(0, len(bits) * 1.01), ylim=(low, high), xlabel="step", ylabel="bits per character")
     axes.set_title(f"{name}, character by character", loc="left")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

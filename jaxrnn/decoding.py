@@ -53,7 +53,7 @@ def sample(
     Args:
       step, state, prompt, length: as in `greedy`.
       key: the n-th token depends on (key, n) alone, so a shorter text is the beginning of a longer one.
-      temperature: below 1 sharper, above 1 flatter, 0 is `greedy`; a number or an array that broadcasts with `[...]`.
+      temperature: below 1 sharper, above 1 flatter, 0 is `greedy`; a number, or an array that broadcasts with `[...]`.
       top_k: how many of the most likely tokens may be drawn; 1 is `greedy`.
 
     Returns:
@@ -72,7 +72,7 @@ def sample(
     """
     if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
         raise errors.wrong_decoding(f"top_k={top_k!r}", "a positive integer or None")
-    if not isinstance(temperature, jax.core.Tracer) and bool(jnp.any(jnp.asarray(temperature) < 0)):
+    if isinstance(temperature, int | float) and temperature < 0:
         raise errors.wrong_decoding(f"temperature={temperature}", "zero or more")
     return _decode(_bound(step), state, check_prompt(prompt, length), length, key, jnp.asarray(temperature, jnp.float32), top_k)
 

@@ -7,6 +7,7 @@ import pathlib
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import errors
@@ -62,7 +63,7 @@ class Checkpoints:
         step, args = self.latest, self.ocp.args
         if step is None:
             raise errors.no_checkpoint(self.directory)
-        held, need = self.manager.restore(step, args=args.Composite(spec=args.JsonRestore())).spec, spec(template)
+        held, need = self.manager.restore(step, args=args.Composite(spec=args.JsonRestore()))["spec"], spec(template)
         for place in sorted(held.keys() | need.keys()):
             if held.get(place) != need.get(place):
                 raise errors.other_checkpoint(self.directory, f"state{place} {held.get(place, 'missing')}", f"{need.get(place, 'no such leaf')}")
@@ -70,8 +71,8 @@ class Checkpoints:
         if (self.directory / str(step) / "history").is_dir():
             items["history"] = args.StandardRestore()
         found = self.manager.restore(step, args=args.Composite(**items))
-        history = History({}, {}) if "history" not in items else History(*(found.history.get(group, {}) for group in History._fields))
-        return keyed(found.state, template), history
+        history = History({}, {}) if "history" not in items else History(*(found["history"].get(group, {}) for group in History._fields))
+        return keyed(found["state"], template), history
 
 
 def restore(directory: Any, template: Any) -> tuple[Any, History]:
@@ -86,7 +87,7 @@ def restore(directory: Any, template: Any) -> tuple[Any, History]:
 
 
 def is_key(x: Any) -> bool:
-    return jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
 def plain(tree: Any) -> Any:

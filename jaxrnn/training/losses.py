@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxrnn.recurrence import wide
+
 
 class Loss(NamedTuple):
     """A loss summed over valid steps, and how many there were."""
@@ -30,7 +32,7 @@ class Loss(NamedTuple):
     @classmethod
     def over(cls, values: jax.Array, mask: Any = None) -> Loss:
         """From the losses of single steps `[T, ...]`, those under a false mask left out; any loss of one's own is made with it."""
-        values = values.astype(jnp.promote_types(values.dtype, jnp.float32))
+        values = values.astype(wide(values.dtype))
         if mask is None:
             return cls(values.sum(), jnp.int32(values.size))
         mask = spread(mask, values)
@@ -50,7 +52,7 @@ def cross_entropy(logits: jax.Array, targets: jax.Array, mask: Any = None) -> Lo
       True
     """
     logits, targets = visible(logits, mask), visible(targets, mask)
-    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    logits = logits.astype(wide(logits.dtype))
     return Loss.over(optax.softmax_cross_entropy_with_integer_labels(logits, targets), mask)
 
 
@@ -62,8 +64,8 @@ def mse(ys: jax.Array, targets: jax.Array, mask: Any = None) -> Loss:
       1.0
     """
     ys, targets = visible(ys, mask), visible(targets, mask)
-    wide = jnp.promote_types(ys.dtype, jnp.float32)
-    return Loss.over(jnp.square(ys.astype(wide) - targets.astype(wide)).mean(-1), mask)
+    dtype = wide(ys.dtype)
+    return Loss.over(jnp.square(ys.astype(dtype) - targets.astype(dtype)).mean(-1), mask)
 
 
 def visible(x: jax.Array, mask: Any) -> jax.Array:

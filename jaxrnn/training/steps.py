@@ -14,6 +14,7 @@ import optax
 from jaxrnn import errors
 from jaxrnn.cell import Cell, Params, State, trainable
 from jaxrnn.data import Batch
+from jaxrnn.recurrence import wide
 from jaxrnn.strategies import Scan, Strategy
 from jaxrnn.training.losses import Loss, LossFunction
 from jaxrnn.unroll import fold, unroll
@@ -126,7 +127,7 @@ def _step(cell: Cell, loss: LossFunction, tx: optax.GradientTransformation, stra
         key = jax.random.fold_in(state.key, state.step)
         (value, (carry, total)), grads = jax.value_and_grad(objective, has_aux=True)(state.params, batch, carry, key)
         moves = trainable(state.params)
-        norm = optax.global_norm(jax.tree.map(lambda move, g: g if move else None, moves, grads))
+        norm = optax.tree.norm(jax.tree.map(lambda move, g: g if move else None, moves, grads))
         with jax.numpy_dtype_promotion("standard"):  # optax mixes integers and floats
             updates, opt_state = tx.update(grads, state.opt_state, state.params)
         # A fixed leaf is not even added zero to, which would turn -0.0 into 0.0.
@@ -149,13 +150,13 @@ def measure(
     cell: Cell, loss: LossFunction, params: Params, batch: Batch, state: State, key: jax.Array | None, strategy: Strategy
 ) -> tuple[State, Loss]:
     """The recurrent state after a batch, and its loss."""
-    wide = reduce(jnp.promote_types, (p.dtype for p in jax.tree.leaves(params)), jnp.float32)
+    dtype = max((wide(p.dtype) for p in jax.tree.leaves(params)), key=lambda d: jnp.finfo(d).bits, default=jnp.float32)
 
     def add(params: Params, total: Loss, ys: Any, targets: Any, mask: Any) -> Loss:
         piece = loss(ys, targets, mask)
-        return Loss(total.total + piece.total.astype(wide), total.steps + piece.steps.astype(jnp.int32))
+        return Loss(total.total + piece.total.astype(dtype), total.steps + piece.steps.astype(jnp.int32))
 
-    nothing = Loss(jnp.zeros((), wide), jnp.int32(0))
+    nothing = Loss(jnp.zeros((), dtype), jnp.int32(0))
     controls: Any = {"mask": batch.mask, "resets": batch.resets, "key": key, "strategy": strategy}
     if cell.causal:
         return fold(cell, params, batch.xs, add, nothing, extra=batch.targets, state=state, **controls)
