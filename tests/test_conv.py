@@ -7,8 +7,6 @@ import pytest
 
 import jaxrnn as rnn
 
-jax.config.update("jax_numpy_dtype_promotion", "strict")
-
 T, B, F, WIDTH = 7, 2, 2, 3
 KEY = jax.random.key(0)
 XS = jax.random.normal(jax.random.key(1), (T, B, F))
