@@ -29,7 +29,7 @@ class LearnedState(Composite):
       >>> params["state"][1].h.shape
       (4,)
 
-    Hinton's advice; measured by Zimmermann et al. 2012.
+    Forcada & Carrasco 1995.
     """
 
     cell: Cell

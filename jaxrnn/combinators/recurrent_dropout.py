@@ -36,7 +36,7 @@ class RecurrentDropout(Wrapper):
       >>> params = cell.init(jax.random.key(0), features(3))
       >>> state, ys = unroll(cell, params, jnp.ones((5, 3)), key=jax.random.key(1))
 
-    Gal & Ghahramani 2016 (one mask per sequence); Semeniuta et al. 2016.
+    Gal & Ghahramani 2016 (one mask per sequence).
     """
 
     rate: float
