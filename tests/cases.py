@@ -129,8 +129,7 @@ STRATEGIES = {
     "scan": rnn.Scan(),
     "unrolled": rnn.Scan(unroll=2),
     "chunked": rnn.Chunked(2),  # which does not divide the number of steps
-    "kept": rnn.Chunked(3, remat=False),
-    "nested": rnn.Chunked(2, inner=rnn.Scan(unroll=2)),
+    "kept": rnn.Chunked(3, remat=False, inner=rnn.Scan(unroll=2)),
 }
 
 CONTROLS = {

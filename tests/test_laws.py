@@ -15,7 +15,7 @@ import jaxrnn as rnn
 from jaxrnn.controls import choose
 from jaxrnn.testing import check_cell, laws
 from jaxrnn.testing.given import BATCH, STEPS, example
-from jaxrnn.testing.observe import agree, observe
+from jaxrnn.testing.observe import TOLERANCE, agree, observe
 from jaxrnn.testing.ways import Blocks, Folded, Packed, Rows, Steps, Whole
 
 
@@ -43,7 +43,7 @@ def test_laws(name):
     assert laws.draws(cell, given) == random
     laws.consistent(cell, given)
     laws.advancing(cell, given)
-    laws.strategic(cell, given, tuple(STRATEGIES.values())[1:4], reverse=turn % 2 == 1)
+    laws.strategic(cell, given, tuple(STRATEGIES.values())[1:], reverse=turn % 2 == 1)
     laws.masked(cell, given, reverse=True)
     laws.reset(cell, given, reverse=True)
     laws.batched(cell, given, ((Rows("vmap"), Rows("map"), Blocks())[turn % 3],))
@@ -74,8 +74,9 @@ def drawn(cell, given, reverse=False):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CELLS)
 def test_all_laws_both_ways(name):
+    """All but the second law, which is the full product's."""
     cell, x, _ = CELLS[name]
-    check_cell(cell, x, key=jax.random.key(1), strategies=tuple(STRATEGIES.values()))
+    check_cell(cell, x, key=jax.random.key(1), laws=(1, 3, 4, 5, 6, 7))
     for reverse in (False, True) if cell.causal else (True,):
         drawn(cell, example(cell, x, jax.random.key(1)), reverse)
 
@@ -83,25 +84,24 @@ def test_all_laws_both_ways(name):
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "dtype"), list(itertools.product(CELLS, DTYPES)))
 def test_the_full_product(name, dtype):
-    """Every strategy, fold included, under every control in both directions, against a loop over advance in float32 or wider."""
+    """Every strategy, `fold` too, under every control in both directions, with noise, against a loop over advance in float32 or wider."""
     cell, x, _ = CELLS[name]
     with jax.enable_x64(dtype == "float64"):
-        given = laws.recast(example(cell, x, jax.random.key(2)), DTYPES[dtype])
-        truth = laws.recast(given, jnp.promote_types(dtype, "float32") if dtype != "bfloat16" else jnp.float32)
+        given = laws.with_key(cell, laws.recast(example(cell, x, jax.random.key(2)), DTYPES[dtype]))
         for reverse, (masked, reset) in itertools.product((False, True), CONTROLS.values()):
-
-            def under(case, masked=masked, reset=reset):
-                return case._replace(mask=case.mask if masked else None, resets=case.resets if reset else None)
-
-            want = observe(Steps(reverse) if cell.causal else Whole(reverse=reverse), cell, under(truth))
-            ways = [Whole(strategy, reverse) for strategy in STRATEGIES.values()]
-            for way in ways + [Folded(reverse=reverse)] * cell.causal:
-                got = jax.tree.map(lambda a, b: a.astype(b.dtype), observe(way, cell, under(given)), want)
-                agree(2, cell, f"{way!r}, mask {masked}, resets {reset}", got, want, 6e-2 if dtype == "bfloat16" else None)
+            if dtype == "float32":  # without a control, none is passed
+                case = given._replace(mask=given.mask if masked else None, resets=given.resets if reset else None)
+            else:  # flags that change nothing, so that every control is compiled once
+                case = given._replace(mask=given.mask | (not masked), resets=given.resets & reset)
+            truth = Steps(reverse) if cell.causal else Whole(reverse=reverse)
+            want = observe(truth, cell, laws.recast(case, jnp.float32) if dtype == "bfloat16" else case)
+            for way in [Whole(strategy, reverse) for strategy in STRATEGIES.values()] + [Folded(reverse=reverse)] * cell.causal:
+                got = jax.tree.map(lambda a, b: a.astype(b.dtype), observe(way, cell, case), want)
+                agree(2, cell, f"{way!r}, mask {masked}, resets {reset}", got, want, TOLERANCE[dtype])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "strategy"), list(itertools.product(CELLS, list(STRATEGIES)[1:])))
+@pytest.mark.parametrize(("name", "strategy"), list(itertools.product(CELLS, ["chunked", "kept"])))
 def test_derivatives_by_every_strategy(name, strategy):
     cell, x, _ = CELLS[name]
-    laws.differentiated(cell, example(cell, x, jax.random.key(3)), STRATEGIES[strategy], reverse=True)
+    laws.differentiated(cell, example(cell, x, jax.random.key(3)), STRATEGIES[strategy], reverse=True, measure=False)

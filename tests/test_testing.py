@@ -126,6 +126,16 @@ class Alone(Plain):
     __hash__ = object.__hash__
 
 
+class Same(Plain):
+    """Equal to every other of its class."""
+
+    def __eq__(self, other):
+        return type(self) is type(other)
+
+    def __hash__(self):
+        return 0
+
+
 BROKEN = [
     (Noisy(3), 1, "unroll, bare, against a loop over advance: the outputs"),
     (NotFromState(3), 1, "the outputs"),
@@ -138,6 +148,7 @@ BROKEN = [
     (Narrowing(3), 7, r"a step with a leaf bfloat16\[4, 3\]; need float32\[4, 3\]"),
     (Widening(3), 7, "outputs of float32 with params and inputs of bfloat16"),
     (Alone(3), 7, "must equal itself"),
+    (Same(3), 7, r"must not equal Same\(hidden=4\)"),
 ]
 
 
@@ -155,7 +166,7 @@ def test_what_the_broken_ones_are_made_of_is_sound():
 
 
 def test_the_message_says_where_and_by_how_much():
-    with pytest.raises(LawError, match=r"differs in \d+ of \d+ entries, most at \[\d.*\(t=\d\): \S+ against \S+, by \S+ where \S+ is allowed"):
+    with pytest.raises(LawError, match=r"is off in \d+ of \d+ entries, most at \[\d.*\(t=\d\): \S+ against \S+, by \S+ where \S+ is allowed"):
         check_cell(NotFromState(3), rnn.features(2), laws=(1,))
 
 

@@ -128,7 +128,7 @@ def agree(law: int, cell: Cell, claim: str, got: Any, want: Any, tolerance: floa
         if bad.any():
             at = np.unravel_index(np.argmax(np.where(np.isfinite(gap), gap, np.inf)), g.shape)
             where = [int(i) for i in at]
-            raise LawError(law, cell, f"{claim}: {name(path)} differs in {int(bad.sum())} of {g.size} entries, most at {where}"
+            raise LawError(law, cell, f"{claim}: {name(path)} is off in {int(bad.sum())} of {g.size} entries, most at {where}"
                            f"{place(path, where)}: {g[at]:.6g} against {w[at]:.6g}, by {gap[at]:.3g} where {allowed:.3g} is allowed")  # fmt: skip
 
 
@@ -142,7 +142,7 @@ def name(path: tuple) -> str:
     for short, long in ((".gradients['params']", "the gradient in params"), (".gradients['state']", "the gradient in the initial state"),
                         (".gradients['xs']", "the gradient in the inputs"), (".outputs", "the outputs"), (".state", "the last state")):  # fmt: skip
         text = text.replace(short, long, 1) if text.startswith(short) else text
-    return text or "the result"
+    return text or "it"
 
 
 def place(path: tuple, where: list[int]) -> str:
