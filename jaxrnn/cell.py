@@ -72,14 +72,8 @@ class Cell(abc.ABC):
     `diagnostics.trace` can show them.
     """
 
-    takes_tokens: ClassVar[bool] = False
-    """Whether inputs are integers."""
-
-    causal: ClassVar[bool] = True
-    """Whether the output at t depends on inputs up to t alone. A composite asks its children."""
-
     whole: ClassVar[Callable | None] = None
-    """`whole(params, state, start, zs, mask, resets, reverse) -> (state, ys)`, where a cell knows the sequence without a loop."""
+    """`whole(params, piece) -> (state, ys)`, where a cell knows a whole sequence (a `controls.Piece`) without a loop."""
 
     gates: ClassVar[Callable | None] = None
 
@@ -92,6 +86,16 @@ class Cell(abc.ABC):
     def feature_ndim(self) -> int:
         """How many trailing axes of an input are one step's features."""
         return 1
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether inputs are integers."""
+        return False
+
+    @property
+    def causal(self) -> bool:
+        """Whether the output at t depends on inputs up to t alone."""
+        return True
 
     @abc.abstractmethod
     def init(self, key: jax.Array, x: Any) -> Params:
@@ -153,7 +157,8 @@ class Composite(Cell):
 
     where `child(i, x)` runs the i-th child, over one step in `advance` and over the whole sequence in `unroll`; the states are
     kept for it. So both verbs follow one definition, and no composite knows of a strategy. `params` is the tuple of the
-    children's params. `child(i, x, reverse=True)` runs against time, which makes the composite not causal.
+    children's params, unless `init` makes and `split` reads another. `child(i, x, reverse=True)` runs against time, which
+    makes the composite not causal.
     """
 
     @property
@@ -170,7 +175,11 @@ class Composite(Cell):
         return self.children[0].feature_ndim
 
     @property
-    def causal(self) -> bool:  # type: ignore[override]
+    def takes_tokens(self) -> bool:
+        return self.children[0].takes_tokens
+
+    @property
+    def causal(self) -> bool:
         return all(child.causal for child in self.children)
 
     def split(self, params: Params) -> tuple[Params, ...]:
@@ -220,7 +229,7 @@ def run_children(cell: Composite, params: Params, x: Any, run: Callable[..., tup
         states[i].append(state)
         return y
 
-    y = cell.compose(parts, x, child)
+    y = cell.compose(params, x, child)
     if any(len(s) != 1 for s in states):
         raise errors.child_runs(cell, [len(s) for s in states])
     return tuple(s[0] for s in states), y
@@ -253,7 +262,7 @@ def check_leaf(cell: Cell, x: Any, time: int = 0) -> None:
 
 def checked(cell: Cell, params: Params, x: Any) -> Params:
     """Params that fit the cell and inputs like `x`, their fixed leaves frozen."""
-    first: Any = cell
+    first: Cell = cell
     while isinstance(first, Composite):
         first = first.children[0]
     errors.check_input(first, x)

@@ -5,13 +5,25 @@ A false mask leaves the state as it was; a true reset replaces it by the initial
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors
 from jaxrnn.recurrence import Dot
+
+
+class Piece(NamedTuple):
+    """What one cell is run over: a piece of time with its controls."""
+
+    state: Any  # before the first step, or, reversed, after the last
+    start: Any  # what a reset returns to
+    zs: Any  # what the cell's `project` made of the inputs, [T, ...] leaf by leaf
+    mask: Any  # booleans [T, ...], or None
+    resets: Any  # booleans [T, ...] as this direction meets them (see `directed`), or None
+    length: int  # T
+    reverse: bool
 
 
 def choose(flags: Any, yes: Any, no: Any) -> Any:

@@ -85,14 +85,14 @@ class _Watch(Scan):
 
     kept: list = dataclasses.field(default_factory=list)
 
-    def run(self, cell: Cell, params: Any, state: Any, start: Any, zs: Any, mask: Any, resets: Any, length: int, reverse: bool) -> Any:
-        last, states = super().run(cell, params, state, start, zs, mask, resets, length, reverse)
+    def run(self, cell: Cell, params: Any, piece: controls.Piece) -> Any:
+        last, states = super().run(cell, params, piece)
         gates = None
         if cell.gates is not None:
-            before = jax.tree.map(partial(_before, reverse), state, states)
-            if resets is not None:
-                before = jax.vmap(controls.choose, (0, None, 0))(resets, start, before)
-            gates = cell.gates(params, before, zs, Dot.plain(params))
+            before = jax.tree.map(partial(_before, piece.reverse), piece.state, states)
+            if piece.resets is not None:
+                before = jax.vmap(controls.choose, (0, None, 0))(piece.resets, piece.start, before)
+            gates = cell.gates(params, before, piece.zs, Dot.plain(params))
         self.kept.append((states, gates))
         return last, states
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.extend
 import jax.numpy as jnp
+from jax.core import ShapedArray
 from jax.custom_derivatives import SymbolicZero
 from jax.interpreters import ad, batching, mlir
 
@@ -45,7 +46,7 @@ def _product(x: jax.Array, w: jax.Array) -> jax.Array:
 
 
 def _product_shape(x: Any, w: Any) -> Any:
-    return jax.core.ShapedArray((x.shape[0], w.shape[1]), wide(w.dtype))
+    return ShapedArray((x.shape[0], w.shape[1]), wide(w.dtype))
 
 
 def _product_batched(args: tuple, axes: tuple) -> tuple[jax.Array, int]:

@@ -67,9 +67,10 @@ def within(cell: Cell, params: Params, state: State, start: State, xs: Any, run:
     zs = cell.project(params, xs, Noise.at(run.key, run.times))
     if not jax.tree.leaves(state):
         return state, cell.readout(params, state, zs)
+    piece = controls.Piece(state, start, zs, run.mask, run.resets, length_of(xs), run.reverse)
     if cell.whole is not None:
-        return cell.whole(params, state, start, zs, run.mask, run.resets, run.reverse)
-    last, states = run.strategy.run(cell, params, state, start, zs, run.mask, run.resets, length_of(xs), run.reverse)
+        return cell.whole(params, piece)
+    last, states = run.strategy.run(cell, params, piece)
     return last, cell.readout(params, states, zs)
 
 

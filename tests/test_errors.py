@@ -83,7 +83,7 @@ def test_flags_of_the_wrong_shape_or_dtype(name):
 
 
 def test_lengths_must_be_integers():
-    with pytest.raises(TypeError, match="lengths_to_mask.*float32.*integers"):
+    with pytest.raises(TypeError, match=r"lengths_to_mask.*float32.*integers"):
         rnn.lengths_to_mask(jnp.array([1.0, 2.0]), 3)
 
 
@@ -168,7 +168,7 @@ def test_a_cell_without_its_functions():
         def init(self, key, x):
             return ()
 
-    with pytest.raises(TypeError, match="abstract.*Half.*project"):
+    with pytest.raises(TypeError, match=r"abstract.*Half.*project"):
         Half()
 
 

@@ -95,22 +95,22 @@ def echo_state(p, h, x):
 
 
 def norm_lstm_gates(p, state, x):
-    z = norm(x @ p["w_x"]) * p["gain_x"] + norm(state[0] @ p["w_h"]) * p["gain_h"] + p["b"]
+    z = norm(x @ p["w_x"]) * p["scale_x"] + norm(state[0] @ p["w_h"]) * p["scale_h"] + p["b"]
     return sigmoid(part(z, 0)), sigmoid(part(z, 1)), np.tanh(part(z, 2)), sigmoid(part(z, 3))
 
 
 def norm_lstm(p, state, x):
     i, f, g, o = norm_lstm_gates(p, state, x)
     c = f * state[1] + i * g
-    return o * np.tanh(norm(c) * p["gain_c"] + p["b_c"]), c
+    return o * np.tanh(norm(c) * p["scale_c"] + p["b_c"]), c
 
 
 def norm_gru_gates(p, h, x):
     zx, zh = x @ p["w_x"], h @ p["w_h"]
-    gates = norm(zx[..., : 2 * H]) * p["gain_x"][: 2 * H] + norm(zh[..., : 2 * H]) * p["gain_h"][: 2 * H] + p["b"][: 2 * H]
+    gates = norm(zx[..., : 2 * H]) * p["scale_x"][: 2 * H] + norm(zh[..., : 2 * H]) * p["scale_h"][: 2 * H] + p["b"][: 2 * H]
     r, z = sigmoid(part(gates, 0)), sigmoid(part(gates, 1))
-    recurrent = norm(part(zh, 2)) * part(p["gain_h"], 2) + p["b_n"]
-    return r, z, np.tanh(norm(part(zx, 2)) * part(p["gain_x"], 2) + part(p["b"], 2) + r * recurrent)
+    recurrent = norm(part(zh, 2)) * part(p["scale_h"], 2) + p["b_n"]
+    return r, z, np.tanh(norm(part(zx, 2)) * part(p["scale_x"], 2) + part(p["b"], 2) + r * recurrent)
 
 
 def norm_gru(p, h, x):

@@ -13,29 +13,29 @@ from jaxrnn.cells.shared import input_spec, output, state_dtype
 from jaxrnn.recurrence import Dot, matmul
 
 
-def normalise(x: jax.Array, gain: jax.Array, epsilon: float) -> jax.Array:
-    """`gain * (x - mean) / sqrt(variance + epsilon)` over the last axis."""
+def normalise(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
+    """`scale * (x - mean) / sqrt(variance + eps)` over the last axis."""
     x = x - x.mean(axis=-1, keepdims=True)
-    return x * jax.lax.rsqrt(jnp.square(x).mean(axis=-1, keepdims=True) + epsilon) * gain.astype(x.dtype)
+    return x * jax.lax.rsqrt(jnp.square(x).mean(axis=-1, keepdims=True) + eps) * scale.astype(x.dtype)
 
 
 class LayerNormLSTM(Cell):
     """Long short-term memory with layer normalisation of the input part, the recurrent part and the cell.
 
-        i, f, o = sigmoid(N(x @ w_x) * gain_x + N(h @ w_h) * gain_h + b), each its own block;  g = tanh(the block between f and o)
+        i, f, o = sigmoid(N(x @ w_x) * scale_x + N(h @ w_h) * scale_h + b), each its own block;  g = tanh(the block between f and o)
         c' = f * c + i * g
-        h' = o * tanh(N(c') * gain_c + b_c);  y = h'
+        h' = o * tanh(N(c') * scale_c + b_c);  y = h'
 
-    `N(v) = (v - mean(v)) / sqrt(var(v) + epsilon)`, over all 4H features of the first two at once. That of the inputs is taken
+    `N(v) = (v - mean(v)) / sqrt(var(v) + eps)`, over all 4H features of the first two at once. That of the inputs is taken
     outside the loop.
 
     Shapes: x `[..., F]`, h, c, y `[..., H]`.
-    Params: `w_x [F, 4H]`, `w_h [H, 4H]`, `b [4H]`, `gain_x [4H]`, `gain_h [4H]`, `gain_c [H]`, `b_c [H]`; blocks in the order i, f, g, o.
+    Params: `w_x [F, 4H]`, `w_h [H, 4H]`, `b [4H]`, `scale_x [4H]`, `scale_h [4H]`, `scale_c [H]`, `b_c [H]`; blocks in the order i, f, g, o.
 
     Args:
       hidden: H.
       forget_bias: where the forget gate's part of `b` begins.
-      epsilon: what keeps the division finite.
+      eps: what keeps the division finite.
 
     Raises:
       TypeError, ValueError: for a size below one.
@@ -51,7 +51,7 @@ class LayerNormLSTM(Cell):
 
     hidden: int
     forget_bias: float = 1.0
-    epsilon: float = 1e-5
+    eps: float = 1e-5
 
     def __post_init__(self) -> None:
         errors.check_size(self, "hidden", self.hidden)
@@ -63,9 +63,9 @@ class LayerNormLSTM(Cell):
             "w_x": initializers.glorot(kx, size, self.hidden, 4, dtype),
             "w_h": initializers.orthogonal(kh, self.hidden, self.hidden, 4, dtype),
             "b": initializers.gate_bias(self.hidden, (0.0, self.forget_bias, 0.0, 0.0), dtype),
-            "gain_x": jnp.ones(4 * self.hidden, dtype),
-            "gain_h": jnp.ones(4 * self.hidden, dtype),
-            "gain_c": jnp.ones(self.hidden, dtype),
+            "scale_x": jnp.ones(4 * self.hidden, dtype),
+            "scale_h": jnp.ones(4 * self.hidden, dtype),
+            "scale_c": jnp.ones(self.hidden, dtype),
             "b_c": jnp.zeros(self.hidden, dtype),
         }
 
@@ -74,17 +74,17 @@ class LayerNormLSTM(Cell):
         return LSTMState(zero, zero)
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
-        z = normalise(matmul(xs, params["w_x"]), params["gain_x"], self.epsilon)
+        z = normalise(matmul(xs, params["w_x"]), params["scale_x"], self.eps)
         return z + params["b"].astype(z.dtype)
 
     def gates(self, params: Params, state: LSTMState, z: jax.Array, dot: Dot) -> LSTMGates:
-        i, f, g, o = jnp.split(z + normalise(dot(state.h, "w_h"), params["gain_h"], self.epsilon), 4, axis=-1)
+        i, f, g, o = jnp.split(z + normalise(dot(state.h, "w_h"), params["scale_h"], self.eps), 4, axis=-1)
         return LSTMGates(jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o))
 
     def step(self, params: Params, state: LSTMState, z: jax.Array, dot: Dot) -> LSTMState:
         i, f, g, o = self.gates(params, state, z, dot)
         c = f * state.c + i * g
-        return LSTMState(o * jnp.tanh(normalise(c, params["gain_c"], self.epsilon) + params["b_c"].astype(c.dtype)), c)
+        return LSTMState(o * jnp.tanh(normalise(c, params["scale_c"], self.eps) + params["b_c"].astype(c.dtype)), c)
 
     def readout(self, params: Params, state: LSTMState, z: jax.Array) -> jax.Array:
         return output(state.h, params["w_h"])
@@ -93,18 +93,18 @@ class LayerNormLSTM(Cell):
 class LayerNormGRU(Cell):
     """The gated recurrent unit, reset after the matmul, with layer normalisation of the input part and the recurrent part.
 
-        r, z = sigmoid(N(x @ w_x) * gain_x + N(h @ w_h) * gain_h + b), each its own block, normalised together
-        n = tanh(N(x @ w_x) * gain_x + b + r * (N(h @ w_h) * gain_h + b_n)), the third block, normalised by itself
+        r, z = sigmoid(N(x @ w_x) * scale_x + N(h @ w_h) * scale_h + b), each its own block, normalised together
+        n = tanh(N(x @ w_x) * scale_x + b + r * (N(h @ w_h) * scale_h + b_n)), the third block, normalised by itself
         h' = (1 - z) * n + z * h;  y = h'
 
-    `N(v) = (v - mean(v)) / sqrt(var(v) + epsilon)`; that of the inputs is taken outside the loop.
+    `N(v) = (v - mean(v)) / sqrt(var(v) + eps)`; that of the inputs is taken outside the loop.
 
     Shapes: x `[..., F]`, h `[..., H]`, y `[..., H]`.
-    Params: `w_x [F, 3H]`, `w_h [H, 3H]`, `b [3H]`, `b_n [H]`, `gain_x [3H]`, `gain_h [3H]`; blocks in the order r, z, n.
+    Params: `w_x [F, 3H]`, `w_h [H, 3H]`, `b [3H]`, `b_n [H]`, `scale_x [3H]`, `scale_h [3H]`; blocks in the order r, z, n.
 
     Args:
       hidden: H.
-      epsilon: what keeps the division finite.
+      eps: what keeps the division finite.
 
     Raises:
       TypeError, ValueError: for a size below one.
@@ -119,7 +119,7 @@ class LayerNormGRU(Cell):
     """
 
     hidden: int
-    epsilon: float = 1e-5
+    eps: float = 1e-5
 
     def __post_init__(self) -> None:
         errors.check_size(self, "hidden", self.hidden)
@@ -132,25 +132,25 @@ class LayerNormGRU(Cell):
             "w_h": initializers.orthogonal(kh, self.hidden, self.hidden, 3, dtype),
             "b": jnp.zeros(3 * self.hidden, dtype),
             "b_n": jnp.zeros(self.hidden, dtype),
-            "gain_x": jnp.ones(3 * self.hidden, dtype),
-            "gain_h": jnp.ones(3 * self.hidden, dtype),
+            "scale_x": jnp.ones(3 * self.hidden, dtype),
+            "scale_h": jnp.ones(3 * self.hidden, dtype),
         }
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> jax.Array:
         return jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_h"]))
 
-    def blocks(self, x: jax.Array, gain: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def blocks(self, x: jax.Array, scale: jax.Array) -> tuple[jax.Array, jax.Array]:
         """The gates' part `[..., 2H]` and the candidate's `[..., H]`, each normalised."""
         cut = 2 * self.hidden
-        return normalise(x[..., :cut], gain[:cut], self.epsilon), normalise(x[..., cut:], gain[cut:], self.epsilon)
+        return normalise(x[..., :cut], scale[:cut], self.eps), normalise(x[..., cut:], scale[cut:], self.eps)
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> GRUInputs:
-        h, n = self.blocks(matmul(xs, params["w_x"]), params["gain_x"])
+        h, n = self.blocks(matmul(xs, params["w_x"]), params["scale_x"])
         b = params["b"].astype(h.dtype)
         return GRUInputs(h + b[: 2 * self.hidden], n + b[2 * self.hidden :])
 
     def gates(self, params: Params, state: jax.Array, z: GRUInputs, dot: Dot) -> GRUGates:
-        h, n = self.blocks(dot(state, "w_h"), params["gain_h"])
+        h, n = self.blocks(dot(state, "w_h"), params["scale_h"])
         r, u = jnp.split(jax.nn.sigmoid(z.h + h), 2, axis=-1)
         return GRUGates(r, u, jnp.tanh(z.n + r * (n + params["b_n"].astype(n.dtype))))
 

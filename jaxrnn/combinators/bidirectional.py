@@ -39,8 +39,6 @@ class Bidirectional(Composite):
     Schuster & Paliwal 1997.
     """
 
-    causal = False  # type: ignore[override]
-
     forward: Cell
     backward: Cell | None = None
     merge: Merge = "concat"
@@ -50,6 +48,10 @@ class Bidirectional(Composite):
             errors.check_child(self, cell, Cell)
         if self.merge not in get_args(Merge):
             raise errors.unknown(self, "merge", self.merge, get_args(Merge))
+
+    @property
+    def causal(self) -> bool:
+        return False
 
     @property
     def children(self) -> tuple[Cell, ...]:

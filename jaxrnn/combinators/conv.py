@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxrnn import errors
 from jaxrnn.cell import Cell, Noise, Params, State
 from jaxrnn.cells.shared import input_spec, output, state_dtype
+from jaxrnn.controls import Piece
 from jaxrnn.recurrence import Dot, matmul
 
 
@@ -65,8 +66,8 @@ class CausalConv(Cell):
     def readout(self, params: Params, state: State, z: Any) -> jax.Array:
         return self._sum(params, [state[..., k, :] for k in range(self.kernel)])
 
-    def whole(self, params: Params, state: State, start: State, zs: Any, mask: Any, resets: Any, reverse: bool) -> tuple[State, jax.Array]:
-        steps = zs.shape[0]
+    def whole(self, params: Params, piece: Piece) -> tuple[State, jax.Array]:
+        state, start, zs, mask, resets, steps, reverse = piece
         before = jnp.moveaxis(state, -2, 0)  # [K, ..., F], the latest last
         order = slice(None, None, -1 if reverse else 1)
         if mask is None and resets is None:

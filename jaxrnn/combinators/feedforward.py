@@ -70,14 +70,16 @@ class Embed(Feedforward):
       >>> params = net.init(jax.random.key(0), TOKEN)
     """
 
-    takes_tokens = True
-
     vocabulary: int
     width: int
 
     def __post_init__(self) -> None:
         errors.check_size(self, "vocabulary", self.vocabulary)
         errors.check_size(self, "width", self.width)
+
+    @property
+    def takes_tokens(self) -> bool:
+        return True
 
     @property
     def feature_ndim(self) -> int:

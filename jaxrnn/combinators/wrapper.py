@@ -54,7 +54,7 @@ class Wrapper(Cell):
         """The state after a step that leads from `old` to `new`."""
 
     @property
-    def takes_tokens(self) -> bool:  # type: ignore[override]
+    def takes_tokens(self) -> bool:
         return self.cell.takes_tokens
 
     @property

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxrnn import errors
 from jaxrnn.cell import Cell
+from jaxrnn.controls import Piece
 from jaxrnn.strategies.scan import Scan
 from jaxrnn.strategies.strategy import Block, Strategy
 
@@ -22,7 +23,7 @@ class Chunked(Strategy):
     Args:
       size: the steps of a chunk; all of them at once where T is smaller.
       remat: recompute a chunk in the backward pass; without it chunks only bound the memory of the forward pass.
-      inner: how the steps of a chunk are evaluated.
+      inner: how the steps of a chunk are evaluated; another `Chunked` cuts it again.
 
     Raises:
       TypeError, ValueError: for a size that is no positive integer, or an `inner` that is no strategy.
@@ -48,14 +49,15 @@ class Chunked(Strategy):
     def cut(self, block: Block, carry: Any, length: int, reverse: bool) -> tuple[Any, Any]:
         size = max(min(self.size, length), 1)
         count, rest = divmod(length, size)
-        if count == 1 and not rest or length == 0:
+        if size == length or length == 0:
             return block(carry, 0, length)
 
         def piece(carry: Any, start: Any, size: int) -> tuple[Any, Any]:
-            # The block slices its inputs itself, inside the checkpoint, so that no slice is kept for the backward pass.
-            if not self.remat:
-                return block(carry, start, size)
-            return jax.checkpoint(lambda carry, start: block(carry, start, size), prevent_cse=False)(carry, start)
+            def inner(carry: Any, start: Any) -> tuple[Any, Any]:
+                # The block slices its inputs itself, inside the checkpoint, so that no slice is kept for the backward pass.
+                return self.inner.cut(lambda carry, begin, size: block(carry, start + begin, size), carry, size, reverse)
+
+            return (jax.checkpoint(inner, prevent_cse=False) if self.remat else inner)(carry, start)
 
         def body(carry: Any, i: Any) -> tuple[Any, Any]:
             return piece(carry, i * size, size)
@@ -71,7 +73,5 @@ class Chunked(Strategy):
             outs = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), outs, last)
         return carry, outs
 
-    def run(
-        self, cell: Cell, params: Any, state: Any, start: Any, zs: Any, mask: Any, resets: Any, length: int, reverse: bool
-    ) -> tuple[Any, Any]:
-        return self.inner.run(cell, params, state, start, zs, mask, resets, length, reverse)
+    def run(self, cell: Cell, params: Any, piece: Piece) -> tuple[Any, Any]:
+        return self.inner.run(cell, params, piece)

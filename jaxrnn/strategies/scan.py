@@ -4,6 +4,7 @@ from typing import Any
 
 from jaxrnn import controls, errors
 from jaxrnn.cell import Cell
+from jaxrnn.controls import Piece
 from jaxrnn.recurrence import recurrence
 from jaxrnn.strategies.strategy import Block, Strategy
 
@@ -34,8 +35,6 @@ class Scan(Strategy):
     def cut(self, block: Block, carry: Any, length: int, reverse: bool) -> tuple[Any, Any]:
         return block(carry, 0, length)
 
-    def run(
-        self, cell: Cell, params: Any, state: Any, start: Any, zs: Any, mask: Any, resets: Any, length: int, reverse: bool
-    ) -> tuple[Any, Any]:
-        step = controls.controlled(cell)
-        return recurrence(step, (params, start), state, (zs, mask, resets), length, reverse, self.unroll)
+    def run(self, cell: Cell, params: Any, piece: Piece) -> tuple[Any, Any]:
+        step, inputs = controls.controlled(cell), (piece.zs, piece.mask, piece.resets)
+        return recurrence(step, (params, piece.start), piece.state, inputs, piece.length, piece.reverse, self.unroll)

@@ -10,6 +10,7 @@ from typing import Any, dataclass_transform
 import jax
 
 from jaxrnn.cell import Cell
+from jaxrnn.controls import Piece
 
 Block = Callable[[Any, Any, int], tuple[Any, Any]]  # block(carry, start, size) -> (carry, outputs [size, ...])
 
@@ -30,7 +31,5 @@ class Strategy(abc.ABC):
         or, reversed, from the last piece to the first."""
 
     @abc.abstractmethod
-    def run(
-        self, cell: Cell, params: Any, state: Any, start: Any, zs: Any, mask: Any, resets: Any, length: int, reverse: bool
-    ) -> tuple[Any, Any]:
-        """One cell's recurrence over a piece: the last state and all states `[T, ...]`. `start` is what a reset returns to."""
+    def run(self, cell: Cell, params: Any, piece: Piece) -> tuple[Any, Any]:
+        """One cell's recurrence over a piece: the last state and all states `[T, ...]`."""
