@@ -47,7 +47,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0)
     add("--out", type=pathlib.Path, default=pathlib.Path("runs/char_lm"), metavar="DIR", help="checkpoints, curves, sample (default: %(default)s)")
     add("--save-every", type=int, default=500, metavar="STEPS")
-    add("--evaluate-every", type=int, default=500, metavar="STEPS")
+    add("--evaluate-every", type=int, default=750, metavar="STEPS")
     add("--sample-only", action="store_true", help="write from the checkpoint in DIR; only the options below count")
     add("--prompt", help="what the sample goes on from")
     add("--length", type=int, default=800, help="characters to write")
@@ -117,7 +117,7 @@ def train(args: argparse.Namespace) -> None:
     strategy = rnn.Chunked(args.chunk) if args.chunk else rnn.Scan()
     step = training.truncated_bptt(net, training.cross_entropy, tx, strategy=strategy)
     tokens = vocabulary.encode(held)
-    stream = data.stream(tokens, min(8, len(tokens) - 1))
+    stream = data.stream(tokens)
 
     def evaluate(state: training.TrainState) -> dict[str, float]:
         loss = training.evaluate(net, training.cross_entropy, state.params, stream, strategy=rnn.Chunked(256))[1]
@@ -134,7 +134,7 @@ def train(args: argparse.Namespace) -> None:
         sys.exit(130)
 
     others = data.compressors(text, held)
-    plot(args.out / "curves.png", history, others, args.cell.upper())
+    plot(args.out / "curves.png", history, others, f"{args.cell.upper()}({args.hidden}), character by character")
     print(f"\nbits per character on the {len(held):,} held out, having seen the {len(text):,} before them")
     for name, value in sorted({args.cell.upper(): history.evaluations["bits"][-1], **others}.items(), key=lambda item: -item[1]):
         print(f"  {name:5s} {value:.3f}")
@@ -151,7 +151,7 @@ def write(args: argparse.Namespace) -> None:
     net = network(settings, vocabulary)
     state, _ = training.restore(args.out / "checkpoints", beginning(settings, net)[1])
     if args.prompt is None:
-        prompt = b"\ndef " if settings["text"] == "python" else b"\n"
+        prompt = b"    def __init__(self, " if settings["text"] == "python" else b"\n"
     else:
         prompt = args.prompt.encode("utf-8", "surrogateescape") or b"\n"
     model = jax.tree_util.Partial(rnn.advance, net, state.params)
@@ -166,7 +166,7 @@ def write(args: argparse.Namespace) -> None:
     sys.stdout.buffer.write(sample.encode(sys.stdout.encoding or "utf-8", "replace") + b"\n") if hasattr(sys.stdout, "buffer") else print(sample)
 
 
-def plot(path: pathlib.Path, history: training.History, others: dict[str, float], name: str) -> None:
+def plot(path: pathlib.Path, history: training.History, others: dict[str, float], title: str) -> None:
     """Train and held-out bits per character against steps, the compressors as lines."""
     import matplotlib
 
@@ -189,7 +189,7 @@ def plot(path: pathlib.Path, history: training.History, others: dict[str, float]
             axes.axhline(value, color="#636363", lw=1, ls=(0, (5, 3)))
             axes.annotate(f"{other} {value:.2f}", (1.005, value), xycoords=("axes fraction", "data"), va="center", fontsize=9, color="#404040")
     axes.set(xlim=(0, len(bits) * 1.01), ylim=(low, high), xlabel="step", ylabel="bits per character")
-    axes.set_title(f"{name}, character by character", loc="left")
+    axes.set_title(title, loc="left")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)

@@ -130,7 +130,7 @@ def _step(cell: Cell, loss: LossFunction, tx: optax.GradientTransformation, stra
         norm = optax.tree.norm(jax.tree.map(lambda move, g: g if move else None, moves, grads))
         with jax.numpy_dtype_promotion("standard"):  # optax mixes integers and floats
             updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        # A fixed leaf is not even added zero to, which would turn -0.0 into 0.0.
+        # A fixed leaf stays, whatever the rule: a bare adamw would decay it.
         params = jax.tree.map(lambda move, p, u: optax.apply_updates(p, u) if move else p, moves, state.params, updates)
         new = (params, opt_state, jax.lax.stop_gradient(carry) if carried else None)
         fine = reduce(operator.and_, map(finite, jax.tree.leaves((value, norm, new))))
