@@ -182,7 +182,7 @@ def plot(path: pathlib.Path, history: training.History, others: dict[str, float]
     last = history.evaluations["bits"][-1]
     label = f"held out, {last:.2f} at the end"
     axes.plot(history.evaluations["step"], history.evaluations["bits"], color="#d94801", lw=2, marker="o", ms=4, label=label)
-    low, high = min(bits.min(), *others.values()), max(bits[min(len(bits) - 1, len(bits) // 50) :].max(), last)
+    low, high = min(np.nanmin(bits), *others.values()), max(np.nanmax(bits[len(bits) // 50 :]), last)  # a skipped step's may be NaN
     low, high = max(0, low - 0.15), min(high + 0.2, 8.5)
     for other, value in others.items():
         if low <= value <= high:

@@ -67,6 +67,8 @@ def fit(
         begin = done = int(state.step)
         bar = stack.enter_context(Progress(begin, steps, progress))
         stopped = stack.enter_context(interrupts())
+        if begin and begin < steps:
+            bar.say(f"going on from step {begin} of {steps}")
 
         def fetch() -> None:
             rows = [row._asdict() for row in jax.device_get(pending)]
@@ -106,7 +108,7 @@ class Progress:
     def __init__(self, begin: int, steps: int, shown: bool, every: float = 10.0):
         self.live = shown and sys.stderr.isatty()
         self.lines = shown and not self.live
-        self.bar = tqdm(total=steps, initial=begin, unit="step", dynamic_ncols=True, disable=not self.live)
+        self.bar = tqdm(total=steps, initial=begin, unit=" steps", dynamic_ncols=True, disable=not self.live)
         self.begin, self.steps, self.every = begin, steps, every
         self.start = self.last = time.monotonic()
         self.skipped = 0
