@@ -130,6 +130,7 @@ STRATEGIES = {
     "unrolled": rnn.Scan(unroll=2),
     "chunked": rnn.Chunked(2),  # which does not divide the number of steps
     "kept": rnn.Chunked(3, remat=False, inner=rnn.Scan(unroll=2)),
+    "cut twice": rnn.Chunked(4, inner=rnn.Chunked(2)),
 }
 
 CONTROLS = {

@@ -43,7 +43,9 @@ def test_laws(name):
     assert laws.draws(cell, given) == random
     laws.consistent(cell, given)
     laws.advancing(cell, given)
-    laws.strategic(cell, given, tuple(STRATEGIES.values())[1:], reverse=turn % 2 == 1)
+    chosen = (STRATEGIES["unrolled"], STRATEGIES["cut twice" if turn % 3 == 0 else "chunked"], STRATEGIES["kept"])
+    # A causal cell meets the last of them in `fold`, which is less to compile.
+    laws.strategic(cell, given, chosen[:2] if cell.causal else chosen, reverse=turn % 2 == 1, folded=chosen[2])
     laws.masked(cell, given, reverse=True)
     laws.reset(cell, given, reverse=True)
     laws.batched(cell, given, ((Rows("vmap"), Rows("map"), Blocks())[turn % 3],))

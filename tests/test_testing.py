@@ -18,16 +18,16 @@ def fresh():
 class Looped(Plain):
     """A sound cell that runs its own loop over the whole sequence; the broken ones change how it keeps and replaces its state."""
 
-    def whole(self, params, state, start, zs, mask, resets, reverse):
+    def whole(self, params, piece):
         def body(state, inputs):
             z, keep, reset = inputs
             if reset is not None:
-                state = self.replaced(reset[..., None], start, state)
+                state = self.replaced(reset[..., None], piece.start, state)
             new = self.step(params, state, z, None)
             return (state := new if keep is None else self.kept(keep[..., None], new, state)), state
 
-        state, states = jax.lax.scan(body, state, (zs, mask, resets), reverse=reverse)
-        return state, self.readout(params, states, zs)
+        state, states = jax.lax.scan(body, piece.state, (piece.zs, piece.mask, piece.resets), reverse=piece.reverse)
+        return state, self.readout(params, states, piece.zs)
 
     def replaced(self, reset, start, state):
         return jnp.where(reset, start, state)

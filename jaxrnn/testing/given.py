@@ -66,13 +66,19 @@ def first(batch_shape: tuple[int, ...], cell: Cell, params: Params) -> State:
 
 
 @functools.cache
-def compiled(f: Callable) -> Callable:
-    """`f` with its first argument static, jitted without the optimisations that on CPU take four times what they save here."""
-    fast = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-    if jax.default_backend() == "cpu":
+def options() -> dict[str, Any]:
+    """What XLA may leave out on CPU, where compiling takes four times as long as all else; each only where this version knows it."""
+    known = {}
+    for option in ({"xla_backend_optimization_level": 0}, {"xla_cpu_use_fusion_emitters": False}):
         try:
-            jax.jit(lambda x: x + 1, compiler_options=fast)(0.0)
-            return jax.jit(f, static_argnums=0, compiler_options=fast)
-        except Exception:  # another version of XLA, without these options
-            pass
-    return jax.jit(f, static_argnums=0)
+            jax.jit(lambda x: x + 1, compiler_options=option)(0.0)
+            known.update(option)
+        except Exception:  # no such option
+            continue
+    return known if jax.default_backend() == "cpu" else {}
+
+
+@functools.cache
+def compiled(f: Callable) -> Callable:
+    """`f` with its first argument static, jitted."""
+    return jax.jit(f, static_argnums=0, compiler_options=options())

@@ -59,14 +59,15 @@ def with_key(cell: Cell, given: Given) -> Given:
     return given._replace(key=jax.random.key(7)) if draws(cell, given) else given
 
 
-def strategic(cell: Cell, given: Given, strategies: tuple[Strategy, ...], reverse: bool = False) -> None:
-    """Law 2. Every strategy gives what a plain scan gives; so does `fold`."""
+def strategic(cell: Cell, given: Given, strategies: tuple[Strategy, ...], reverse: bool = False, folded: Strategy | None = None) -> None:
+    """Law 2. Every strategy gives what a plain scan gives; so does `fold`, under the last of them or the one named."""
     noisy = with_key(cell, given)
     want = observe(Whole(reverse=reverse), cell, noisy)
     for strategy in strategies:
         agree(2, cell, f"{strategy!r} against Scan()", observe(Whole(strategy, reverse), cell, noisy), want)
-    if cell.causal and strategies:
-        agree(2, cell, f"fold under {strategies[-1]!r} against unroll", observe(Folded(strategies[-1], reverse), cell, noisy), want)
+    folded = folded or (strategies[-1] if strategies else None)
+    if cell.causal and folded:
+        agree(2, cell, f"fold under {folded!r} against unroll", observe(Folded(folded, reverse), cell, noisy), want)
 
 
 def masked(cell: Cell, given: Given, reverse: bool = False) -> None:
