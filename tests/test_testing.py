@@ -1,5 +1,8 @@
 """The laws catch what they are there to catch: each broken cell is refused, and the message says which law, where, by how much."""
 
+import runpy
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -186,3 +189,11 @@ def test_arguments():
         check_cell(rnn.LSTM(3), rnn.features(2), laws=(8,))
     with pytest.raises(TypeError, match="where a cell is due"):
         check_cell("LSTM", rnn.features(2))
+
+
+def test_the_example(capsys):
+    main = runpy.run_path(str(Path(__file__).parent.parent / "examples/your_own_cell.py"))["main"]
+    with jax.numpy_dtype_promotion("standard"):  # optax needs it
+        loss = main(["--updates", "150", "--steps", "10", "--hidden", "16", "--skip-laws"])
+    assert loss < 0.1  # the mean as an answer has 0.167
+    assert "loss" in capsys.readouterr().out
