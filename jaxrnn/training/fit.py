@@ -52,9 +52,11 @@ def fit(
       progress: show a progress bar with loss and steps/s; where the output is no terminal, a line every ten seconds.
 
     Example:
-      >>> state, history = fit(step, state, data.Segments(tokens, 32, 64), 1000, directory="runs/first")
+      >>> net, tx, tokens = Stack((Embed(9, 4), LSTM(8), Dense(9))), optimizer(1e-2), np.arange(99) % 9
+      >>> state = init(net, net.init(jax.random.key(0), TOKEN), tx, jax.random.key(1), batch_shape=(2,))
+      >>> state, history = fit(truncated_bptt(net, cross_entropy, tx), state, data.Segments(tokens, 2, 8), 20, progress=False)
       >>> history.metrics["loss"].shape
-      (1000,)
+      (20,)
     """
     with contextlib.ExitStack() as stack:
         checkpoints = None if directory is None else stack.enter_context(Checkpoints(directory, keep))
