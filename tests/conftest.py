@@ -2,6 +2,9 @@
 
 import os
 
+# Compiling is what tests spend their time on. Read when jax is imported, and by the processes that tests start.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
 import hypothesis
 import jax
 import pytest
