@@ -2,6 +2,7 @@
 
 __version__ = "0.1.0"
 
+# Rooms of their own
 from jaxrnn import data as data
 from jaxrnn import decoding as decoding
 from jaxrnn import diagnostics as diagnostics
@@ -9,18 +10,23 @@ from jaxrnn import initializers as initializers
 from jaxrnn import testing as testing
 from jaxrnn import training as training
 
-# Nouns: the four kinds of cell, and what their authors use
-from jaxrnn.cell import TOKEN as TOKEN
-from jaxrnn.cell import Cell as Cell
-from jaxrnn.cell import Composite as Composite
-from jaxrnn.cell import Feedforward as Feedforward
-from jaxrnn.cell import LinearCell as LinearCell
-from jaxrnn.cell import Noise as Noise
-
 # Verbs
-from jaxrnn.cell import advance as advance
+from jaxrnn.advance import advance as advance
+from jaxrnn.unroll import fold as fold
+from jaxrnn.unroll import unroll as unroll
+from jaxrnn.controls import lengths_to_mask as lengths_to_mask
+from jaxrnn.params import trainable as trainable
+
+# Nouns: the four kinds of cell, and what their authors use
+from jaxrnn.cell import Cell as Cell
+from jaxrnn.cell import LinearCell as LinearCell
+from jaxrnn.cell import Feedforward as Feedforward
+from jaxrnn.cell import Composite as Composite
+from jaxrnn.cell import Noise as Noise
+from jaxrnn.cell import TOKEN as TOKEN
 from jaxrnn.cell import features as features
-from jaxrnn.cell import trainable as trainable
+from jaxrnn.recurrence import Dot as Dot
+from jaxrnn.recurrence import matmul as matmul
 
 # Nouns: cells
 from jaxrnn.cells import GRU as GRU
@@ -47,13 +53,8 @@ from jaxrnn.combinators import RMSNorm as RMSNorm
 from jaxrnn.combinators import Stack as Stack
 from jaxrnn.combinators import TiedEmbedding as TiedEmbedding
 from jaxrnn.combinators import Zoneout as Zoneout
-from jaxrnn.controls import lengths_to_mask as lengths_to_mask
-from jaxrnn.recurrence import Dot as Dot
-from jaxrnn.recurrence import matmul as matmul
 
 # Nouns: strategies
 from jaxrnn.strategies import Chunked as Chunked
 from jaxrnn.strategies import Scan as Scan
 from jaxrnn.strategies import Strategy as Strategy
-from jaxrnn.unroll import fold as fold
-from jaxrnn.unroll import unroll as unroll

@@ -1,4 +1,4 @@
-"""The four kinds of cell, what an author writes for each, and `advance`.
+"""The four kinds of cell, what an author writes for each, and one step of any of them.
 
 A cell is a frozen dataclass of static configuration: it hashes, compares, pickles, and its repr is its constructor call.
 Subclasses are made frozen dataclasses and registered with JAX as leafless pytrees, so a cell passes through `jit`, `vmap`
@@ -260,94 +260,6 @@ def check_leaf(cell: Cell, x: Any, time: int = 0) -> None:
     errors.check_input(cell, x)
 
 
-def checked(cell: Cell, params: Params, x: Any) -> Params:
-    """Params that fit the cell and inputs like `x`, their fixed leaves frozen."""
-    first: Cell = cell
-    while isinstance(first, Composite):
-        first = first.children[0]
-    errors.check_input(first, x)
-    spec = jax.ShapeDtypeStruct(x.shape[x.ndim - cell.feature_ndim :], x.dtype)
-    errors.check_params(cell, params, jax.eval_shape(cell.init, jax.eval_shape(lambda: jax.random.key(0)), spec), spec)
-    return freeze(params)
-
-
 def batch_shape(cell: Cell, x: Any, time: int) -> tuple[int, ...]:
     """The axes of an input between time and features."""
     return tuple(x.shape[time : x.ndim - cell.feature_ndim])
-
-
-def freeze(params: Params) -> Params:
-    """Stop the gradient of every leaf under a key `fixed`."""
-
-    def stop(path: tuple, leaf: Any) -> Any:
-        return jax.lax.stop_gradient(leaf) if is_fixed(path) else leaf
-
-    return jax.tree_util.tree_map_with_path(stop, params)
-
-
-def is_fixed(path: tuple) -> bool:
-    return any(getattr(entry, "key", None) == "fixed" for entry in path)
-
-
-def trainable(params: Params) -> Any:
-    """A pytree like `params` of booleans, false for every leaf under a key `fixed` (a reservoir): the mask that
-    `optax.masked` takes, without which weight decay would move leaves that have no gradient.
-
-    Example:
-      >>> trainable({"fixed": {"w": 1.0}, "b": 2.0})
-      {'b': True, 'fixed': {'w': False}}
-    """
-    return jax.tree_util.tree_map_with_path(lambda path, _: not is_fixed(path), params)
-
-
-def advance(
-    cell: Cell, params: Params, state: State, x: Any, *, mask: Any = None, reset: Any = None, key: jax.Array | None = None, t: Any = 0
-) -> tuple[State, Any]:
-    """One step: `(state, y)`.
-
-    Args:
-      cell: the cell; static.
-      params: what `cell.init` made.
-      state: the state before the step, from `cell.initial_state(params, batch_shape)` or an earlier call.
-      x: one step's input `[..., F]`, or `[...]` tokens.
-      mask: optional booleans `[...]`; where false the state is unchanged and the output zero.
-      reset: optional booleans `[...]`; where true the step begins from `cell.initial_state(params)`.
-      key: a PRNG key; passing one is training mode (dropout, zoneout). The noise is that of step `t` of
-        `unroll(..., key=key)`.
-      t: which step of the sequence this is; only noise depends on it.
-
-    Returns:
-      The new state and the output.
-
-    Raises:
-      TypeError, ValueError: for inputs, params or state that do not fit the cell, or a cell that is not causal.
-
-    Example:
-      >>> cell = LSTM(8)
-      >>> params = cell.init(jax.random.key(0), features(3))
-      >>> state, y = advance(cell, params, cell.initial_state(params), jnp.ones(3))
-      >>> y.shape
-      (8,)
-    """
-    errors.check_cell(cell, Cell)
-    errors.check_array(cell, "x", x)
-    return _advance(cell, params, state, x, mask, reset, key, t)
-
-
-@jax.jit
-def _advance(cell: Cell, params: Params, state: State, x: Any, mask: Any, reset: Any, key: Any, t: Any) -> tuple[State, Any]:
-    if not cell.causal:
-        raise errors.not_causal(cell, "advance")
-    x = jnp.asarray(x)
-    errors.check_rank(cell, x, 0)
-    batch = batch_shape(cell, x, 0)
-    for name, flags in (("mask", mask), ("reset", reset)):
-        if flags is not None:
-            errors.check_flags(cell, name, flags, batch)
-    params = checked(cell, params, x)
-    start = cell.initial_state(params, batch)
-    errors.check_state(cell, state, start)
-    if reset is not None and mask is not None:
-        reset = reset & mask
-    state, y = one_step(cell, params, state, start, x, key, t, mask, reset)
-    return state, controls.blank(y, mask)

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import controls, errors
-from jaxrnn.cell import Cell, Composite, Noise, Params, State, batch_shape, check_leaf, checked, run_children
+from jaxrnn.cell import Cell, Composite, Noise, Params, State, batch_shape, check_leaf, run_children
+from jaxrnn.params import checked
 from jaxrnn.strategies import Scan, Strategy
 
 

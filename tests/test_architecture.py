@@ -2,7 +2,12 @@
 
 import ast
 import inspect
+import re
+import sys
+import tomllib
 from pathlib import Path
+
+import pytest
 
 import jaxrnn as rnn
 
@@ -15,10 +20,12 @@ MAY = {
     "initializers": set(),
     "controls": {"errors", "recurrence"},
     "cell": {"controls", "errors", "recurrence"},
+    "params": {"cell", "errors"},
+    "advance": {"cell", "controls", "errors", "params"},
     "cells": {"cell", "cells", "errors", "initializers", "recurrence"},
     "combinators": {"cell", "cells", "combinators", "controls", "errors", "initializers", "recurrence"},
     "strategies": {"cell", "controls", "recurrence", "strategies", "errors"},
-    "unroll": {"cell", "controls", "errors", "strategies"},
+    "unroll": {"cell", "controls", "errors", "params", "strategies"},
     "diagnostics": {"cell", "controls", "errors", "recurrence", "strategies", "unroll"},
 }
 PUBLIC_ONLY = {"training", "decoding", "data", "testing", "interop"}
@@ -31,6 +38,24 @@ def imports(path):
             yield from ([f"{node.module}.{a.name}" for a in node.names] if node.module == "jaxrnn" else [node.module])
         elif isinstance(node, ast.Import):
             yield from (a.name for a in node.names)
+
+
+DECLARED = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["project"]
+
+
+def declared(*extras):
+    """The modules that the package and these extras bring."""
+    needs = DECLARED["dependencies"] + [n for extra in extras for n in DECLARED["optional-dependencies"][extra]]
+    names = {re.match(r"[\w-]+", need)[0] for need in needs}
+    return {{"orbax-checkpoint": "orbax"}.get(n, n.replace("-", "_")) for n in names} | set(sys.stdlib_module_names) | {"jaxrnn"}
+
+
+@pytest.mark.parametrize(("folder", "extras"), [("jaxrnn", ["interop"]), ("examples", ["examples"]), ("benchmarks", ["bench"]), ("tests", ["test"])])
+def test_every_package_that_is_imported_is_declared(folder, extras):
+    files = list((ROOT.parent / folder).rglob("*.py"))
+    own = {path.stem for path in files}
+    for path in files:
+        assert {name.split(".")[0] for name in imports(path)} <= declared(*extras) | own, path
 
 
 def room(path):

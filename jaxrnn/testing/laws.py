@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.cell import Cell, Composite, is_fixed
+from jaxrnn.cell import Cell, Composite
 from jaxrnn.controls import choose
+from jaxrnn.params import is_fixed
 from jaxrnn.recurrence import Dot, wide
 from jaxrnn.strategies import Scan, Strategy
 from jaxrnn.testing.given import CUT, STEPS, Given

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Literal
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.cell import Cell, Params, State, advance
+from jaxrnn.advance import advance
+from jaxrnn.cell import Cell, Params, State
 from jaxrnn.strategies import Chunked, Scan, Strategy
 from jaxrnn.testing.given import CUT, STEPS, Given
 from jaxrnn.unroll import fold, unroll

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import optax
 
 from jaxrnn import errors
-from jaxrnn.cell import Cell, Params, State, trainable
+from jaxrnn.cell import Cell, Params, State
 from jaxrnn.data import Batch
+from jaxrnn.params import trainable
 from jaxrnn.recurrence import wide
 from jaxrnn.strategies import Scan, Strategy
 from jaxrnn.training.losses import Loss, LossFunction

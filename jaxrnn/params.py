@@ -1,0 +1,43 @@
+"""What holds of all params: they fit their cell, and what lies under a key `fixed` is never trained."""
+
+from typing import Any
+
+import jax
+
+from jaxrnn import errors
+from jaxrnn.cell import Cell, Composite, Params
+
+
+def checked(cell: Cell, params: Params, x: Any) -> Params:
+    """Params that fit the cell and inputs like `x`, their fixed leaves frozen."""
+    first: Cell = cell
+    while isinstance(first, Composite):
+        first = first.children[0]
+    errors.check_input(first, x)
+    spec = jax.ShapeDtypeStruct(x.shape[x.ndim - cell.feature_ndim :], x.dtype)
+    errors.check_params(cell, params, jax.eval_shape(cell.init, jax.eval_shape(lambda: jax.random.key(0)), spec), spec)
+    return freeze(params)
+
+
+def freeze(params: Params) -> Params:
+    """Stop the gradient of every leaf under a key `fixed`."""
+
+    def stop(path: tuple, leaf: Any) -> Any:
+        return jax.lax.stop_gradient(leaf) if is_fixed(path) else leaf
+
+    return jax.tree_util.tree_map_with_path(stop, params)
+
+
+def is_fixed(path: tuple) -> bool:
+    return any(getattr(entry, "key", None) == "fixed" for entry in path)
+
+
+def trainable(params: Params) -> Any:
+    """A pytree like `params` of booleans, false for every leaf under a key `fixed` (a reservoir): the mask that
+    `optax.masked` takes, without which weight decay would move leaves that have no gradient.
+
+    Example:
+      >>> trainable({"fixed": {"w": 1.0}, "b": 2.0})
+      {'b': True, 'fixed': {'w': False}}
+    """
+    return jax.tree_util.tree_map_with_path(lambda path, _: not is_fixed(path), params)
