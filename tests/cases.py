@@ -118,7 +118,8 @@ CELLS = {
     "deep": Case(rnn.Stack((rnn.Embed(5, 3), rnn.LSTM(3), rnn.Dropout(0.2), rnn.Residual(rnn.GRU(3)), rnn.Dense(2))), TOKENS, random=True),
     "deep bidirectional": Case(rnn.Stack((rnn.Bidirectional(rnn.Elman(2), merge="product"), rnn.Residual(rnn.CausalConv(2, 2)), rnn.GRU(2)))),
     "noisy": Case(rnn.Zoneout(rnn.RecurrentDropout(rnn.LSTM(2), 0.3, per="step"), 0.3), random=True),
-    "learned stack": Case(rnn.LearnedState(rnn.Stack((rnn.CausalConv(3, 2), rnn.LayerNorm(), rnn.Zoneout(rnn.GRU(2), 0.2)))), random=True),
+    # LayerNorm over few features magnifies the rounding of bfloat16: at a width of 3 half a digit in the params moves gradients by 8 %.
+    "learned stack": Case(rnn.LearnedState(rnn.Stack((rnn.CausalConv(8, 2), rnn.LayerNorm(), rnn.Zoneout(rnn.GRU(2), 0.2)))), random=True),
     # users' cells
     "average": Case(Average()),
     "plain": Case(Plain(3)),
