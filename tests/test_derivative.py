@@ -4,6 +4,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import pytest
+from jaxprs import loops, parts
 
 import jaxrnn as rnn
 
@@ -41,18 +42,6 @@ CELLS = [
 CONTROLS = {"bare": {}, "mask": {"mask"}, "resets": {"resets"}, "reverse": {"reverse"}, "all": {"mask", "resets", "reverse"}}
 
 
-def loops(jaxpr, reverse):
-    """Every scan in a jaxpr that runs in the given direction."""
-    for eqn in jaxpr.eqns:
-        if eqn.primitive.name == "scan" and eqn.params["reverse"] == reverse:
-            yield eqn
-        for value in eqn.params.values():
-            for inner in value if isinstance(value, tuple | list) else (value,):
-                inner = getattr(inner, "jaxpr", inner)
-                if hasattr(inner, "eqns"):
-                    yield from loops(inner, reverse)
-
-
 def carried(cell, controls):
     """Shapes of weights, and shapes that the loops of a gradient in the params carry or accumulate."""
     params = cell.init(jax.random.key(0), rnn.features(F))
@@ -65,12 +54,7 @@ def carried(cell, controls):
     jaxpr = jax.make_jaxpr(jax.grad(loss))(params).jaxpr
     found = [eqn for reverse in (False, True) for eqn in loops(jaxpr, reverse)]
     assert len(found) == 2, "one loop forward, one back"
-    shapes = set()
-    for eqn in found:
-        consts, carry = eqn.params["num_consts"], eqn.params["num_carry"]
-        shapes |= {v.aval.shape for v in eqn.invars[consts : consts + carry]}
-        shapes |= {v.aval.inner_aval.shape for v in eqn.invars[:consts] if hasattr(v.aval, "inner_aval")}  # accumulated in place
-    return {a.shape for a in jax.tree.leaves(params) if a.ndim > 1}, shapes
+    return {a.shape for a in jax.tree.leaves(params) if a.ndim > 1}, set().union(*(parts(eqn)[0] for eqn in found))
 
 
 @pytest.mark.parametrize("controls", CONTROLS.values(), ids=CONTROLS)
@@ -90,8 +74,7 @@ def test_a_product_that_is_only_added_to_z_stores_no_perturbation():
     params = cell.init(jax.random.key(0), rnn.features(F))
     jaxpr = jax.make_jaxpr(jax.grad(lambda p: rnn.unroll(cell, p, jnp.ones((T, B, F)))[1].sum()))(params).jaxpr
     (back,) = [eqn for eqn in loops(jaxpr, True)]
-    stacked = [v.aval.shape for v in back.outvars[back.params["num_carry"] :]]
-    assert stacked.count((T, B, 4 * H)) == 1
+    assert parts(back)[1].count((T, B, 4 * H)) == 1
 
 
 def gradient_of_the_final_state(cell, steps, strategy):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxprs import loops, parts
 
 import jaxrnn as rnn
 
@@ -165,24 +166,13 @@ def test_gates_show_through_wrappers():
     assert (rnn.Zoneout(rnn.Elman(4), 0.1).gates is None) == (rnn.Elman(4).gates is None)
 
 
-def reverse_carries(jaxpr):
-    """The shapes that loops against time hand from step to step."""
-    for eqn in jaxpr.eqns:
-        if eqn.primitive.name == "scan" and eqn.params["reverse"]:
-            consts, carry = eqn.params["num_consts"], eqn.params["num_carry"]
-            yield from (v.aval.shape for v in eqn.invars[consts : consts + carry])
-        for value in eqn.params.values():
-            if hasattr(inner := getattr(value, "jaxpr", value), "eqns"):
-                yield from reverse_carries(inner)
-
-
 @pytest.mark.parametrize("key", [None, KEY], ids=["without noise", "with noise"])
 def test_no_weight_is_carried_through_a_wrapped_loop(key):
     cell = rnn.Zoneout(rnn.RecurrentDropout(rnn.LSTM(5, projection=4), 0.3), 0.2)
     params = cell.init(KEY, rnn.features(3))
     mask = jnp.ones((6, 2), bool)
     jaxpr = jax.make_jaxpr(jax.grad(lambda p: rnn.unroll(cell, p, XS, mask=mask, resets=mask, key=key)[1].sum()))(params)
-    shapes = set(reverse_carries(jaxpr.jaxpr))
+    shapes = set().union(*(parts(eqn)[0] for eqn in loops(jaxpr.jaxpr, True)))
     assert (2, 4) in shapes
     assert not shapes & {params["w_h"].shape, params["w_p"].shape}
 

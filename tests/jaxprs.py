@@ -1,0 +1,25 @@
+"""Reading the loops of a jaxpr, whichever JAX wrote it."""
+
+
+def loops(jaxpr, reverse):
+    """Every scan in a jaxpr that runs in the given direction."""
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "scan" and eqn.params["reverse"] == reverse:
+            yield eqn
+        for value in eqn.params.values():
+            for inner in value if isinstance(value, tuple | list) else (value,):
+                inner = getattr(inner, "jaxpr", inner)
+                if hasattr(inner, "eqns"):
+                    yield from loops(inner, reverse)
+
+
+def parts(eqn):
+    """Shapes of what a scan carries or accumulates in place, and of what it stacks. What is sliced or stacked has one axis more
+    outside the loop than inside."""
+    body = getattr(eqn.params["jaxpr"], "jaxpr", eqn.params["jaxpr"])
+    carry = sum(a.aval.ndim == b.aval.ndim for a, b in zip(eqn.outvars, body.outvars, strict=True))
+    sliced = sum(a.aval.ndim != b.aval.ndim for a, b in zip(eqn.invars, body.invars, strict=True) if hasattr(b.aval, "ndim"))
+    consts = len(eqn.invars) - carry - sliced
+    carried = {v.aval.shape for v in eqn.invars[consts : consts + carry]}
+    accumulated = {v.aval.inner_aval.shape for v in eqn.invars[:consts] if hasattr(v.aval, "inner_aval")}
+    return carried | accumulated, [v.aval.shape for v in eqn.outvars[carry:]]
