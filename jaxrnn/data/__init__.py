@@ -1,0 +1,13 @@
+"""What a recurrent net is trained on: batches, long streams cut into segments, ragged rows in padded buckets, and text.
+
+A source of batches is a function of the step alone, `batches(step) -> batch`, so that a run resumed at a step sees what an
+uninterrupted one would have seen, and no iterator has a state to save.
+"""
+
+from jaxrnn.data.streams import Batch as Batch
+from jaxrnn.data.streams import Segments as Segments
+from jaxrnn.data.streams import stream as stream
+from jaxrnn.data.text import Bytes as Bytes
+from jaxrnn.data.text import compressors as compressors
+from jaxrnn.data.text import python_source as python_source
+from jaxrnn.data.text import read_bytes as read_bytes
