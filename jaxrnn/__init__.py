@@ -6,6 +6,7 @@ __version__ = "0.1.0"
 from jaxrnn import data as data
 from jaxrnn import decoding as decoding
 from jaxrnn import diagnostics as diagnostics
+from jaxrnn import experiments as experiments
 from jaxrnn import initializers as initializers
 from jaxrnn import testing as testing
 from jaxrnn import training as training

@@ -264,6 +264,21 @@ def check_stream(tokens: Any, batch: int, length: int) -> None:
                    "Give more tokens, or make batch or length smaller.")  # fmt: skip
 
 
+def not_text(path: Any, line: int, byte: int) -> Exception:
+    return fail(ValueError, str(path), f"the byte 0x{byte:02x} in line {line}, which is not UTF-8", "a file of UTF-8 text",
+                "Convert it (iconv -f latin1 -t utf-8), or read it as bytes with data.read_bytes.")  # fmt: skip
+
+
+def empty_file(path: Any) -> Exception:
+    return fail(ValueError, str(path), "an empty file", "a file of text", "Give a file with something in it.")
+
+
+def no_catalogue(language: str, known: list[str], roots: Any) -> Exception:
+    where = ", ".join(map(str, roots)) or "the system's folder and an installed Django"
+    return fail(ValueError, "catalogue", f"the language {language!r}, of which {where} holds no message catalogue",
+                f"one of {', '.join(known)}" if known else "message catalogues", "pip install django brings those of some ninety languages.")  # fmt: skip
+
+
 def other_checkpoint(directory: Any, got: str, need: str) -> Exception:
     return fail(ValueError, str(directory), f"a checkpoint with {got}", need,
                 "It belongs to another network or optimizer: give its own settings again, or another directory.")  # fmt: skip
@@ -286,3 +301,7 @@ def wrong_optimizer(got: Any) -> Exception:
 
 def wrong_decoding(got: str, need: str) -> Exception:
     return fail(ValueError, "decoding", got, need, "See the docstrings of greedy and sample.")
+
+
+def missing_package(name: str, why: str, extra: str) -> Exception:
+    return ModuleNotFoundError(f'the package {name} is not installed ({why}). Run: pip install -e ".[{extra}]"', name=name)

@@ -12,5 +12,7 @@ from jaxrnn.training.steps import TrainState as TrainState
 from jaxrnn.training.steps import bptt as bptt
 from jaxrnn.training.steps import evaluate as evaluate
 from jaxrnn.training.steps import init as init
+from jaxrnn.training.steps import minimize as minimize
 from jaxrnn.training.steps import optimizer as optimizer
 from jaxrnn.training.steps import truncated_bptt as truncated_bptt
+from jaxrnn.training.steps import warmup_cosine as warmup_cosine

@@ -1,4 +1,4 @@
-"""Pure training steps over optax: back-propagation through a whole sequence, and through segments of a long one."""
+"""Pure training steps over optax: for any objective, through a whole sequence, and through segments of a long one."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ class Metrics(NamedTuple):
     tokens: jax.Array
 
 
-Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+Step = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
+Objective = Callable[[Params, Any, jax.Array], Loss]  # objective(params, batch, key)
 
 
 def optimizer(rule: float | optax.Schedule | optax.GradientTransformation, clip: float | None = 1.0) -> optax.GradientTransformation:
@@ -75,9 +76,16 @@ def optimizer(rule: float | optax.Schedule | optax.GradientTransformation, clip:
     return optax.chain(optax.masked(rule, trainable), optax.masked(optax.set_to_zero(), fixed))
 
 
-def init(cell: Cell, params: Params, tx: optax.GradientTransformation, key: jax.Array, batch_shape: tuple[int, ...] | None = None) -> TrainState:
-    """The state of a run before its first step; `batch_shape`, e.g. `(32,)`, is what `truncated_bptt` carries a recurrent state for."""
-    carry = None if batch_shape is None else cell.initial_state(params, batch_shape)
+def warmup_cosine(rate: float, steps: int, warmup: int = 200, floor: float = 0.02) -> optax.Schedule:
+    """A learning rate that rises to `rate` over the first `warmup` steps, at most a tenth of all, and falls as a cosine to `floor * rate`."""
+    return optax.warmup_cosine_decay_schedule(0.0, rate, min(warmup, max(steps // 10, 1)), max(steps, 2), floor * rate)
+
+
+def init(
+    cell: Cell | None, params: Params, tx: optax.GradientTransformation, key: jax.Array, batch_shape: tuple[int, ...] | None = None
+) -> TrainState:
+    """The state of a run before its first step; `batch_shape`, e.g. `(32,)`, is what `truncated_bptt` carries a recurrent state of the cell for."""
+    carry = None if batch_shape is None or cell is None else cell.initial_state(params, batch_shape)
     return TrainState(params, tx.init(params), jnp.int32(0), key, carry, jnp.int32(0))
 
 
@@ -102,7 +110,11 @@ def bptt(cell: Cell, loss: LossFunction, tx: optax.GradientTransformation, *, st
       >>> tokens = jnp.arange(12).reshape(6, 2) % 9
       >>> state, metrics = bptt(net, cross_entropy, tx)(state, Batch(tokens, tokens))
     """
-    return _step(cell, loss, tx, strategy, carried=False)
+
+    def measured(params: Params, batch: Batch, carry: State, key: jax.Array) -> tuple[State, Loss]:
+        return None, measure(cell, loss, params, batch, None, key, strategy)[1]
+
+    return _step(repr(cell), measured, tx, carried=False)
 
 
 def truncated_bptt(cell: Cell, loss: LossFunction, tx: optax.GradientTransformation, *, strategy: Strategy = Scan()) -> Step:  # noqa: B008
@@ -112,18 +124,44 @@ def truncated_bptt(cell: Cell, loss: LossFunction, tx: optax.GradientTransformat
     Arguments, result and example are those of `bptt`; the state is made with `init(..., batch_shape=(B,))`, and batches follow one
     another in time, row by row, as those of `data.Segments` do. `batch.resets` says where a row begins a new sequence.
     """
-    return _step(cell, loss, tx, strategy, carried=True)
+
+    def measured(params: Params, batch: Batch, carry: State, key: jax.Array) -> tuple[State, Loss]:
+        return measure(cell, loss, params, batch, carry, key, strategy)
+
+    return _step(repr(cell), measured, tx, carried=True)
 
 
-def _step(cell: Cell, loss: LossFunction, tx: optax.GradientTransformation, strategy: Strategy, carried: bool) -> Step:
-    def objective(params: Params, batch: Batch, carry: State, key: jax.Array) -> tuple[jax.Array, tuple[State, Loss]]:
-        carry, total = measure(cell, loss, params, batch, carry, key, strategy)
+def minimize(objective: Objective, tx: optax.GradientTransformation) -> Step:
+    """A training step for any objective, of one net or several: an encoder with its decoder, a pooled classifier, a penalty added.
+
+    Args:
+      objective: `objective(params, batch, key) -> Loss`, pure; the mean loss is what is minimised, and the key is of this step alone.
+        The batch is whatever pytree the objective takes.
+      tx: an optax transformation, as from `optimizer`.
+
+    Returns:
+      As `bptt`; the state is made with `init(None, params, tx, key)`.
+
+    Example:
+      >>> cell, tx = LSTM(8), optimizer(1e-2)
+      >>> final = lambda params, batch, key: Loss.over(jnp.square(unroll(cell, params, batch.xs)[1][-1] - batch.targets).mean(-1))
+      >>> state = init(None, cell.init(jax.random.key(0), features(3)), tx, jax.random.key(1))
+      >>> state, metrics = minimize(final, tx)(state, Batch(jnp.ones((5, 2, 3)), jnp.ones((2, 8))))
+    """
+    return _step("minimize", lambda params, batch, carry, key: (None, objective(params, batch, key)), tx, carried=False)
+
+
+def _step(name: str, measured: Callable[..., tuple[State, Loss]], tx: optax.GradientTransformation, carried: bool) -> Step:
+    """A step for `measured(params, batch, carry, key) -> (carry, Loss)`."""
+
+    def objective(params: Params, batch: Any, carry: State, key: jax.Array) -> tuple[jax.Array, tuple[State, Loss]]:
+        carry, total = measured(params, batch, carry, key)
         return total.mean, (carry, total)
 
     @jax.jit
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         if carried == (state.carry is None):
-            raise errors.wrong_carry(cell, state.carry)
+            raise errors.wrong_carry(name, state.carry)
         carry = jax.lax.stop_gradient(state.carry)
         key = jax.random.fold_in(state.key, state.step)
         (value, (carry, total)), grads = jax.value_and_grad(objective, has_aux=True)(state.params, batch, carry, key)

@@ -1,0 +1,283 @@
+"""What the command line of an experiment needs beside its science: options, seeds that resume, a record of what was reached, a figure.
+
+    parser = experiments.parser("speaker", __doc__, steps=600, seeds=5, batch=32, lr=1e-2)
+    experiments.run(parser, work, argv)           # work(args); whatever is wrong is said in one line
+
+    runs = experiments.seeds(args, one_seed)      # one_seed(seed, folder) -> {"accuracy": 0.96}
+    table = experiments.Table("accuracy", {"BiLSTM": "accuracy"}, {"published": 0.954})
+    experiments.report(args, runs, [table], shape="many to one", data="JapaneseVowels", shows="who speaks")
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.metadata
+import importlib.util
+import json
+import math
+import os
+import pathlib
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxrnn import errors
+
+NOT_SETTINGS = {"name", "command", "out", "keep", "seed", "seeds", "save_every", "evaluate_every"}
+"""Options that say where, how often and how many times, and not what is computed."""
+
+
+def positive(text: str) -> int:
+    """An option's value: an integer of at least one."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
+    return number
+
+
+def parser(
+    name: str, doc: str | None, *, steps: int, batch: int, lr: float, seeds: int = 1, save_every: int = 500, evaluate_every: int = 500
+) -> argparse.ArgumentParser:
+    """The options that every experiment has, with these defaults; add your own to it."""
+    made = argparse.ArgumentParser(prog=name, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = made.add_argument
+    add("--steps", type=positive, default=steps, help="of training (default: %(default)s)")
+    add("--batch", type=positive, default=batch, help="sequences a step (default: %(default)s)")
+    add("--lr", type=float, default=lr, help="the highest learning rate (default: %(default)s)")
+    add("--seeds", type=positive, default=seeds, metavar="N", help="how many runs, each from a seed of its own (default: %(default)s)")
+    add("--seed", type=int, default=0, help="the first of them (default: %(default)s)")
+    add("--out", type=pathlib.Path, default=pathlib.Path("runs") / name, metavar="DIR", help="checkpoints, record, pictures (default: %(default)s)")
+    add("--keep", type=pathlib.Path, metavar="DIR", help="copy the record and the picture there in the end")
+    add("--save-every", type=positive, default=save_every, metavar="STEPS", help="(default: %(default)s)")
+    add("--evaluate-every", type=positive, default=evaluate_every, metavar="STEPS", help="(default: %(default)s)")
+    return made
+
+
+class Interrupted(Exception):
+    """Training ended before its last step."""
+
+
+def run(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], None], argv: Sequence[str] | None = None) -> None:
+    """Parse, work, and say in one line what is wrong: a missing package or file, data or options that will not do.
+
+    Ends with status 130 where training was interrupted; the same command then goes on where it was.
+    """
+    args = parser.parse_args(argv)
+    given = sys.argv[1:] if argv is None else list(argv)
+    args.name = parser.prog
+    args.command = f"python examples/{parser.prog}.py {shown(given)}".strip()
+    try:
+        if importlib.util.find_spec("matplotlib") is None:
+            raise errors.missing_package("matplotlib", "it draws the picture", "examples")
+        work(args)
+    except Interrupted:
+        print("the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    except (OSError, ValueError, ImportError) as error:
+        sys.exit(f"{parser.prog}: {error}")
+
+
+def shown(given: Sequence[str]) -> str:
+    """A command's options without those that say where its results go."""
+    kept, skip = [], False
+    for word in given:
+        if not (skip or word.startswith(("--out", "--keep"))):
+            kept.append(word)
+        skip = word in ("--out", "--keep")
+    return " ".join(kept)
+
+
+def package(name: str, extra: str) -> pathlib.Path:
+    """The folder of an installed package that carries data, found without importing it.
+
+    Raises:
+      ModuleNotFoundError: where it is not installed; it names the extra that brings it.
+    """
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise errors.missing_package(name, "it carries the data", extra)
+    return pathlib.Path(spec.submodule_search_locations[0])
+
+
+def write_json(path: pathlib.Path, content: Any) -> None:
+    """JSON that takes its name only when it is whole; NumPy's and JAX's numbers are numbers."""
+
+    def plain(value: Any) -> Any:
+        return np.asarray(value).tolist()
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=1, default=plain) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def settled(args: argparse.Namespace, **found: Any) -> dict[str, Any]:
+    """The settings of a run, with what was `found` in the data: kept in `args.out / "settings.json"`, and refused where a run with
+    others is there already.
+
+    Raises:
+      ValueError: naming each option that differs.
+    """
+    settings = {k: str(v) if isinstance(v, pathlib.Path) else v for k, v in vars(args).items() if k not in NOT_SETTINGS} | found
+    path = args.out / "settings.json"
+    if path.exists():
+        held = json.loads(path.read_text(encoding="utf-8"))
+        changed = [f"--{k.replace('_', '-')} was {held.get(k)}, now {v}" for k, v in settings.items() if held.get(k) != v]
+        if changed:
+            raise ValueError(f"{args.out} holds a run with other settings: {'; '.join(changed)}. Give the same again, or another --out.")
+    else:
+        write_json(path, settings)
+    return settings
+
+
+def seeds(args: argparse.Namespace, one: Callable[[int, pathlib.Path], Mapping[str, Any]], **found: Any) -> list[dict[str, Any]]:
+    """The results of `one(seed, folder)` for every seed, in their order. What a seed gave is kept in its folder, and it is not run again.
+
+    Args:
+      args: of `parser`.
+      one: a run; it trains under `folder / "checkpoints"` and returns numbers or lists of numbers by name.
+      found: what the data say (a hash, a number of rows), kept with the settings.
+
+    Raises:
+      ValueError: where `args.out` holds runs with other settings.
+    """
+    settled(args, **found)
+    results = []
+    for seed in range(args.seed, args.seed + args.seeds):
+        folder = args.out / f"seed{seed}"
+        path, clock = folder / "result.json", folder / "clock.json"
+        if not path.exists():
+            print(f"seed {seed}" if args.seeds == 1 else f"seed {seed}, {seed - args.seed + 1} of {args.seeds}", file=sys.stderr)
+            before = json.loads(clock.read_text()) if clock.exists() else [0.0, 0.0]
+            start = time.perf_counter(), time.process_time()
+            try:
+                result = dict(one(seed, folder))
+            finally:
+                spent = [before[0] + time.perf_counter() - start[0], before[1] + time.process_time() - start[1]]
+                write_json(clock, [round(s, 1) for s in spent])
+            write_json(path, {"seed": seed, **result, "seconds": round(spent[0], 1), "cpu_seconds": round(spent[1], 1)})
+        results.append(json.loads(path.read_text(encoding="utf-8")))
+    return results
+
+
+def often(args: argparse.Namespace) -> dict[str, int]:
+    """`--save-every` and `--evaluate-every`, as `training.fit` takes them."""
+    return {"save_every": args.save_every, "evaluate_every": args.evaluate_every}
+
+
+def trained(result: tuple[Any, Any], steps: int) -> tuple[Any, Any]:
+    """What `training.fit` returned, or `Interrupted` where it ended early."""
+    if int(result[0].step) < steps:
+        raise Interrupted
+    return result
+
+
+class Table(NamedTuple):
+    """One score of an experiment, ours beside others'.
+
+    `ours` names results of the runs by the label they are shown under; `references` are numbers, published or computed beside, in the
+    same unit. The unit `%` shows fractions as percentages.
+    """
+
+    title: str
+    ours: Mapping[str, str]
+    references: Mapping[str, float] = {}
+    unit: str = "%"
+    digits: int = 1
+
+    def text(self, value: float) -> str:
+        return f"{100 * value if self.unit == '%' else value:.{self.digits}f}"
+
+    def rows(self, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        for label, key in self.ours.items():
+            values = [float(run[key]) for run in runs]
+            spread = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+            text = self.text(float(np.mean(values))) + (f" ± {self.text(spread)}" if len(values) > 1 else "")
+            rows.append({"name": label, "text": text, "values": values})
+        rows += [{"name": name, "text": self.text(value), "value": float(value)} for name, value in self.references.items()]
+        return rows
+
+
+def report(
+    args: argparse.Namespace,
+    runs: Sequence[Mapping[str, Any]],
+    tables: Sequence[Table],
+    *,
+    shape: str,
+    data: str,
+    shows: str,
+    picture: pathlib.Path | None = None,
+    notes: Sequence[str] = (),
+) -> None:
+    """Print what was reached beside its references, and keep it as `args.out / "results.json"`.
+
+    Args:
+      runs: as `seeds` gave them.
+      tables: the first one's first row is what the experiment is known by.
+      shape: of the sequence problem; `data`: what it was trained on; `shows`: what it is about, in a few words.
+      picture: copied to `--keep` beside the record.
+      notes: sentences that belong with the numbers.
+    """
+    filled = [{"title": table.title, "unit": table.unit, "rows": table.rows(runs)} for table in tables]
+    over = f", mean and standard deviation over {len(runs)} seeds" if len(runs) > 1 else ""
+    for table in filled:
+        unit = f" ({table['unit']})" if table["unit"] else ""
+        print(f"\n{table['title']}{unit}{over}")
+        width = max(len(row["name"]) for row in table["rows"])
+        for row in table["rows"]:
+            print(f"  {row['name']:{width}s}  {row['text']}")
+    for note in notes:
+        print(note)
+    packages = ("jaxrnn", "jax", "jaxlib", "optax", "numpy")
+    record = {
+        "example": args.name,
+        "shape": shape,
+        "data": data,
+        "shows": shows,
+        "command": args.command,
+        "tables": filled,
+        "notes": list(notes),
+        "settings": json.loads((args.out / "settings.json").read_text(encoding="utf-8")),
+        "runs": list(runs),
+        "seconds": round(sum(run.get("seconds", 0.0) for run in runs), 1),
+        "versions": {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages},
+        "machine": {"device": jax.devices()[0].device_kind, "cores": os.cpu_count()},
+    }
+    write_json(args.out / "results.json", record)
+    print(f"\nrecord: {args.out / 'results.json'}" + (f", picture: {picture}" if picture else ""))
+    if args.keep is not None:
+        args.keep.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(args.out / "results.json", args.keep / f"{record['example']}.json")
+        if picture is not None:
+            shutil.copyfile(picture, args.keep / f"{record['example']}.png")
+
+
+@contextlib.contextmanager
+def figure(path: pathlib.Path, rows: int = 1, columns: int = 1, size: tuple[float, float] = (8, 4.5), limit: int = 200_000) -> Iterator[Any]:
+    """Axes to draw on, one or an array of them, saved in the end as a PNG of at most `limit` bytes, in fewer dots where it must be."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    drawn, axes = plt.subplots(rows, columns, figsize=size, layout="constrained")
+    for one in np.ravel(axes):
+        one.grid(alpha=0.25)
+        one.spines[["top", "right"]].set_visible(False)
+    try:
+        yield axes
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for dots in (130, 110, 90, 70, 50):
+            drawn.savefig(path, dpi=dots)
+            if path.stat().st_size <= limit:
+                break
+    finally:
+        plt.close(drawn)
