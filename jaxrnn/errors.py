@@ -276,7 +276,7 @@ def empty_file(path: Any) -> Exception:
 def no_catalogue(language: str, known: list[str], roots: Any) -> Exception:
     where = ", ".join(map(str, roots)) or "the system's folder and an installed Django"
     return fail(ValueError, "catalogue", f"the language {language!r}, of which {where} holds no message catalogue",
-                f"one of {', '.join(known)}" if known else "message catalogues", "pip install django brings those of some ninety languages.")  # fmt: skip
+                f"one of {', '.join(known)}" if known else "message catalogues", "pip install django brings some of ninety languages.")  # fmt: skip
 
 
 def other_checkpoint(directory: Any, got: str, need: str) -> Exception:

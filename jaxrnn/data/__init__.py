@@ -4,10 +4,18 @@ A source of batches is a function of the step alone, `batches(step) -> batch`, s
 uninterrupted one would have seen, and no iterator has a state to save.
 """
 
+from jaxrnn.data.catalogues import Catalogue as Catalogue
+from jaxrnn.data.catalogues import catalogue as catalogue
+from jaxrnn.data.catalogues import catalogue_languages as catalogue_languages
+from jaxrnn.data.catalogues import plain as plain
 from jaxrnn.data.streams import Batch as Batch
 from jaxrnn.data.streams import Segments as Segments
 from jaxrnn.data.streams import stream as stream
 from jaxrnn.data.text import Bytes as Bytes
+from jaxrnn.data.text import Vocabulary as Vocabulary
 from jaxrnn.data.text import compressors as compressors
 from jaxrnn.data.text import python_source as python_source
 from jaxrnn.data.text import read_bytes as read_bytes
+from jaxrnn.data.text import read_lines as read_lines
+from jaxrnn.data.text import read_text as read_text
+from jaxrnn.data.text import words as words

@@ -1,4 +1,4 @@
-"""Text as bytes: vocabularies, files, Python's own source, and what a compressor makes of it."""
+"""Text: vocabularies of bytes, words and characters, files, Python's own source, and what a compressor makes of it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ import hashlib
 import lzma
 import math
 import pathlib
+import re
 import sysconfig
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
+
+from jaxrnn import errors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +57,89 @@ class Bytes:
         length over tokens is a code length over bytes, comparable with a compressor's."""
         count = int(np.sum(np.asarray(tokens) == 0))
         return count * math.log2(256 - len(self.known)) if count else 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """Units of text (words, characters, phonemes: any strings) as tokens, after four that stand for none of them.
+
+        0 PAD, what a mask hides   1 UNKNOWN, any unit not known   2 START and 3 END of a sequence   4 + i for known[i]
+
+    It hashes and compares; `list(vocabulary.known)` is what JSON keeps of it, `Vocabulary(tuple(...))` makes it again.
+
+    Example:
+      >>> vocabulary = Vocabulary.of([["to", "be"], ["or", "not", "to", "be"]], least=2)
+      >>> vocabulary.known, vocabulary.size
+      (('be', 'to'), 6)
+      >>> vocabulary.encode(["to", "see"], end=True).tolist(), vocabulary.decode([2, 5, 1, 3, 0])
+      ([5, 1, 3], ['to', '?'])
+    """
+
+    known: tuple[str, ...]
+
+    PAD: ClassVar[int] = 0
+    UNKNOWN: ClassVar[int] = 1
+    START: ClassVar[int] = 2
+    END: ClassVar[int] = 3
+
+    @classmethod
+    def of(cls, sequences: Iterable[Iterable[str]], least: int = 1, most: int | None = None) -> Vocabulary:
+        """The units that occur at least `least` times, at most `most` of them, the most frequent first; a string is a sequence of characters."""
+        counts = Counter(unit for units in sequences for unit in units)
+        kept = sorted((-count, unit) for unit, count in counts.items() if count >= least)
+        return cls(tuple(unit for _, unit in kept[:most]))
+
+    @property
+    def size(self) -> int:
+        return len(self.known) + 4
+
+    @cached_property
+    def _tokens(self) -> dict[str, int]:
+        return {unit: i for i, unit in enumerate(self.known, 4)}
+
+    def encode(self, units: Iterable[str], *, start: bool = False, end: bool = False) -> np.ndarray:
+        """int32 tokens `[N]`, with START before and END after them on request."""
+        tokens = [self._tokens.get(unit, self.UNKNOWN) for unit in units]
+        return np.asarray([self.START] * start + tokens + [self.END] * end, np.int32)
+
+    def decode(self, tokens: Any, unknown: str = "?") -> list[str]:
+        """The units up to the first END; PAD and START are left out."""
+        units = []
+        for token in np.asarray(tokens).tolist():
+            if token == self.END:
+                break
+            if token not in (self.PAD, self.START):
+                units.append(unknown if token == self.UNKNOWN else self.known[token - 4])
+        return units
+
+
+def words(text: str) -> list[str]:
+    """The words and the marks of a text, each a unit of its own.
+
+    Example:
+      >>> words("Don't stop, go!")
+      ["Don't", 'stop', ',', 'go', '!']
+    """
+    return re.findall(r"\w+(?:['’]\w+)*|[^\w\s]", text)
+
+
+def read_text(path: str | pathlib.Path) -> str:
+    """A file of UTF-8 text. An empty one, or bytes that are not UTF-8, give a ValueError that names the file and the line."""
+    path = pathlib.Path(path).expanduser()
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise errors.not_text(path, line, content[error.start]) from None
+    if not text.strip():
+        raise errors.empty_file(path)
+    return text
+
+
+def read_lines(path: str | pathlib.Path) -> list[str]:
+    """The lines of a file of UTF-8 text, as `read_text` reads it; the empty ones too, so that places in it are line numbers less one."""
+    return [line.removesuffix("\r") for line in read_text(path).removesuffix("\n").split("\n")]
 
 
 def read_bytes(path: str | pathlib.Path, limit: int | None = None) -> bytes:
