@@ -62,10 +62,11 @@ def check_params(cell: Any, params: Any, need: Any, x: Any) -> None:
     children = getattr(cell, "children", ())
     if children:
         check_children(cell, children, params, need)
-        for child, part, needed in zip(children, cell.split(params), cell.split(need), strict=True):
+        for child, part, needed in zip(children, cell.split(params), jax.eval_shape(cell.split, need), strict=True):
             check_params(child, part, needed, x)
-    needed = dict(jax.tree_util.tree_flatten_with_path(need)[0])
-    given = dict(jax.tree_util.tree_flatten_with_path(params)[0])
+    elif cell.takes_memory and isinstance(params, dict) and "bound" not in params:
+        raise not_bound(cell)
+    needed, given = unbound(need), unbound(params)
     name = jax.tree_util.keystr
     missing, extra = [name(p) for p in needed if p not in given], [name(p) for p in given if p not in needed]
     if missing or extra:
@@ -83,6 +84,12 @@ def check_params(cell: Any, params: Any, need: Any, x: Any) -> None:
                        "Pass inputs with the feature size that the params were made for, or make params with cell.init(key, x).")  # fmt: skip
 
 
+def unbound(params: Any) -> dict[tuple, Any]:
+    """The leaves by their paths, a bound memory's left out."""
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    return {path: leaf for path, leaf in leaves if not any(getattr(entry, "key", None) == "bound" for entry in path)}
+
+
 def check_children(cell: Any, children: tuple, params: Any, need: Any) -> None:
     keyed = isinstance(need, dict)
     if type(params) is not type(need) or len(params) != len(need) or (keyed and params.keys() != need.keys()):
@@ -90,7 +97,7 @@ def check_children(cell: Any, children: tuple, params: Any, need: Any) -> None:
         parts = f"with keys {', '.join(map(repr, need))}" if keyed else f"of {len(need)}, params for its {len(children)} children"
         raise fail(ValueError, cell, got, f"a {type(need).__name__} {parts}",
                    "Are these the params of another cell? Make them with cell.init(key, x).")  # fmt: skip
-    for part, needed in zip(cell.split(params), cell.split(need), strict=True):
+    for part, needed in zip(cell.split(params), jax.eval_shape(cell.split, need), strict=True):
         if isinstance(needed, dict) and not isinstance(part, dict):
             raise fail(ValueError, cell, f"a child's params as a {type(part).__name__}", "a dict", "Make them with cell.init(key, x).")
 
@@ -167,6 +174,39 @@ def check_child(cell: Any, child: Any, kind: type) -> None:
 
 def unknown(cell: Any, name: str, got: Any, known: tuple) -> Exception:
     return fail(ValueError, type(cell).__name__, f"{name}={got!r}", f"one of {', '.join(map(repr, known))}", f"Pass {name}={known[0]!r}.")
+
+
+def not_bound(cell: Any) -> Exception:
+    return fail(ValueError, cell, "params with no memory bound", "a memory to look at, [S, *batch, M]",
+                "Bind it for the whole network: params = net.bind(params, memory, mask).")  # fmt: skip
+
+
+def check_memory(cell: Any, memory: Any, mask: Any, width: int) -> None:
+    """A memory to be bound, `[S, *batch, M]`, and its mask."""
+    check_array(cell, "a memory", memory)
+    if not jnp.issubdtype(memory.dtype, jnp.floating):
+        raise fail(TypeError, cell, f"a memory {describe(memory)}", "floating features", "Bind an encoder's outputs.")
+    if memory.ndim < 2 or memory.shape[-1] != width:
+        raise fail(ValueError, cell, f"a memory {describe(memory)}", f"[S, *batch, {width}], since memory={width}",
+                   "Give memory= the width of what is bound: twice an encoder's hidden size after Bidirectional.")  # fmt: skip
+    if mask is not None:
+        check_flags(cell, "mask", mask, memory.shape[:-1])
+
+
+def memory_batch(cell: Any, memory: tuple[int, ...], batch: tuple[int, ...]) -> Exception:
+    return fail(ValueError, cell, f"a memory bound with batch axes {memory} and inputs with batch axes {batch}",
+                "inputs whose batch begins with the memory's, or a memory without batch axes",
+                "Bind a memory [S, *batch, M] for the same rows; beams come after the batch, [B, K].")  # fmt: skip
+
+
+def no_size(cell: Any) -> Exception:
+    return fail(ValueError, type(cell).__name__, f"size={cell.size} with score='multiplicative'", "size=None, since nothing is projected to it",
+                "Leave size out, or pass score='additive'.")  # fmt: skip
+
+
+def no_room(cell: Any, inner: Any, z: Any) -> Exception:
+    return fail(ValueError, cell, f"{inner!r}, whose z is {jax.tree.map(describe, z)}", "a cell whose z is floating arrays [T, ..., Z], "
+                "to which the context is added", f"Put noise around it, Zoneout({type(cell).__name__}(LSTM(8), ...), 0.1), or use Attention after it.")  # fmt: skip
 
 
 def unequal_widths(cell: Any, merge: str, forward: Any, backward: Any) -> Exception:
@@ -279,6 +319,34 @@ def no_catalogue(language: str, known: list[str], roots: Any) -> Exception:
                 f"one of {', '.join(known)}" if known else "message catalogues", "pip install django brings some of ninety languages.")  # fmt: skip
 
 
+def check_columns(columns: Any) -> None:
+    """The columns of ragged data: a tuple, of which one at least is a list of arrays, all of one number of rows."""
+    if not isinstance(columns, tuple) or not columns:
+        raise fail(TypeError, "Buckets", f"columns as a {type(columns).__name__}", "a tuple of columns", "Write Buckets((rows, labels), batch=32).")
+    for i, column in enumerate(columns):
+        if not (isinstance(column, (list, tuple)) or (hasattr(column, "shape") and column.ndim)):
+            raise fail(TypeError, "Buckets", f"column {i} as {describe(column)}", "a list of arrays, or an array [N, ...]",
+                       "Pass a list of arrays [t_i, ...] for sequences, np.asarray(labels) for labels.")  # fmt: skip
+    sizes = [len(column) for column in columns]
+    if len(set(sizes)) > 1:
+        raise fail(ValueError, "Buckets", f"columns of {', '.join(map(str, sizes))} rows", "as many rows in each", "A row is one example in all.")
+    if not sizes[0]:
+        raise fail(ValueError, "Buckets", "columns without rows", "at least one row", "Is the file or the split empty?")
+    if not any(isinstance(column, (list, tuple)) and hasattr(column[0], "__len__") for column in columns):
+        raise fail(ValueError, "Buckets", "no ragged column", "at least one list of arrays [t_i, ...]", "Pass list(xs) for rows of equal length.")
+
+
+def check_rows(place: int, rows: list) -> None:
+    """The rows of a ragged column."""
+    first = rows[0]
+    for i, row in enumerate(rows):
+        if not row.ndim or not len(row):
+            raise fail(ValueError, "Buckets", f"row {i} of column {place} with no steps", "rows of at least one step", "Leave that row out.")
+        if row.dtype != first.dtype or row.shape[1:] != first.shape[1:]:
+            raise fail(ValueError, "Buckets", f"row {i} of column {place} {describe(row)} after {describe(first)}",
+                       "rows that differ in length alone", "Cast them to one dtype; time is axis 0 of a row.")  # fmt: skip
+
+
 def other_checkpoint(directory: Any, got: str, need: str) -> Exception:
     return fail(ValueError, str(directory), f"a checkpoint with {got}", need,
                 "It belongs to another network or optimizer: give its own settings again, or another directory.")  # fmt: skip
@@ -300,8 +368,13 @@ def wrong_optimizer(got: Any) -> Exception:
 
 
 def wrong_decoding(got: str, need: str) -> Exception:
-    return fail(ValueError, "decoding", got, need, "See the docstrings of greedy and sample.")
+    return fail(ValueError, "decoding", got, need, "See the docstrings of greedy, sample and beam.")
 
 
 def missing_package(name: str, why: str, extra: str) -> Exception:
     return ModuleNotFoundError(f'the package {name} is not installed ({why}). Run: pip install -e ".[{extra}]"', name=name)
+
+
+def wrong_task(task: str, got: str, need: str, do: str) -> Exception:
+    """Settings that no sequence of a task can have."""
+    return fail(ValueError, task, got, need, do)

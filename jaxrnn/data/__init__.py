@@ -4,6 +4,8 @@ A source of batches is a function of the step alone, `batches(step) -> batch`, s
 uninterrupted one would have seen, and no iterator has a state to save.
 """
 
+from jaxrnn.data.buckets import Buckets as Buckets
+from jaxrnn.data.buckets import Padded as Padded
 from jaxrnn.data.catalogues import Catalogue as Catalogue
 from jaxrnn.data.catalogues import catalogue as catalogue
 from jaxrnn.data.catalogues import catalogue_languages as catalogue_languages
