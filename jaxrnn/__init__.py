@@ -8,6 +8,7 @@ from jaxrnn import decoding as decoding
 from jaxrnn import diagnostics as diagnostics
 from jaxrnn import experiments as experiments
 from jaxrnn import initializers as initializers
+from jaxrnn import tasks as tasks
 from jaxrnn import testing as testing
 from jaxrnn import training as training
 
@@ -41,6 +42,8 @@ from jaxrnn.cells import PeepholeLSTM as PeepholeLSTM
 from jaxrnn.cells import ridge as ridge
 
 # Nouns: combinators
+from jaxrnn.combinators import Attend as Attend
+from jaxrnn.combinators import Attention as Attention
 from jaxrnn.combinators import Bidirectional as Bidirectional
 from jaxrnn.combinators import CausalConv as CausalConv
 from jaxrnn.combinators import Dense as Dense

@@ -97,6 +97,16 @@ class Cell(abc.ABC):
         """Whether the output at t depends on inputs up to t alone."""
         return True
 
+    @property
+    def takes_memory(self) -> bool:
+        """Whether a memory must be bound before it runs."""
+        return False
+
+    def bind(self, params: Params, memory: Any, mask: Any = None) -> Params:
+        """The params with a memory `[S, *batch, M]` beside them, under the key "bound", for the cells in it that look at one; `mask` are
+        booleans `[S, *batch]`. It is no state: neither carried, nor reset, nor masked. Every other cell's params stay as they are."""
+        return params
+
     @abc.abstractmethod
     def init(self, key: jax.Array, x: Any) -> Params:
         """Parameters for inputs like `x`: anything with a shape and a dtype, of which the feature axes count."""
@@ -181,6 +191,16 @@ class Composite(Cell):
     @property
     def causal(self) -> bool:
         return all(child.causal for child in self.children)
+
+    @property
+    def takes_memory(self) -> bool:
+        return any(child.takes_memory for child in self.children)
+
+    def bind(self, params: Params, memory: Any, mask: Any = None) -> Params:
+        """The children's, each bound; a composite whose params are not that tuple writes its own."""
+        if not self.takes_memory:
+            return params
+        return tuple(child.bind(p, memory, mask) for child, p in zip(self.children, self.split(params), strict=True))
 
     def split(self, params: Params) -> tuple[Params, ...]:
         """The children's params within this composite's."""

@@ -206,7 +206,8 @@ def no_size(cell: Any) -> Exception:
 
 def no_room(cell: Any, inner: Any, z: Any) -> Exception:
     return fail(ValueError, cell, f"{inner!r}, whose z is {jax.tree.map(describe, z)}", "a cell whose z is floating arrays [T, ..., Z], "
-                "to which the context is added", f"Put noise around it, Zoneout({type(cell).__name__}(LSTM(8), ...), 0.1), or use Attention after it.")  # fmt: skip
+                "to which the context is added",
+                f"Put noise around it, Zoneout({type(cell).__name__}(LSTM(8), ...), 0.1), or use Attention after it.")  # fmt: skip
 
 
 def unequal_widths(cell: Any, merge: str, forward: Any, backward: Any) -> Exception:

@@ -76,6 +76,27 @@ class Both(rnn.Cell):
         return output(state, params["w_h"])
 
 
+class Reading(rnn.Composite):
+    """A cell bound to a memory that is part of the params, so that the laws see the gradients into it; one of four places is masked."""
+
+    cell: rnn.Cell
+    width: int
+
+    @property
+    def children(self):
+        return (self.cell,)
+
+    def init(self, key, x):
+        ki, km = jax.random.split(key)
+        return {"cell": self.cell.init(ki, x), "memory": jax.random.normal(km, (4, self.width), x.dtype)}
+
+    def split(self, params):
+        return (self.cell.bind(params["cell"], params["memory"], jnp.array([True, True, False, True])),)
+
+    def compose(self, params, x, child):
+        return child(0, x)
+
+
 class Case(NamedTuple):
     cell: rnn.Cell
     x: Any = rnn.features(2)
@@ -114,6 +135,9 @@ CELLS = {
     "tied": Case(rnn.TiedEmbedding(5, 3, rnn.GRU(3)), TOKENS),
     "bidirectional": Case(rnn.Bidirectional(rnn.GRU(3))),
     "bidirectional pair": Case(rnn.Bidirectional(rnn.LSTM(3), rnn.Elman(2), merge="none")),
+    # bound to a memory
+    "attention": Case(Reading(rnn.Stack((rnn.Elman(3), rnn.Attention(3, 2))), 2)),
+    "attend": Case(Reading(rnn.Attend(rnn.LSTM(3), 2), 2)),
     # nested
     "deep": Case(rnn.Stack((rnn.Embed(5, 3), rnn.LSTM(3), rnn.Dropout(0.2), rnn.Residual(rnn.GRU(3)), rnn.Dense(2))), TOKENS, random=True),
     "deep bidirectional": Case(rnn.Stack((rnn.Bidirectional(rnn.Elman(2), merge="product"), rnn.Residual(rnn.CausalConv(2, 2)), rnn.GRU(2)))),

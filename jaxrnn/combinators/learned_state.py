@@ -48,6 +48,9 @@ class LearnedState(Composite):
         params = self.cell.init(key, x)
         return {"cell": params, "state": self.cell.initial_state(params)}
 
+    def bind(self, params: Params, memory: Any, mask: Any = None) -> Params:
+        return {**params, "cell": self.cell.bind(params["cell"], memory, mask)}
+
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> State:
         def broadcast(learned: jax.Array, own: jax.Array) -> jax.Array:
             return jnp.broadcast_to(learned.astype(own.dtype), own.shape)

@@ -62,6 +62,13 @@ class Wrapper(Cell):
         return self.cell.feature_ndim
 
     @property
+    def takes_memory(self) -> bool:
+        return self.cell.takes_memory
+
+    def bind(self, params: Params, memory: Any, mask: Any = None) -> Params:
+        return self.cell.bind(params, memory, mask)
+
+    @property
     def gates(self) -> Callable | None:  # type: ignore[override]
         inner = self.cell.gates
         if inner is None:
