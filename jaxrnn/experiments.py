@@ -1,11 +1,11 @@
 """What the command line of an experiment needs beside its science: options, seeds that resume, a record of what was reached, a figure.
 
-    parser = experiments.parser("speaker", __doc__, steps=600, seeds=5, batch=32, lr=1e-2)
-    experiments.run(parser, work, argv)           # work(args); whatever is wrong is said in one line
+parser = experiments.parser("speaker", __doc__, steps=600, seeds=5, batch=32, lr=1e-2)
+experiments.run(parser, work, argv)           # work(args); whatever is wrong is said in one line
 
-    runs = experiments.seeds(args, one_seed)      # one_seed(seed, folder) -> {"accuracy": 0.96}
-    table = experiments.Table("accuracy", {"BiLSTM": "accuracy"}, {"published": 0.954})
-    experiments.report(args, runs, [table], shape="many to one", data="JapaneseVowels", shows="who speaks")
+runs = experiments.seeds(args, one_seed)      # one_seed(seed, folder) -> {"accuracy": 0.96}
+table = experiments.Table("accuracy", {"BiLSTM": "accuracy"}, {"published": 0.954})
+experiments.report(args, runs, [table], shape="many to one", data="JapaneseVowels", shows="who speaks")
 """
 
 from __future__ import annotations
@@ -118,14 +118,15 @@ def write_json(path: pathlib.Path, content: Any) -> None:
     temporary.replace(path)
 
 
-def settled(args: argparse.Namespace, **found: Any) -> dict[str, Any]:
+def settled(args: argparse.Namespace, aside: Sequence[str] = (), **found: Any) -> dict[str, Any]:
     """The settings of a run, with what was `found` in the data: kept in `args.out / "settings.json"`, and refused where a run with
-    others is there already.
+    others is there already. Options `aside` are no settings: what is written after training, say.
 
     Raises:
       ValueError: naming each option that differs.
     """
-    settings = {k: str(v) if isinstance(v, pathlib.Path) else v for k, v in vars(args).items() if k not in NOT_SETTINGS} | found
+    options = {k: str(v) if isinstance(v, pathlib.Path) else v for k, v in vars(args).items() if k not in NOT_SETTINGS | set(aside)}
+    settings = json.loads(json.dumps(options | found))
     path = args.out / "settings.json"
     if path.exists():
         held = json.loads(path.read_text(encoding="utf-8"))
@@ -137,18 +138,21 @@ def settled(args: argparse.Namespace, **found: Any) -> dict[str, Any]:
     return settings
 
 
-def seeds(args: argparse.Namespace, one: Callable[[int, pathlib.Path], Mapping[str, Any]], **found: Any) -> list[dict[str, Any]]:
+def seeds(
+    args: argparse.Namespace, one: Callable[[int, pathlib.Path], Mapping[str, Any]], aside: Sequence[str] = (), **found: Any
+) -> list[dict[str, Any]]:
     """The results of `one(seed, folder)` for every seed, in their order. What a seed gave is kept in its folder, and it is not run again.
 
     Args:
       args: of `parser`.
       one: a run; it trains under `folder / "checkpoints"` and returns numbers or lists of numbers by name.
+      aside: options that are no settings.
       found: what the data say (a hash, a number of rows), kept with the settings.
 
     Raises:
       ValueError: where `args.out` holds runs with other settings.
     """
-    settled(args, **found)
+    settled(args, aside, **found)
     results = []
     for seed in range(args.seed, args.seed + args.seeds):
         folder = args.out / f"seed{seed}"

@@ -96,6 +96,30 @@ def test_bptt_is_the_gradient_of_the_mean_loss():
         assert (int(metrics.tokens), bool(metrics.skipped), int(state.step), state.carry) == (13, False, 1, None)
 
 
+def test_minimize_takes_any_objective_and_is_bptt_for_bptts_own():
+    batch = Batch(TOKENS[:12].reshape(6, 2), TOKENS[1:13].reshape(6, 2))
+
+    def objective(params, batch, key):
+        return cross_entropy(rnn.unroll(NET, params, batch.xs, key=key)[1], batch.targets)
+
+    state = training.init(None, PARAMS, TX, jax.random.key(1))
+    for _ in range(2):
+        (got, metrics), (want, right) = training.minimize(objective, TX)(state, batch), training.bptt(NET, cross_entropy, TX)(state, batch)
+        close((got.params, got.opt_state, metrics.loss, metrics.grad_norm), (want.params, want.opt_state, right.loss, right.grad_norm))
+        assert int(metrics.tokens) == 12
+        state = got
+    poisoned = jax.tree.map(lambda p: p * jnp.nan, PARAMS)
+    assert bool(training.minimize(objective, TX)(state._replace(params=poisoned), batch)[1].skipped)
+    with pytest.raises(ValueError, match=r"minimize: got a TrainState with carry .* need carry=None"):
+        training.minimize(objective, TX)(START, batch)
+
+
+def test_the_learning_rate_rises_and_falls():
+    rate = training.warmup_cosine(0.1, 1000)
+    close([rate(0), rate(50), rate(100), rate(1000)], [0.0, 0.05, 0.1, 0.002])
+    assert float(training.warmup_cosine(0.1, 1)(1)) < 0.1 + 1e-6
+
+
 def test_a_network_that_looks_ahead_is_trained_too():
     net = rnn.Stack((rnn.Bidirectional(rnn.LSTM(2), rnn.LSTM(2)), rnn.Dense(2)))
     params = net.init(jax.random.key(0), rnn.features(3))
