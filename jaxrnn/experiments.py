@@ -54,7 +54,7 @@ def parser(
     add("--seeds", type=positive, default=seeds, metavar="N", help="how many runs, each from a seed of its own (default: %(default)s)")
     add("--seed", type=int, default=0, help="the first of them (default: %(default)s)")
     add("--out", type=pathlib.Path, default=pathlib.Path("runs") / name, metavar="DIR", help="checkpoints, record, pictures (default: %(default)s)")
-    add("--keep", type=pathlib.Path, metavar="DIR", help="copy the record and the picture there in the end")
+    add("--keep", type=pathlib.Path, metavar="PATH", help="in the end copy the record and the picture to PATH.json and PATH.png")
     add("--save-every", type=positive, default=save_every, metavar="STEPS", help="(default: %(default)s)")
     add("--evaluate-every", type=positive, default=evaluate_every, metavar="STEPS", help="(default: %(default)s)")
     return made
@@ -258,10 +258,10 @@ def report(
     write_json(args.out / "results.json", record)
     print(f"\nrecord: {args.out / 'results.json'}" + (f", picture: {picture}" if picture else ""))
     if args.keep is not None:
-        args.keep.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(args.out / "results.json", args.keep / f"{record['example']}.json")
+        args.keep.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(args.out / "results.json", args.keep.with_suffix(".json"))
         if picture is not None:
-            shutil.copyfile(picture, args.keep / f"{record['example']}.png")
+            shutil.copyfile(picture, args.keep.with_suffix(".png"))
 
 
 @contextlib.contextmanager

@@ -37,7 +37,7 @@ def test_seeds_that_are_done_are_not_run_again_and_others_go_on(tmp_path, capsys
         made(calls, fail=1)(out)
     assert "goes on from here" in capsys.readouterr().err
     assert calls == [0, 1]
-    made(calls)([*out, "--keep", str(tmp_path / "kept"), "--hidden", "4"])
+    made(calls)([*out, "--keep", str(tmp_path / "kept" / "toy"), "--hidden", "4"])
     assert calls == [0, 1, 1, 2]
     shown = capsys.readouterr().out
     assert "ours       60.0 ± 10.0" in shown
