@@ -58,6 +58,9 @@ from jaxrnn.combinators import Stack as Stack
 from jaxrnn.combinators import TiedEmbedding as TiedEmbedding
 from jaxrnn.combinators import Zoneout as Zoneout
 
+# Nouns: models
+from jaxrnn.models import Pooled as Pooled
+
 # Nouns: strategies
 from jaxrnn.strategies import Chunked as Chunked
 from jaxrnn.strategies import Scan as Scan

@@ -320,6 +320,12 @@ def no_catalogue(language: str, known: list[str], roots: Any) -> Exception:
                 f"one of {', '.join(known)}" if known else "message catalogues", "pip install django brings some of ninety languages.")  # fmt: skip
 
 
+def no_last(net: Any, body: Any) -> Exception:
+    return fail(ValueError, type(net).__name__, f"pool='last' of {body!r}, no one output of which has read the whole sequence",
+                "a causal body, or one whose top is a recurrent cell or a Bidirectional of such",
+                "Move what lies above the Bidirectional into the head, or pass pool='mean'.")  # fmt: skip
+
+
 def check_columns(columns: Any) -> None:
     """The columns of ragged data: a tuple, of which one at least is a list of arrays, all of one number of rows."""
     if not isinstance(columns, tuple) or not columns:
