@@ -210,6 +210,21 @@ def no_room(cell: Any, inner: Any, z: Any) -> Exception:
                 f"Put noise around it, Zoneout({type(cell).__name__}(LSTM(8), ...), 0.1), or use Attention after it.")  # fmt: skip
 
 
+def no_state(net: Any) -> Exception:
+    return fail(ValueError, net, "an encoder without a state", "one whose last state the bridge can hand on",
+                "Put a recurrent cell into the encoder, or pass bridge='none'.")  # fmt: skip
+
+
+def wrong_copy(net: Any, given: Any, need: Any) -> Exception:
+    return fail(ValueError, net, f"an encoder's state {jax.tree.map(describe, given)}", f"the decoder's arrays, {jax.tree.map(describe, need)}",
+                "Give both the same recurrent cells, or pass bridge='dense'.")  # fmt: skip
+
+
+def wrong_net(net: Any, params: Any) -> Exception:
+    got = f"params with {', '.join(map(repr, params))}" if isinstance(params, dict) else f"params as a {type(params).__name__}"
+    return fail(ValueError, net, got, "a dict of 'encoder', 'decoder' and 'bridge'", "Make them with net.init(key, source, target).")
+
+
 def unequal_widths(cell: Any, merge: str, forward: Any, backward: Any) -> Exception:
     return fail(ValueError, cell, f"outputs {describe(forward)} forward and {describe(backward)} backward",
                 f"equal shapes for merge={merge!r}", "Give both cells the same width, or merge='concat'.")  # fmt: skip
@@ -385,3 +400,7 @@ def missing_package(name: str, why: str, extra: str) -> Exception:
 def wrong_task(task: str, got: str, need: str, do: str) -> Exception:
     """Settings that no sequence of a task can have."""
     return fail(ValueError, task, got, need, do)
+
+
+def wrong_columns(path: Any, got: int, need: str) -> Exception:
+    return fail(ValueError, str(path), f"lines of {got} numbers", need, "Give a file whose lines look like that.")

@@ -10,6 +10,7 @@ from jaxrnn.data.catalogues import Catalogue as Catalogue
 from jaxrnn.data.catalogues import catalogue as catalogue
 from jaxrnn.data.catalogues import catalogue_languages as catalogue_languages
 from jaxrnn.data.catalogues import plain as plain
+from jaxrnn.data.digits import digits as digits
 from jaxrnn.data.streams import Batch as Batch
 from jaxrnn.data.streams import Segments as Segments
 from jaxrnn.data.streams import stream as stream
