@@ -1,0 +1,199 @@
+"""Many to one: a sequence read by a net, its outputs pooled over time, and one answer given."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn import controls, errors
+from jaxrnn.cell import Cell, Feedforward, Params
+from jaxrnn.combinators import Bidirectional, CausalConv, Stack
+from jaxrnn.data import Batch, Buckets, Padded
+from jaxrnn.strategies import Scan, Strategy
+from jaxrnn.training import Loss
+from jaxrnn.unroll import unroll
+
+Pool = Literal["last", "mean", "max"]
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Pooled:
+    """A net that reads a whole sequence and answers once.
+
+        h = body(x_0 .. x_{T-1}),  y = head(pool(h))
+
+        last   h at the last valid step, where a causal net has read everything; of a Bidirectional at the top of the body, the forward half there
+               and the backward half at the first valid step, merged as it merges
+        mean   the mean of h over valid steps
+        max    the largest over valid steps, feature by feature
+
+    Masked steps are left out, whatever they hold. A row without a valid step has a pooled vector of zeros.
+
+    Shapes: xs `[T, ..., F]` or tokens `[T, ...]`, y `[..., K]`. Params: the pair (body's, head's).
+
+    Args:
+      body: any cell; its outputs are one array.
+      head: any cell, most often a Dense, with Dropout before it: `Stack((Dropout(0.5), Dense(10)))`.
+      pool: "last", "mean" or "max".
+
+    Raises:
+      TypeError, ValueError: unless both are cells and the pool is known; for "last" of a body that has not read everything at any one step.
+
+    Example:
+      >>> net = Pooled(Stack((Embed(50, 8), Bidirectional(LSTM(16)))), Dense(3))
+      >>> params = net.init(jax.random.key(0), TOKEN)
+      >>> tokens, lengths = jnp.zeros((7, 2), int), jnp.array([7, 4])
+      >>> net.apply(params, tokens, mask=lengths_to_mask(lengths, 7)).shape
+      (2, 3)
+    """
+
+    body: Cell
+    head: Cell
+    pool: Pool = "last"
+
+    def __post_init__(self) -> None:
+        for cell in (self.body, self.head):
+            errors.check_child(self, cell, Cell)
+        if self.pool not in get_args(Pool):
+            raise errors.unknown(self, "pool", self.pool, get_args(Pool))
+        if self.pool == "last" and not reads_all(self.body):
+            raise errors.no_last(self, self.body)
+
+    def init(self, key: jax.Array, x: Any) -> Params:
+        """The pair of params for inputs like `x`, as a cell's `init` takes it."""
+        keys = [jax.random.fold_in(key, i) for i in range(2)]
+        shape = (1, *x.shape[len(x.shape) - self.body.feature_ndim :])
+        body = self.body.init(keys[0], x)
+        pooled = jax.eval_shape(lambda xs: self._read(body, xs, None, None, Scan()), jax.ShapeDtypeStruct(shape, x.dtype))
+        return body, self.head.init(keys[1], pooled)
+
+    def apply(
+        self, params: Params, xs: Any, *, mask: Any = None, key: jax.Array | None = None, strategy: Strategy = Scan()  # noqa: B008  a frozen value
+    ) -> jax.Array:  # fmt: skip
+        """The answers `[..., K]`; a key is training mode.
+
+        Raises:
+          TypeError, ValueError: as `unroll`.
+        """
+        errors.check_array(self, "xs", xs)
+        keys = (None, None) if key is None else tuple(jax.random.fold_in(key, i) for i in range(2))
+        pooled = self._read(params[0], xs, mask, keys[0], strategy)
+        return unroll(self.head, params[1], pooled[None], key=keys[1])[1][0]
+
+    def _read(self, params: Params, xs: Any, mask: Any, key: Any, strategy: Strategy) -> jax.Array:
+        body, both = self.body, top(self.body)
+        halves = both if self.pool == "last" and isinstance(both, Bidirectional) else None
+        if halves:
+            body = replace_top(body, dataclasses.replace(halves, merge="none"))
+        _, ys = unroll(body, params, xs, mask=mask, key=key, strategy=strategy)
+        if halves:
+            ends = end(ys[0], mask, last=True), end(ys[1], mask, last=False)
+            ys = halves.compose(None, None, lambda i, x, reverse=False: ends[i])
+        errors.check_array(self, "the body's output", ys)
+        if self.pool == "last":
+            return ys if halves else end(ys, mask, last=True)
+        return (mean if self.pool == "mean" else largest)(ys, mask)
+
+    def objective(self, loss: Callable[..., Loss], *, strategy: Strategy = Scan()) -> Callable[[Params, Any, jax.Array], Loss]:  # noqa: B008
+        """What `training.minimize` takes: the loss of the answers, rows being what steps are to a sequence's loss.
+
+        Args:
+          loss: `loss(ys [B, K], targets [B, ...], rows) -> Loss`, such as `cross_entropy`; rows `[B]` are false for those that do not count, or None.
+
+        Returns:
+          `objective(params, batch, key)`. The batch is a `Batch(xs, targets [B], mask)`, or a `Padded` of two columns, the inputs and the targets.
+
+        Example:
+          >>> net, tx = Pooled(GRU(8), Dense(2), "mean"), optimizer(1e-2)
+          >>> state = init(None, net.init(jax.random.key(0), features(3)), tx, jax.random.key(1))
+          >>> state, metrics = minimize(net.objective(cross_entropy), tx)(state, Batch(jnp.ones((5, 4, 3)), jnp.array([0, 1, 1, 0])))
+        """
+
+        def objective(params: Params, batch: Batch | Padded, key: jax.Array | None) -> Loss:
+            if isinstance(batch, Padded):
+                (xs, targets), mask, rows = batch.columns, batch.masks[0], batch.rows
+            else:
+                xs, targets, mask, rows = batch.xs, batch.targets, batch.mask, None
+            return loss(self.apply(params, xs, mask=mask, key=key, strategy=strategy), targets, rows)
+
+        return objective
+
+    def predict(self, params: Params, buckets: Buckets, *, strategy: Strategy = Scan()) -> np.ndarray:  # noqa: B008  a frozen value
+        """The answers `[N, K]` for all rows of the buckets' first column, in the order of the data, without noise.
+
+        Example:
+          >>> net = Pooled(GRU(8), Dense(2))
+          >>> rows = [np.ones((n, 3), np.float32) for n in (4, 2, 7)]
+          >>> net.predict(net.init(jax.random.key(0), features(3)), Buckets((rows,), batch=2)).shape
+          (3, 2)
+        """
+        made: list[tuple[np.ndarray, np.ndarray]] = []
+        for batch in buckets.ordered():
+            ys = _apply(self, strategy, params, batch.columns[0], batch.masks[0])
+            made.append((batch.index[batch.rows], np.asarray(ys)[batch.rows]))
+        index, ys = (np.concatenate(part) for part in zip(*made, strict=True))
+        return ys[np.argsort(index)]
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _apply(net: Pooled, strategy: Strategy, params: Params, xs: Any, mask: Any) -> jax.Array:
+    return net.apply(params, xs, mask=mask, strategy=strategy)
+
+
+def top(cell: Cell) -> Cell:
+    """The cell whose outputs leave the net."""
+    return top(cell.cells[-1]) if isinstance(cell, Stack) else cell
+
+
+def replace_top(cell: Cell, new: Cell) -> Cell:
+    return dataclasses.replace(cell, cells=(*cell.cells[:-1], replace_top(cell.cells[-1], new))) if isinstance(cell, Stack) else new
+
+
+def reads_all(cell: Cell) -> bool:
+    """Whether the outputs at the end of each direction have read the whole sequence."""
+    last = top(cell)
+    if isinstance(last, Bidirectional):
+        return all(map(ends_informed, last.children))
+    return ends_informed(cell)
+
+
+def ends_informed(cell: Cell) -> bool:
+    last = top(cell)
+    return cell.causal or (last.causal and not isinstance(last, Feedforward | CausalConv))
+
+
+def end(ys: jax.Array, mask: Any, last: bool) -> jax.Array:
+    """The output at the last valid step, or at the first; zero where there is none (outputs under a false mask are zero)."""
+    steps = ys.shape[0]
+    if not steps:
+        return jnp.zeros(ys.shape[1:], ys.dtype)
+    if mask is None:
+        return ys[-1 if last else 0]
+    place = steps - 1 - jnp.argmax(mask[::-1], axis=0) if last else jnp.argmax(mask, axis=0)
+    return jnp.take_along_axis(ys, spread(place[None], ys), axis=0)[0]
+
+
+def mean(ys: jax.Array, mask: Any) -> jax.Array:
+    count = jnp.asarray(ys.shape[0]) if mask is None else mask.sum(0)
+    total = ys.sum(0, dtype=jnp.promote_types(ys.dtype, jnp.float32))
+    return (total / spread(jnp.maximum(count, 1), total).astype(total.dtype)).astype(ys.dtype)
+
+
+def largest(ys: jax.Array, mask: Any) -> jax.Array:
+    if mask is None:
+        mask = jnp.ones(ys.shape[:1], bool)
+    low = jnp.array(-jnp.inf, ys.dtype)
+    found = controls.choose(mask, ys, jnp.full_like(ys, low)).max(0, initial=low)
+    return controls.choose(mask.any(0), found, jnp.zeros_like(found))
+
+
+def spread(x: jax.Array, ys: jax.Array) -> jax.Array:
+    """Trailing axes of one, up to those of `ys`."""
+    return x.reshape(x.shape + (1,) * (ys.ndim - x.ndim))
