@@ -8,6 +8,7 @@ from jaxrnn import decoding as decoding
 from jaxrnn import diagnostics as diagnostics
 from jaxrnn import experiments as experiments
 from jaxrnn import initializers as initializers
+from jaxrnn import metrics as metrics
 from jaxrnn import tasks as tasks
 from jaxrnn import testing as testing
 from jaxrnn import training as training
@@ -59,6 +60,8 @@ from jaxrnn.combinators import TiedEmbedding as TiedEmbedding
 from jaxrnn.combinators import Zoneout as Zoneout
 
 # Nouns: models
+from jaxrnn.models import EncoderDecoder as EncoderDecoder
+from jaxrnn.models import Pairs as Pairs
 from jaxrnn.models import Pooled as Pooled
 
 # Nouns: strategies

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import controls, errors
-from jaxrnn.cell import Cell, Composite, Params, State, run_children
+from jaxrnn.cell import Cell, Composite, Noise, Params, State, run_children
 from jaxrnn.recurrence import Dot
 from jaxrnn.strategies import Scan
 from jaxrnn.unroll import Run, check_static, prepare, sequence
@@ -77,6 +77,9 @@ def _walk(cell: Cell, params: Params, state: State, start: State, xs: Any, run: 
     kept: list[tuple[State, Any]] = []
     last, ys = sequence(cell, params, state, start, xs, run._replace(strategy=_Watch(kept=kept)))
     states, gates = kept[0] if kept else (None, None)
+    if not kept and cell.gates is not None:  # a layer without memory, whose z says all
+        zs = cell.project(params, controls.blank(xs, run.mask), Noise.at(run.key, run.times))
+        gates = cell.gates(params, state, zs, Dot.plain(params))
     return last, ys, Trace(states, gates, ys)
 
 

@@ -114,6 +114,19 @@ def weights_of(cell: Attention | Attend, key: jax.Array, query: int, size: int, 
     }
 
 
+class Looked(NamedTuple):
+    """What a layer that looks at a memory gives, and where it looked."""
+
+    y: jax.Array
+    attention: jax.Array
+
+
+class AttentionGates(NamedTuple):
+    """Where a layer looked: `[..., S]`."""
+
+    attention: jax.Array
+
+
 class Attention(Feedforward):
     """A layer that looks at a memory: it sits after a recurrent cell, whose output is the query (global attention).
 
@@ -126,7 +139,7 @@ class Attention(Feedforward):
     share it (beams); a memory without batch axes is shared by all rows. There is no loop: all T steps are a few batched matmuls.
 
     Shapes: x `[..., F]`, memory `[S, *batch, M]`, y `[..., hidden]`. Params: `w_k [M, F]`, or, additive, `w_k [M, size]`,
-    `w_q [F, size]` and `v [size]`; `w_c [M + F, hidden]`, `b [hidden]`; and `bound`, once bound.
+    `w_q [F, size]` and `v [size]`; `w_c [M + F, hidden]`, `b [hidden]`; and `bound`, once bound. Gates: `attention [..., S]`.
 
     Args:
       hidden: the size of the output.
@@ -185,12 +198,19 @@ class Attention(Feedforward):
         query = matmul(xs, params["w_q"]) if self.score == "additive" else xs
         return weigh(self, params, found(self, params, xs.shape[1:-1]), query, 1)
 
-    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
+    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> Looked:
         memory = found(self, params, xs.shape[1:-1])
         query = matmul(xs, params["w_q"]) if self.score == "additive" else xs
-        mean = context(memory, weigh(self, params, memory, query, 1), 1)
+        weights = weigh(self, params, memory, query, 1)
+        mean = context(memory, weights, 1)
         y = matmul(jnp.concatenate([mean.astype(xs.dtype), xs], -1), params["w_c"])
-        return output(jnp.tanh(y + params["b"].astype(y.dtype)), params["w_c"])
+        return Looked(output(jnp.tanh(y + params["b"].astype(y.dtype)), params["w_c"]), weights)
+
+    def gates(self, params: Params, state: State, z: Looked, dot: Dot) -> AttentionGates:  # type: ignore[override]
+        return AttentionGates(z.attention)
+
+    def readout(self, params: Params, state: State, z: Looked) -> Any:
+        return z.y
 
 
 class Attended(NamedTuple):

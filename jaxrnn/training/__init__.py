@@ -6,7 +6,9 @@ from jaxrnn.training.checkpoints import restore as restore
 from jaxrnn.training.fit import fit as fit
 from jaxrnn.training.losses import Loss as Loss
 from jaxrnn.training.losses import cross_entropy as cross_entropy
+from jaxrnn.training.losses import ctc as ctc
 from jaxrnn.training.losses import mse as mse
+from jaxrnn.training.scheduled import scheduled_sampling as scheduled_sampling
 from jaxrnn.training.steps import Metrics as Metrics
 from jaxrnn.training.steps import TrainState as TrainState
 from jaxrnn.training.steps import bptt as bptt

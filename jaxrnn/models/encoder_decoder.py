@@ -1,0 +1,209 @@
+"""One net that reads a sequence, and another that writes a sequence of another length."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import diagnostics, errors, initializers
+from jaxrnn.advance import advance
+from jaxrnn.cell import Cell, Params, State
+from jaxrnn.recurrence import matmul, wide
+from jaxrnn.strategies import Scan, Strategy
+from jaxrnn.training import Loss, scheduled_sampling
+from jaxrnn.unroll import unroll
+
+Bridge = Literal["dense", "copy", "none"]
+
+
+class Pairs(NamedTuple):
+    """A batch of sources `[S, ...]` and of what is to be written: inputs `xs [T, ...]`, each the token before its target `[T, ...]`.
+
+    `sampling`, where given, is the probability that a token of `xs` is replaced by one of the decoder's own (scheduled sampling).
+    """
+
+    source: Any
+    xs: Any
+    targets: Any
+    source_mask: Any = None
+    mask: Any = None
+    sampling: Any = None
+
+    @classmethod
+    def of(cls, source: Any, written: Any, source_mask: Any = None, mask: Any = None, sampling: Any = None) -> Pairs:
+        """From whole texts `written [T + 1, ...]`, the token that begins them and the token that ends them among them.
+
+        Example:
+          >>> pairs = Pairs.of(jnp.zeros((4, 1)), jnp.array([[0], [5], [6], [1]]))
+          >>> pairs.xs[:, 0].tolist(), pairs.targets[:, 0].tolist()
+          ([0, 5, 6], [5, 6, 1])
+        """
+        return cls(source, written[:-1], written[1:], source_mask, None if mask is None else mask[1:], sampling)
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class EncoderDecoder:
+    """An encoder that reads a sequence, a bridge from its last state to a decoder's first, and the decoder that writes another.
+
+        memory, s = encoder(source);  s_0 = bridge(s);  logits = decoder(xs) from s_0, looking at the memory where it attends
+
+    The encoder's outputs are bound as the decoder's memory, which its `Attention` layers and `Attend` cells look at; a decoder without
+    them is told all through its first state. It is configuration, like a cell: hashable, and static under jit.
+
+    Shapes: source `[S, ..., F]` or tokens `[S, ...]`, xs `[T, ..., F]` or tokens `[T, ...]`, logits `[T, ..., V]`. Params: a dict of
+    `encoder`, `decoder`, and `bridge`: for "dense" one `{"w" [E, D], "b" [D]}` for each array of the decoder's state, with E all
+    features of the encoder's last state and D those of the array; otherwise empty.
+
+    Args:
+      encoder: any cell, `Bidirectional` too.
+      decoder: a causal cell, with or without attention.
+      bridge: "dense", `tanh(s @ w + b)`; "copy", where both states hold the same arrays; "none", the decoder's own initial state.
+
+    Raises:
+      TypeError: unless both are cells.
+      ValueError: for an unknown bridge or a decoder that looks ahead; in `init`, for a copy between unlike states.
+
+    Example:
+      >>> decoder = Stack((Embed(7, 4), LSTM(8), Attention(8, memory=16), Dense(7)))
+      >>> net = EncoderDecoder(Stack((Embed(9, 4), Bidirectional(LSTM(8)))), decoder)
+      >>> params = net.init(jax.random.key(0), TOKEN, TOKEN)
+      >>> source, xs = jnp.zeros((5, 2), jnp.int32), jnp.zeros((6, 2), jnp.int32)
+      >>> net.apply(params, source, xs).shape
+      (6, 2, 7)
+      >>> step, state = net.start(params, source)
+      >>> state, tokens = decoding.greedy(step, state, xs[:1], 3)
+      >>> tokens.shape
+      (3, 2)
+
+    Cho et al. 2014; Sutskever, Vinyals & Le 2014; with attention: Bahdanau, Cho & Bengio 2015.
+    """
+
+    encoder: Cell
+    decoder: Cell
+    bridge: Bridge = "dense"
+
+    def __post_init__(self) -> None:
+        for cell in (self.encoder, self.decoder):
+            errors.check_child(self, cell, Cell)
+        if self.bridge not in get_args(Bridge):
+            raise errors.unknown(self, "bridge", self.bridge, get_args(Bridge))
+        if not self.decoder.causal:
+            raise errors.not_causal(self.decoder, "EncoderDecoder")
+
+    def init(self, key: jax.Array, source: Any, target: Any) -> Params:
+        """Params for sources like `source` and decoder inputs like `target`: arrays or specs, as for `cell.init`."""
+        ke, kd, kb = jax.random.split(key, 3)
+        encoder, decoder = self.encoder.init(ke, source), self.decoder.init(kd, target)
+        given, need = self.encoder.initial_state(encoder), self.decoder.initial_state(decoder)
+        if self.bridge == "copy":
+            copied(self, given, need)
+        leaves = jax.tree.leaves(need) if self.bridge == "dense" else []
+        size = sum(leaf.size for leaf in jax.tree.leaves(given))
+        if leaves and not size:
+            raise errors.no_state(self)
+        keys = jax.random.split(kb, max(len(leaves), 1))
+        bridge = tuple(
+            {"w": initializers.glorot(k, size, leaf.size, 1, wide(leaf.dtype)), "b": jnp.zeros(leaf.size, wide(leaf.dtype))}
+            for k, leaf in zip(keys, leaves, strict=False)
+        )
+        return {"encoder": encoder, "decoder": decoder, "bridge": bridge}
+
+    def apply(
+        self, params: Params, source: Any, xs: Any, *, source_mask: Any = None, mask: Any = None, key: jax.Array | None = None,
+        strategy: Strategy = Scan(),  # noqa: B008  a frozen value
+    ) -> jax.Array:  # fmt: skip
+        """The decoder's outputs `[T, ..., V]` for given inputs (teacher forcing).
+
+        Args:
+          params: what `init` made.
+          source: what is read, `[S, ..., F]` or tokens `[S, ...]`.
+          xs: what the decoder is fed, `[T, ..., F]` or tokens `[T, ...]`: the target, one step late.
+          source_mask, mask: booleans `[S, ...]` and `[T, ...]`, true where a step counts; what lies under false changes nothing.
+          key: passing one is training mode, in both nets.
+          strategy: how sequences are evaluated.
+        """
+        ke, kd, _ = keys(key)
+        decoder, state = self.begin(params, source, source_mask, ke, strategy)
+        return unroll(self.decoder, decoder, xs, state, mask=mask, key=kd, strategy=strategy)[1]
+
+    def start(self, params: Params, source: Any, source_mask: Any = None) -> tuple[Callable, State]:
+        """A step `(state, token) -> (state, logits)` and its first state, for `decoding`. A state repeated to `[B, K, ...]` takes tokens
+        `[B, K]`: beams share the memory of their row."""
+        decoder, state = self.begin(params, source, source_mask)
+        return jax.tree_util.Partial(advance, self.decoder, decoder), state
+
+    def begin(
+        self, params: Params, source: Any, source_mask: Any = None, key: jax.Array | None = None, strategy: Strategy = Scan()  # noqa: B008
+    ) -> tuple[Params, State]:  # fmt: skip
+        """The decoder's params, bound to what the encoder read, and its first state."""
+        if not isinstance(params, dict) or set(params) != {"encoder", "decoder", "bridge"}:
+            raise errors.wrong_net(self, params)
+        final, memory = unroll(self.encoder, params["encoder"], source, mask=source_mask, key=key, strategy=strategy)
+        decoder = params["decoder"]
+        if self.decoder.takes_memory:
+            errors.check_array(self, "its encoder's output", memory)
+            decoder = self.decoder.bind(decoder, memory, source_mask)
+        batch = tuple(source.shape[1 : source.ndim - self.encoder.feature_ndim])
+        own = self.decoder.initial_state(decoder, batch)
+        if self.bridge == "none" or not jax.tree.leaves(own):
+            return decoder, own
+        if self.bridge == "copy":
+            return decoder, copied(self, final, own)
+        rows = [leaf.reshape(*batch, math.prod(leaf.shape[len(batch) :])) for leaf in jax.tree.leaves(final)]
+        known = jnp.concatenate([row.astype(jnp.result_type(*rows)) for row in rows], -1)
+        leaves, tree = jax.tree.flatten(own)
+
+        def crossed(p: Params, leaf: jax.Array) -> jax.Array:
+            y = matmul(known, p["w"])
+            return jnp.tanh(y + p["b"].astype(y.dtype)).reshape(leaf.shape).astype(leaf.dtype)
+
+        return decoder, jax.tree.unflatten(tree, [crossed(p, leaf) for p, leaf in zip(params["bridge"], leaves, strict=True)])
+
+    def objective(self, loss: Callable[[Any, Any, Any], Loss]) -> Callable[[Params, Pairs, Any], Loss]:
+        """What `training.minimize` takes: the loss of a batch of `Pairs`, in training mode where a key is given.
+
+        Example:
+          >>> net = EncoderDecoder(GRU(8), Stack((Embed(7, 4), GRU(8), Attention(8, memory=8), Dense(7))))
+          >>> state = init(None, net.init(jax.random.key(0), features(3), TOKEN), optimizer(1e-3), jax.random.key(1))
+          >>> pairs = Pairs.of(jnp.ones((5, 2, 3)), jnp.zeros((7, 2), jnp.int32))
+          >>> state, metrics = minimize(net.objective(cross_entropy), optimizer(1e-3))(state, pairs)
+        """
+
+        def objective(params: Params, batch: Pairs, key: Any = None) -> Loss:
+            ke, kd, ks = keys(key)
+            decoder, state = self.begin(params, batch.source, batch.source_mask, ke)
+            xs = batch.xs
+            if batch.sampling is not None:
+                ks = jax.random.key(0) if ks is None else ks
+                xs = scheduled_sampling(self.decoder, decoder, xs, batch.sampling, ks, state=state, mask=batch.mask, noise=kd)
+            logits = unroll(self.decoder, decoder, xs, state, mask=batch.mask, key=kd)[1]
+            return loss(logits, batch.targets, batch.mask)
+
+        return objective
+
+    def attention(self, params: Params, source: Any, xs: Any, *, source_mask: Any = None, mask: Any = None) -> tuple[jax.Array, ...]:
+        """Where the decoder looks while it is fed `xs`: for each of its layers that look, from the input on, the weights `[T, ..., S]`."""
+        decoder, state = self.begin(params, source, source_mask)
+        seen = diagnostics.trace(self.decoder, decoder, xs, state, mask=mask)
+        traces = jax.tree.leaves(seen, is_leaf=lambda node: isinstance(node, diagnostics.Trace))
+        return tuple(trace.gates.attention for trace in traces if hasattr(getattr(trace, "gates", None), "attention"))
+
+
+def keys(key: jax.Array | None) -> list[Any]:
+    """One for the encoder, one for the decoder, one for what is sampled."""
+    return [None if key is None else jax.random.fold_in(key, i) for i in range(3)]
+
+
+def copied(net: EncoderDecoder, given: State, need: State) -> State:
+    """The encoder's last state as the decoder's."""
+    leaves, tree = jax.tree.flatten(need)
+    others = jax.tree.leaves(given)
+    if [(a.shape, a.dtype) for a in others] != [(a.shape, a.dtype) for a in leaves]:
+        raise errors.wrong_copy(net, given, need)
+    return jax.tree.unflatten(tree, others)

@@ -1,0 +1,64 @@
+"""Scheduled sampling: a decoder that learns on its own mistakes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import errors
+from jaxrnn.advance import advance
+from jaxrnn.cell import Cell, Params, State
+
+
+def scheduled_sampling(
+    cell: Cell, params: Params, xs: Any, rate: Any, key: jax.Array, *, state: State | None = None, mask: Any = None, noise: Any = None
+) -> jax.Array:
+    """The tokens `[T, ...]` to train on: each but the first replaced, with probability `rate`, by one drawn from the net's own logits.
+
+        x'_0 = x_0;  x'_t = token ~ softmax(logits_{t-1}) with probability rate, else x_t;  logits_t = net(x'_0 .. x'_t)
+
+    A drawn token has no gradient, so the loss on `unroll(cell, params, x')` with the same state, mask and key has the gradient of the
+    whole procedure, at the speed of `unroll`: first the net runs once without gradients, step by step, to write its inputs. Rate 0
+    gives `xs` and so what `unroll` gives; at rate 1 the tokens are those of `decoding.sample(step, state, xs[:1], T - 1, key)`.
+
+    Args:
+      cell: a causal net from tokens to logits.
+      params: its params, bound where it looks at a memory.
+      xs: the true tokens.
+      rate: a number or an array that broadcasts with `[...]`; it may be traced, as a schedule's value is.
+      key: draws coins and tokens; those of step t depend on (key, t) alone.
+      state: the state before the first step.
+      mask: booleans `[T, ...]`; what lies under false stays as it is.
+      noise: the key that `unroll` will be given, for dropout and the like.
+
+    Raises:
+      TypeError: for inputs that are not integer tokens.
+
+    Example:
+      >>> net = Stack((Embed(9, 4), LSTM(8), Dense(9)))
+      >>> params = net.init(jax.random.key(0), TOKEN)
+      >>> xs = scheduled_sampling(net, params, jnp.zeros((5, 2), jnp.int32), 0.25, jax.random.key(1))
+      >>> xs.shape
+      (5, 2)
+
+    Bengio, Vinyals, Jaitly & Shazeer 2015.
+    """
+    errors.check_cell(cell, Cell)
+    errors.check_array("scheduled_sampling", "xs", xs)
+    if not jnp.issubdtype(xs.dtype, jnp.integer):
+        raise errors.fail(TypeError, "scheduled_sampling", f"xs {errors.describe(xs)}", "integer tokens [T, ...]", "Pass token ids.")
+    params = jax.lax.stop_gradient(params)
+    batch = xs.shape[1:]
+    state = cell.initial_state(params, batch) if state is None else jax.lax.stop_gradient(state)
+
+    def write(carry: tuple[State, jax.Array], given: tuple) -> tuple[Any, jax.Array]:
+        (state, drawn), (t, x, valid) = carry, given
+        coin = jax.random.bernoulli(jax.random.fold_in(jax.random.fold_in(key, t - 1), 1), jnp.asarray(rate, jnp.float32), batch) & (t > 0)
+        x = jnp.where(coin if valid is None else coin & valid, drawn, x)
+        state, logits = advance(cell, params, state, x, mask=valid, key=noise, t=t)
+        drawn = jax.random.categorical(jax.random.fold_in(key, t), logits.astype(jnp.float32)).astype(x.dtype)
+        return (state, drawn), x
+
+    return jax.lax.scan(write, (state, jnp.zeros(batch, xs.dtype)), (jnp.arange(xs.shape[0]), jnp.asarray(xs), mask))[1]
