@@ -170,6 +170,14 @@ def test_it_stops_when_nothing_better_can_come():
     assert 2 <= len(steps) < 20
 
 
+def test_it_goes_on_where_a_longer_one_may_come_to_a_better_score():
+    def model(n, token):  # even odds to end, then never again
+        return n + 1, jnp.where((n == 0)[..., None], jnp.array([0.1, 0.0]), jnp.array([-30.0, 0.0]))
+
+    assert beam(model, jnp.int32(0), jnp.int32(1), 6, beams=1, end=0, penalty=1.0).lengths.tolist() == [6]
+    assert beam(model, jnp.int32(0), jnp.int32(1), 6, beams=1, end=0, penalty=0.0).lengths.tolist() == [1]
+
+
 def test_forbidden_tokens_dead_ends_and_nan():
     trap = jnp.array([[-jnp.inf, 0.0, 0.1, -jnp.inf], [-1.0, -jnp.inf, 0.0, -jnp.inf], [-jnp.inf] * 4, [0.0] * 4])
     table = lambda state, token: (state, trap[token])  # noqa: E731

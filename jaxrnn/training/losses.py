@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxrnn import errors
 from jaxrnn.recurrence import wide
 
 
@@ -42,19 +43,73 @@ class Loss(NamedTuple):
 LossFunction = Callable[[Any, Any, Any], Loss]  # loss(ys, targets, mask)
 
 
-def cross_entropy(logits: jax.Array, targets: jax.Array, mask: Any = None) -> Loss:
+def cross_entropy(logits: jax.Array, targets: jax.Array, mask: Any = None, *, smoothing: float = 0.0) -> Loss:
     """-log softmax(logits)[target], in nats: logits `[T, ..., V]`, integer targets `[T, ...]`.
 
-    What lies under a false mask, even NaN or a token out of range, changes neither the loss nor its gradient.
+        loss = -sum_v q_v log softmax(logits)_v,  q = (1 - smoothing) onehot(target) + smoothing / V
+
+    What lies under a false mask, even NaN or a token out of range, changes neither the loss nor its gradient. A step takes a loss with
+    label smoothing as `functools.partial(cross_entropy, smoothing=0.1)`, made once: a new partial is a new function, and traces again.
+
+    Raises:
+      ValueError: for a smoothing outside [0, 1).
 
     Example:
       >>> loss = cross_entropy(jnp.zeros((3, 4)), jnp.array([0, 1, 99]), jnp.array([True, True, False]))
       >>> round(float(loss.bits), 4), int(loss.steps)  # two bits, the logarithm of four
       (2.0, 2)
+
+    Label smoothing: Szegedy et al. 2016.
     """
+    errors.check_rate("cross_entropy", "smoothing", smoothing)
     logits, targets = visible(logits, mask), visible(targets, mask)
     logits = logits.astype(wide(logits.dtype))
-    return Loss.over(optax.softmax_cross_entropy_with_integer_labels(logits, targets), mask)
+    values = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+    if smoothing:
+        values = (1 - smoothing) * values - smoothing * jax.nn.log_softmax(logits).mean(-1)
+    return Loss.over(values, mask)
+
+
+def ctc(logits: jax.Array, targets: jax.Array, mask: Any = None, *, target_mask: Any = None, blank: int = 0) -> Loss:
+    """-log of the probability, in nats, of all ways to spread the labels over the steps: connectionist temporal classification.
+
+        loss = -log sum over paths of prod_t softmax(logits_t)[path_t],  the paths that give the labels once
+        repeated tokens are made one and blanks are taken out
+
+    It counts sequences, not steps, and is not a sum over steps: give it to `minimize`. Where the labels need more steps than there are
+    (one each, and a blank between equal ones), the loss is infinite. Rows without a valid step are left out.
+
+    Args:
+      logits: `[T, ..., V]`; one of the V tokens is the blank.
+      targets: labels `[L, ...]`, never the blank.
+      mask: booleans `[T, ...]`; a step under false is not there, whatever its logits hold.
+      target_mask: booleans `[L, ...]`, true up to each row's number of labels; by default wherever the target is not the blank.
+      blank: the token that stands for no label.
+
+    Example:
+      >>> loss = ctc(jnp.zeros((3, 2, 4)), jnp.array([[1, 2], [3, 0]]))  # "1 3" and "2" in three steps: 5 and 6 of 64 paths
+      >>> round(float(loss.mean), 3), int(loss.steps)
+      (2.458, 2)
+
+    Graves et al. 2006.
+    """
+    logits, batch = visible(logits, mask), logits.shape[1:-1]
+    logits = logits.astype(wide(logits.dtype))
+    there = targets != blank if target_mask is None else target_mask
+    targets = jnp.where(there, targets, blank)
+    mask = jnp.ones(logits.shape[:-1], bool) if mask is None else mask
+
+    def rows(x: jax.Array) -> jax.Array:
+        """Batch first, in one axis."""
+        x = x.reshape(x.shape[0], math.prod(batch), *x.shape[1 + len(batch) :])
+        return jnp.moveaxis(x, 0, 1)
+
+    missing = lambda flags: rows(~flags).astype(logits.dtype)  # noqa: E731
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes integers and floats
+        values = optax.ctc_loss(rows(logits), missing(mask), rows(targets), missing(there), blank_id=blank)
+    again = (targets[1:] == targets[:-1]) & there[1:]
+    need, steps = there.sum(0, dtype=jnp.int32) + again.sum(0, dtype=jnp.int32), mask.sum(0, dtype=jnp.int32)
+    return Loss.over(jnp.where(need > steps, jnp.inf, values.reshape(batch)), steps > 0)
 
 
 def mse(ys: jax.Array, targets: jax.Array, mask: Any = None) -> Loss:

@@ -1,0 +1,99 @@
+"""Label smoothing and CTC against their definitions."""
+
+import itertools
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn as rnn
+from jaxrnn import training
+from jaxrnn.training import cross_entropy, ctc
+
+MASK = jnp.array([[True, True], [True, False], [True, False], [False, False]])
+LOGITS = jax.random.normal(jax.random.key(0), (4, 2, 3))
+FOUL = jnp.where(MASK[..., None], LOGITS, jnp.nan)
+
+
+def test_smoothing_is_the_cross_entropy_with_a_smoothed_target():
+    targets = jnp.array([[0, 1], [2, 99], [1, -5], [7, 7]])
+    q = 0.8 * jax.nn.one_hot(targets, 3) + 0.2 / 3
+    want = jnp.where(MASK, -(q * jax.nn.log_softmax(LOGITS)).sum(-1), 0).sum()
+    loss = partial(cross_entropy, smoothing=0.2)
+    got = loss(FOUL, targets, MASK)
+    np.testing.assert_allclose(got.total, want, rtol=1e-5)
+    assert int(got.steps) == 4
+    gradient = jax.grad(lambda x: loss(x, targets, MASK).mean)(FOUL)
+    assert np.isfinite(gradient).all()
+    assert (np.asarray(gradient)[~np.asarray(MASK)] == 0).all()
+    assert cross_entropy(LOGITS, targets % 3, smoothing=0.0).total == cross_entropy(LOGITS, targets % 3).total
+    forbidden = jnp.array([[0.0, 1, -jnp.inf]])
+    assert np.isfinite(cross_entropy(forbidden, jnp.array([1])).mean)
+
+
+def test_a_partial_made_once_does_not_trace_again():
+    net = rnn.Stack((rnn.Embed(5, 3), rnn.GRU(3), rnn.Dense(5)))
+    params = net.init(jax.random.key(0), rnn.TOKEN)
+    traces = []
+
+    def loss(ys, targets, mask, smoothing):
+        traces.append(1)
+        return cross_entropy(ys, targets, mask, smoothing=smoothing)
+
+    tokens, smoothed = jnp.arange(12).reshape(6, 2) % 5, partial(loss, smoothing=0.1)
+    for _ in range(2):
+        training.evaluate(net, smoothed, params, training.Batch(tokens, tokens))
+    assert len(traces) == 1
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.0])
+def test_a_wrong_smoothing_is_refused(smoothing):
+    with pytest.raises(ValueError, match="smoothing"):
+        cross_entropy(LOGITS, jnp.zeros((4, 2), int), smoothing=smoothing)
+
+
+def every_path(logits, labels, blank):
+    """-log of the summed probability of all paths that collapse to the labels."""
+    p = np.asarray(jax.nn.softmax(logits))
+    total = 0.0
+    for path in itertools.product(range(p.shape[1]), repeat=len(p)):
+        collapsed = [v for v, _ in itertools.groupby(path) if v != blank]
+        if collapsed == list(labels):
+            total += np.prod(p[np.arange(len(p)), list(path)])
+    return -np.log(total) if total else np.inf
+
+
+@pytest.mark.parametrize("blank", [0, 2])
+def test_ctc_is_the_sum_over_all_paths(blank):
+    a, b = sorted({0, 1, 2} - {blank})
+    rows, lengths = [[a, b], [a, a], [b], [], [b, a, b]], np.array([4, 3, 1, 2, 4])
+    logits = jax.random.normal(jax.random.key(1), (4, 5, 3))
+    labels = np.full((3, 5), blank)
+    for i, row in enumerate(rows):
+        labels[: len(row), i] = row
+    mask = rnn.lengths_to_mask(lengths, 4)
+    foul = jnp.where(mask[..., None], logits, jnp.nan)
+    want = [every_path(logits[:n, i], row, blank) for i, (row, n) in enumerate(zip(rows, lengths, strict=True))]
+    got = ctc(foul, jnp.asarray(labels), mask, blank=blank)
+    np.testing.assert_allclose(got.total, np.sum(want), rtol=1e-4)
+    assert int(got.steps) == 5
+    explicit = ctc(foul, jnp.where(labels == blank, 99, labels), mask, target_mask=labels != blank, blank=blank)
+    np.testing.assert_allclose(explicit.total, got.total, rtol=1e-6)
+    gradient = jax.grad(lambda x: ctc(x, jnp.asarray(labels), mask, blank=blank).mean)(foul)
+    assert np.isfinite(gradient).all()
+    assert (np.asarray(gradient)[~np.asarray(mask)] == 0).all()
+    square = [x.reshape(x.shape[0], 1, 5, *x.shape[2:]) for x in (foul, jnp.asarray(labels), mask)]
+    np.testing.assert_allclose(ctc(*square, blank=blank).total, got.total, rtol=1e-6)
+
+
+def test_ctc_over_gaps_rows_without_steps_and_labels_that_do_not_fit():
+    gaps = jnp.array([[True], [False], [True], [True]])
+    labels = jnp.array([[1], [2]])
+    np.testing.assert_allclose(ctc(LOGITS[:, :1], labels, gaps).mean, ctc(LOGITS[gaps[:, 0], :1], labels).mean, rtol=1e-5)
+    empty = ctc(jnp.full((4, 2, 3), jnp.nan).at[:, 0].set(LOGITS[:, 0]), jnp.array([[1, 0]]), jnp.array([[True, False]] * 4))
+    assert int(empty.steps) == 1
+    np.testing.assert_allclose(empty.mean, ctc(LOGITS[:, :1], jnp.array([[1]])).mean, rtol=1e-6)
+    assert np.isposinf(ctc(LOGITS[:2, :1], jnp.array([[1], [1]])).mean)
+    assert np.isfinite(ctc(LOGITS[:3, :1], jnp.array([[1], [1]])).mean)
