@@ -11,6 +11,11 @@ from jaxrnn.data.catalogues import catalogue as catalogue
 from jaxrnn.data.catalogues import catalogue_languages as catalogue_languages
 from jaxrnn.data.catalogues import plain as plain
 from jaxrnn.data.digits import digits as digits
+from jaxrnn.data.scores import SCORES as SCORES
+from jaxrnn.data.scores import Note as Note
+from jaxrnn.data.scores import Part as Part
+from jaxrnn.data.scores import midi as midi
+from jaxrnn.data.scores import read_score as read_score
 from jaxrnn.data.streams import Batch as Batch
 from jaxrnn.data.streams import Segments as Segments
 from jaxrnn.data.streams import stream as stream
