@@ -17,7 +17,8 @@ PIECE = f"""<score-partwise><part id="P1">
 <measure><attributes><divisions>2</divisions></attributes>{note("C", 4, 2)}{note("F", 4, 1, 1)}{note(None, 0, 1)}</measure>
 <measure><attributes><divisions>4</divisions></attributes>{note("B", 3, 4, -1)}{note("D", 5, 1, more="<chord/>")}
 <note><grace/><pitch><step>A</step><octave>4</octave></pitch></note>{note("C", 4, 4).replace("</note>", '<tie type="start"/></note>')}</measure>
-<measure>{note("C", 4, 2).replace("</note>", '<tie type="stop"/></note>')}{note("C", 4, 2)}<backup><duration>4</duration></backup>{note("E", 2, 4)}</measure>
+<measure>{note("C", 4, 2).replace("</note>", '<tie type="stop"/></note>')}
+{note("C", 4, 2)}<backup><duration>4</duration></backup>{note("E", 2, 4)}</measure>
 </part><part id="P2"><measure>{note("G", 2, 9)}</measure></part></score-partwise>"""
 NOTES = [Note(0, 1, 60), Note(1, 1.5, 66), Note(2, 3, 58), Note(3, 4.5, 60), Note(4.5, 5, 60)]
 
