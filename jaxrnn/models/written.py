@@ -18,7 +18,7 @@ from jaxrnn.models.encoder_decoder import EncoderDecoder
 
 def written(
     net: EncoderDecoder, params: Params, sources: Sequence[Any], length: int, *, start: int, end: int, beams: int = 5, penalty: float = 0.6,
-    batch: int = 256, forbidden: Sequence[int] = (),
+    batch: int = 256, buckets: int = 2, forbidden: Sequence[int] = (),
 ) -> list[np.ndarray]:  # fmt: skip
     """What the net writes for each source, by beam search (greedily for one beam), in batches of few shapes.
 
@@ -29,6 +29,7 @@ def written(
       start, end: the tokens that begin and end what is written.
       beams, penalty: as in `decoding.beam`.
       batch: how many sources at a time.
+      buckets: how many lengths they are padded to, each compiled for once.
       forbidden: tokens that are never written.
 
     Returns:
@@ -43,7 +44,7 @@ def written(
     """
     found: list[Any] = [None] * len(sources)
     sources = list(sources)
-    for part in Buckets((sources,), min(batch, len(sources))).ordered():
+    for part in Buckets((sources,), min(batch, len(sources)), buckets).ordered():
         tokens = np.asarray(_written(net, params, part.columns[0], part.masks[0], start, end, penalty, tuple(forbidden), length, beams))
         for i, row in zip(part.index, tokens.T, strict=True):
             if i >= 0:
