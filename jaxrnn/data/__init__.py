@@ -22,6 +22,7 @@ from jaxrnn.data.streams import stream as stream
 from jaxrnn.data.text import Bytes as Bytes
 from jaxrnn.data.text import Vocabulary as Vocabulary
 from jaxrnn.data.text import compressors as compressors
+from jaxrnn.data.text import python_files as python_files
 from jaxrnn.data.text import python_source as python_source
 from jaxrnn.data.text import read_bytes as read_bytes
 from jaxrnn.data.text import read_lines as read_lines

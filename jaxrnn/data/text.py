@@ -151,16 +151,23 @@ def read_bytes(path: str | pathlib.Path, limit: int | None = None) -> bytes:
     return _join([p for name, p in sorted(inside) if p.is_file() and not any(part.startswith(".") for part in name.parts)], limit)
 
 
-def python_source(limit: int | None = None) -> bytes:
-    """The first `limit` bytes of the source of Python's own standard library, files in the order of the md5 of their relative path.
+def python_files(folder: str | pathlib.Path | None = None) -> list[pathlib.Path]:
+    """The `.py` files under a folder, in the order of the md5 of their relative path, which mixes them the same way everywhere.
 
-    Left out: tests, the encodings' tables, installed packages, and `pydoc_data/topics.py`, which repeats itself.
+    By default the source of Python's own standard library. Left out: tests, the encodings' tables, installed packages, and
+    `pydoc_data/topics.py`, which repeats itself.
     """
-    root = pathlib.Path(sysconfig.get_path("stdlib"))
-    left_out = {"test", "tests", "idle_test", "encodings", "site-packages", "dist-packages", "__pycache__"}
+    root = pathlib.Path(sysconfig.get_path("stdlib") if folder is None else folder).expanduser()
     names = [p.relative_to(root) for p in root.rglob("*.py")]
-    names = [n for n in names if not left_out & set(n.parts) and n.as_posix() != "pydoc_data/topics.py"]
-    return _join([root / n for n in sorted(names, key=lambda n: hashlib.md5(n.as_posix().encode(), usedforsecurity=False).digest())], limit)
+    if folder is None:
+        left_out = {"test", "tests", "idle_test", "encodings", "site-packages", "dist-packages", "__pycache__"}
+        names = [n for n in names if not left_out & set(n.parts) and n.as_posix() != "pydoc_data/topics.py"]
+    return [root / n for n in sorted(names, key=lambda n: hashlib.md5(n.as_posix().encode(), usedforsecurity=False).digest())]
+
+
+def python_source(limit: int | None = None) -> bytes:
+    """The first `limit` bytes of the source of Python's own standard library, its files in the order of `python_files`."""
+    return _join(python_files(), limit)
 
 
 def _join(paths: list[pathlib.Path], limit: int | None) -> bytes:
