@@ -29,21 +29,22 @@ from jaxrnn import data, decoding, experiments, training
 VOICES = {"S": "soprano", "A": "alto", "T": "tenor", "B": "bass"}
 HOLD, REST = -1, -2  # beside the pitches, from 0 up
 COLORS = ("#d94801", "#f0a202", "#41ab5d", "#2171b5")
-WRITING = ("write_only", "chord", "length", "temperature", "top_p")
+WRITING = ("write_only", "chord", "length", "least", "temperature", "top_p")
 
 
 def parser() -> argparse.ArgumentParser:
-    made = experiments.parser("music", __doc__, steps=900, seeds=3, batch=32, lr=5e-3, save_every=150, evaluate_every=100)
+    made = experiments.parser("music", __doc__, steps=1300, seeds=3, batch=32, lr=5e-3, save_every=325, evaluate_every=325)
     add, positive = made.add_argument, experiments.positive
     add("--corpus", type=pathlib.Path, metavar="DIR", help="a folder of MusicXML (default: music21's Bach)")
     add("--hidden", type=positive, default=256)
     add("--embed", type=positive, default=48)
-    add("--dropout", type=float, default=0.3)
-    add("--segment", type=positive, default=128, help="tokens the gradient goes back, four an eighth note (default: %(default)s)")
+    add("--dropout", type=float, default=0.2)
+    add("--segment", type=positive, default=48, help="tokens the gradient goes back, four an eighth note (default: %(default)s)")
     add("--validate", action="store_true", help="score the validation part and never read the test part")
     add("--write-only", action="store_true", help="write with the net of --seed in --out; only the options below count")
     add("--chord", type=int, nargs=4, metavar="PITCH", help="soprano to bass, 60 is middle c (default: how a held-out chorale begins)")
     add("--length", type=positive, default=128, help="eighth notes to write at most (default: %(default)s)")
+    add("--least", type=positive, default=48, help="eighth notes before it may end (default: %(default)s)")
     add("--temperature", type=float, default=0.9)
     add("--top-p", type=float, default=0.95)
     return made
@@ -193,12 +194,12 @@ def write(args: argparse.Namespace, names: data.Vocabulary, params: Any, held: S
     allowed = np.full((4, names.size), -np.inf, np.float32)  # whose turn it is
     for name, i in place.items():
         allowed["SATB".index(name[0]), i] = 0
-    allowed[0, names.END] = 0
 
     def step(state: Any, token: jax.Array) -> tuple[Any, jax.Array]:
-        inner, turn = state
+        inner, n = state
         inner, logits = rnn.advance(net, params, inner, token)
-        return (inner, (turn + 1) % 4), logits + jnp.asarray(allowed)[turn]
+        may = jnp.asarray(allowed)[n % 4]
+        return (inner, n + 1), logits + may.at[names.END].set(jnp.where((n % 4 == 0) & (n >= 4 * args.least), 0, -jnp.inf))
 
     state = (net.initial_state(params), jnp.int32(0))
     _, tokens = decoding.sample(step, state, prompt, 4 * args.length - 4, jax.random.key(args.seed), temperature=args.temperature,
@@ -234,7 +235,7 @@ def draw(path: pathlib.Path, piece: np.ndarray, runs: list[dict[str, Any]], refe
         bars.barh([name for name, _ in costs], [cost for _, cost in costs], color=["#bdbdbd"] * (len(costs) - 1) + ["#2171b5"], height=0.65)
         bars.bar_label(bars.containers[0], fmt="%.2f", padding=3)
         bars.invert_yaxis()
-        bars.set(xlabel="nats to say what four voices do in an eighth note of a held-out chorale")
+        bars.set(xlim=(0, 1.08 * max(cost for _, cost in costs)), xlabel="nats to say what four voices do in an eighth note of a held-out chorale")
 
 
 def work(args: argparse.Namespace) -> None:
