@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     add("--dropout", type=float, default=0.4)
     add("--smoothing", type=float, default=0.1, help="of the labels")
     add("--beams", type=positive, default=5)
+    add("--buckets", type=positive, default=2, help="lengths that sentences are padded to (default: %(default)s)")
     add("--validate", action="store_true", help="score the validation sentences and never read the test sentences")
     add("--list", action="store_true", help="name the languages that have catalogues")
     add("--say", nargs="+", metavar="SENTENCE", help="translate these with the net of --seed in --out")
@@ -190,7 +191,7 @@ def work(args: argparse.Namespace) -> None:
         def batch_of(padded: data.Padded) -> Pairs:
             return Pairs.of(*padded.columns, *padded.masks)
 
-        source, some = pairs(train, args.batch, 2), [batch_of(padded) for padded in pairs(validation, 256, 1).ordered()]
+        source, some = pairs(train, args.batch, args.buckets), [batch_of(padded) for padded in pairs(validation, 256, 1).ordered()]
         plain = jax.jit(net.objective(training.cross_entropy))
 
         def evaluate(state: training.TrainState) -> dict[str, float]:

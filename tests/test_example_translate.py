@@ -9,7 +9,7 @@ from running import example
 from jaxrnn import data
 
 translate = example("translate")
-TINY = ["--hidden", "8", "--embed", "4", "--batch", "16", "--steps", "4", "--beams", "2"]
+TINY = ["--hidden", "8", "--embed", "4", "--batch", "16", "--steps", "4", "--beams", "2", "--buckets", "1"]
 WORDS = {"open": "apri", "close": "chiudi", "the": "il", "file": "file", "window": "finestra", "new": "nuovo", "last": "ultimo", "door": "porta"}
 
 
