@@ -285,3 +285,19 @@ def figure(path: pathlib.Path, rows: int = 1, columns: int = 1, size: tuple[floa
                 break
     finally:
         plt.close(drawn)
+
+
+def confusion(axes: Any, counts: Any, labels: Sequence[str]) -> None:
+    """Draw how often each class was taken for each, a row's colours its shares, with the counts where they are few enough to read."""
+    counts = np.asarray(counts)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)  # the root, so that the few mistakes are seen
+    axes.grid(False)
+    places = range(len(labels))
+    axes.set_xticks(places, labels, rotation=0 if max(map(len, labels)) < 4 else 45)
+    axes.set_yticks(places, labels)
+    if len(labels) <= 20:
+        for i, row in enumerate(counts):
+            for j, count in enumerate(row):
+                if count:
+                    axes.text(j, i, str(count), ha="center", va="center", fontsize=8, color="white" if shares[i, j] > 0.5 else "#202020")
