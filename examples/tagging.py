@@ -128,10 +128,14 @@ def windows(args: argparse.Namespace, files: list[Any], seed: int) -> Any:
     return batches
 
 
-def beginning(args: argparse.Namespace, net: rnn.Stack, seed: int) -> tuple[optax.GradientTransformation, training.TrainState]:
-    tx = training.optimizer(optax.adamw(training.warmup_cosine(args.lr, args.steps), weight_decay=1e-3))
+def rule(args: argparse.Namespace) -> optax.GradientTransformation:
+    return training.optimizer(optax.adamw(training.warmup_cosine(args.lr, args.steps), weight_decay=1e-3))
+
+
+def beginning(args: argparse.Namespace, net: rnn.Stack, seed: int) -> training.TrainState:
+    """The state before the first step."""
     keys = jax.random.split(jax.random.key(seed))
-    return tx, training.init(net, net.init(keys[0], rnn.TOKEN), tx, keys[1])
+    return jax.jit(lambda keys: training.init(net, net.init(keys[0], rnn.TOKEN), rule(args), keys[1]))(keys)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -161,13 +165,13 @@ def work(args: argparse.Namespace) -> None:
         f"{len(train)} files, {sizes[0]:,} characters to learn from; {len(held)} files, {sizes[1]:,} held out; {skipped} files are no Python source"
     )
     nets = {"both": network(args, True), "forward": network(args, False)}
-    steps = {name: training.bptt(net, training.cross_entropy, beginning(args, net, 0)[0]) for name, net in nets.items()}
+    steps = {name: training.bptt(net, training.cross_entropy, rule(args)) for name, net in nets.items()}
 
     def one(seed: int, folder: pathlib.Path) -> dict[str, float]:
         result, arrays = {}, {}
         for name, net in nets.items():
             where: Any = {"directory": folder / name, **experiments.often(args)}
-            fitted = training.fit(steps[name], beginning(args, net, seed)[1], windows(args, train, seed), args.steps, **where)
+            fitted = training.fit(steps[name], beginning(args, net, seed), windows(args, train, seed), args.steps, **where)
             state, _ = experiments.trained(fitted, args.steps)
             arrays[name] = said = np.concatenate(read(net, state.params, held))
             result[name] = float((said == truth).mean())
@@ -194,7 +198,7 @@ def work(args: argparse.Namespace) -> None:
 def show(args: argparse.Namespace, net: rnn.Stack) -> None:
     """A file of any text in the terminal, coloured by what the net says."""
     text = data.read_text(args.show)
-    state, _ = training.restore(args.out / f"seed{args.seed}" / "both", beginning(args, net, args.seed)[1])
+    state, _ = training.restore(args.out / f"seed{args.seed}" / "both", beginning(args, net, args.seed))
     for character, k in zip(text, read(net, state.params, [(encode(text),)])[0], strict=True):
         red, green, blue = (int(CLASSES[NAMES[k]][i : i + 2], 16) for i in (1, 3, 5))
         print(f"\033[38;2;{red};{green};{blue}m{character}", end="")
