@@ -171,7 +171,7 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str | Sequence[str]]) -
         raise errors.missing_package("sacrebleu", "it counts BLEU", "translate") from None
     sets = [[r] if isinstance(r, str) else list(r) for r in references]
     streams = [[s[i] if i < len(s) else None for s in sets] for i in range(max(map(len, sets)))]
-    return float(sacrebleu.corpus_bleu(list(hypotheses), streams).score)  # type: ignore[arg-type]  # None: no such reference
+    return float(sacrebleu.corpus_bleu(list(hypotheses), streams, force=True).score)  # type: ignore[arg-type]  # None: no such reference
 
 
 def check_pairs(who: str, hypotheses: Sequence[Any], references: Sequence[Any]) -> None:
