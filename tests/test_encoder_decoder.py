@@ -26,29 +26,37 @@ TARGETS = jnp.asarray(DRAW.integers(0, V, (T, B)))
 
 
 def params_of(net):
-    return net.init(jax.random.key(0), rnn.TOKEN, rnn.TOKEN)
+    """Large enough that what is drawn depends on what was read."""
+    return jax.tree.map(lambda a: 3 * a, net.init(jax.random.key(0), rnn.TOKEN, rnn.TOKEN))
 
 
 @pytest.mark.parametrize("name", NETS)
 def test_teacher_forcing_is_a_loop_over_the_step(name):
     net = NETS[name]
 
+    xs = XS[:3]
+
     def whole(params):
-        return net.apply(params, SOURCE, XS, source_mask=SOURCE_MASK)
+        return net.apply(params, SOURCE, xs, source_mask=SOURCE_MASK)
 
     def loop(params):
         step, state = net.start(params, SOURCE, SOURCE_MASK)
         logits = []
-        for x in XS:
+        for x in xs:
             state, y = step(state, x)
             logits.append(y)
         return jnp.stack(logits)
 
-    params = params_of(net)
-    np.testing.assert_allclose(whole(params), loop(params), atol=1e-6)
-    grads = [jax.jit(jax.grad(lambda p, f=f: jnp.sum(jnp.sin(f(p)))))(params) for f in (whole, loop)]
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), *grads)
-    moved = [bool(jnp.any(g != 0)) for g in jax.tree.leaves(grads[0]["encoder"])]
+    def seen(f):
+        def total(params):
+            ys = f(params)
+            return jnp.sum(jnp.sin(ys)), ys
+
+        return jax.jit(jax.grad(total, has_aux=True))(params_of(net))
+
+    (grads, ys), truth = seen(whole), seen(loop)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), (grads, ys), truth)
+    moved = [bool(jnp.any(g != 0)) for g in jax.tree.leaves(grads["encoder"])]
     assert all(moved), "every weight of the encoder is told what the decoder got wrong"
 
 
@@ -66,7 +74,7 @@ def test_padding_changes_nothing(name):
     jax.tree.map(np.testing.assert_array_equal, clean, dirty)
     assert all(np.isfinite(a).all() for a in jax.tree.leaves(clean))
     alone = net.apply(params, SOURCE[:2, 1:2], XS[:, 1:2])
-    np.testing.assert_allclose(net.apply(params, SOURCE, XS, source_mask=SOURCE_MASK)[:, 1:2], alone, atol=1e-6)
+    np.testing.assert_allclose(net.apply(params, SOURCE, XS, source_mask=SOURCE_MASK)[:, 1:2], alone, atol=1e-5)
 
 
 def test_beams_share_the_memory():
@@ -76,14 +84,14 @@ def test_beams_share_the_memory():
     tokens = jnp.stack([XS[0], XS[1]], 1)
     _, got = step(wide, tokens)
     for k in range(2):
-        np.testing.assert_allclose(got[:, k], step(state, tokens[:, k])[1], atol=1e-6)
+        np.testing.assert_allclose(got[:, k], step(state, tokens[:, k])[1], atol=1e-5)
 
 
 def test_rows_without_a_batch_axis_and_by_vmap():
     net, params = NETS["dense"], params_of(NETS["dense"])
     want = net.apply(params, SOURCE, XS)
-    np.testing.assert_allclose(net.apply(params, SOURCE[:, 0], XS[:, 0]), want[:, 0], atol=1e-6)
-    np.testing.assert_allclose(jax.vmap(lambda s, x: net.apply(params, s, x), 1, 1)(SOURCE, XS), want, atol=1e-6)
+    np.testing.assert_allclose(net.apply(params, SOURCE[:, 0], XS[:, 0]), want[:, 0], atol=1e-5)
+    np.testing.assert_allclose(jax.vmap(lambda s, x: net.apply(params, s, x), 1, 1)(SOURCE, XS), want, atol=1e-5)
 
 
 def test_it_is_configuration():
@@ -93,10 +101,10 @@ def test_it_is_configuration():
     assert not jax.tree.leaves(net)
     params = params_of(net)
     logits = jax.jit(EncoderDecoder.apply)(net, params, SOURCE, XS)
-    np.testing.assert_allclose(logits, net.apply(params, SOURCE, XS, strategy=rnn.Chunked(2)), atol=1e-6)
+    np.testing.assert_allclose(logits, net.apply(params, SOURCE, XS, strategy=rnn.Chunked(2)), atol=1e-5)
     (weights,) = net.attention(params, SOURCE, XS, source_mask=SOURCE_MASK)
     assert weights.shape == (T, B, S)
-    np.testing.assert_allclose(weights.sum(-1), np.broadcast_to([1, 1, 0], (T, B)), atol=1e-6)
+    np.testing.assert_allclose(weights.sum(-1), np.broadcast_to([1, 1, 0], (T, B)), atol=1e-5)
     assert not NETS["copy"].attention(params_of(NETS["copy"]), SOURCE, XS)
 
 
@@ -109,7 +117,7 @@ def test_the_bridges():
     _, state = net.start(params, SOURCE)
     final, _ = rnn.unroll(net.encoder, params["encoder"], SOURCE)
     (bridge,), known = params["bridge"], np.concatenate(jax.tree.leaves(final), -1)
-    np.testing.assert_allclose(state[1], np.tanh(known @ bridge["w"] + bridge["b"]), atol=1e-6)
+    np.testing.assert_allclose(state[1], np.tanh(known @ bridge["w"] + bridge["b"]), atol=1e-5)
 
 
 def sampled(rate, key=jax.random.key(5), **rest):  # noqa: B008
@@ -124,12 +132,22 @@ def test_scheduled_sampling():
     _, want = decoding.sample(step, state, XS[:1], T - 1, jax.random.key(5))
     np.testing.assert_array_equal(sampled(1.0)[0], XS[0])
     np.testing.assert_array_equal(sampled(1.0)[1:], want)
-    jitted = jax.jit(sampled)
-    np.testing.assert_array_equal(jitted(jnp.float32(1.0)), sampled(1.0))
+    jitted = jax.jit(jax.vmap(sampled))
     np.testing.assert_array_equal(np.where(MASK, -1, sampled(1.0, mask=jnp.asarray(MASK))), np.where(MASK, -1, XS))
-    share = np.mean([jitted(jnp.float32(0.4), jax.random.key(i)) != XS for i in range(100)])
-    wrong = np.mean([jitted(jnp.float32(1.0), jax.random.key(i)) != XS for i in range(100)])
-    assert abs(share - 0.4 * wrong) < 0.05
+    keys, rate = jax.random.split(jax.random.key(6), 300), jnp.ones(300)
+    share, wrong = np.mean(jitted(0.4 * rate, keys) != XS), np.mean(jitted(rate, keys) != XS)
+    assert abs(share - 0.4 * wrong) < 0.03
+
+
+def test_what_is_sampled_is_what_unroll_would_say():
+    """With the same noise, step by step, though the tokens are drawn one at a time."""
+    net = rnn.Stack((rnn.Embed(V, 3), rnn.Dropout(0.5), rnn.GRU(H), rnn.Dense(V)))
+    params = jax.tree.map(lambda a: 5 * a, net.init(jax.random.key(0), rnn.TOKEN))
+    key, noise = jax.random.key(1), jax.random.key(2)
+    xs = training.scheduled_sampling(net, params, XS, 1.0, key, noise=noise)
+    _, logits = rnn.unroll(net, params, xs, key=noise)
+    drawn = jnp.stack([jax.random.categorical(jax.random.fold_in(key, t), logits[t]) for t in range(T - 1)])
+    np.testing.assert_array_equal(xs[1:], drawn)
 
 
 def test_training_on_what_was_sampled():
@@ -142,14 +160,16 @@ def test_training_on_what_was_sampled():
         batch = Pairs(SOURCE, XS, TARGETS, SOURCE_MASK, MASK, rate)
         return jax.value_and_grad(lambda p: objective(p, batch, jax.random.key(3)).mean)(params)
 
+    @jax.jit
     def forced(xs):
-        return jax.value_and_grad(lambda p: training.cross_entropy(net.apply(p, SOURCE, xs, source_mask=SOURCE_MASK, mask=MASK), TARGETS, MASK).mean)(
-            params
-        )
+        def loss(params):
+            return training.cross_entropy(net.apply(params, SOURCE, xs, source_mask=SOURCE_MASK, mask=MASK), TARGETS, MASK).mean
 
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), seen(jnp.float32(0)), forced(XS))
+        return jax.value_and_grad(loss)(params)
+
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), seen(jnp.float32(0)), forced(XS))
     xs = sampled(1.0, jax.random.fold_in(jax.random.key(3), 2), mask=jnp.asarray(MASK))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), seen(jnp.float32(1)), forced(xs))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), seen(jnp.float32(1)), forced(xs))
 
 
 @pytest.mark.slow

@@ -49,13 +49,17 @@ def scheduled_sampling(
     errors.check_array("scheduled_sampling", "xs", xs)
     if not jnp.issubdtype(xs.dtype, jnp.integer):
         raise errors.fail(TypeError, "scheduled_sampling", f"xs {errors.describe(xs)}", "integer tokens [T, ...]", "Pass token ids.")
-    params = jax.lax.stop_gradient(params)
-    batch = xs.shape[1:]
+    return _scheduled(cell, params, xs, jnp.asarray(rate, jnp.float32), key, state, mask, noise)
+
+
+@jax.jit
+def _scheduled(cell: Cell, params: Params, xs: jax.Array, rate: jax.Array, key: jax.Array, state: State, mask: Any, noise: Any) -> jax.Array:
+    params, batch = jax.lax.stop_gradient(params), xs.shape[1:]
     state = cell.initial_state(params, batch) if state is None else jax.lax.stop_gradient(state)
 
     def write(carry: tuple[State, jax.Array], given: tuple) -> tuple[Any, jax.Array]:
         (state, drawn), (t, x, valid) = carry, given
-        coin = jax.random.bernoulli(jax.random.fold_in(jax.random.fold_in(key, t - 1), 1), jnp.asarray(rate, jnp.float32), batch) & (t > 0)
+        coin = jax.random.bernoulli(jax.random.fold_in(jax.random.fold_in(key, t - 1), 1), rate, batch) & (t > 0)
         x = jnp.where(coin if valid is None else coin & valid, drawn, x)
         state, logits = advance(cell, params, state, x, mask=valid, key=noise, t=t)
         drawn = jax.random.categorical(jax.random.fold_in(key, t), logits.astype(jnp.float32)).astype(x.dtype)
