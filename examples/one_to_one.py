@@ -30,18 +30,6 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def load(args: argparse.Namespace) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Pixels `[1, N, 64]` and digits `[1, N]`, a sequence of one step each: to learn from, and held out."""
-    images, labels = data.digits(args.digits or experiments.package("sklearn", "digits"))
-    xs, half = images.reshape(len(images), 64), len(images) // 2
-    if half < 10 or len(set(labels[:half])) < 2:
-        raise ValueError(
-            f"{args.digits}: {len(images)} digits, {len(set(labels[:half]))} classes to learn from; give at least 20 lines and two classes."
-        )
-    first, last = (half - half // 5, half) if args.validate else (half, len(images))
-    return (xs[None, :first], labels[None, :first]), (xs[None, first:last], labels[None, first:last])
-
-
 def nets(args: argparse.Namespace) -> dict[str, rnn.Stack]:
     """The same net twice, once recurrent, and logistic regression."""
     hidden = {"recurrent": rnn.Elman(args.hidden), "feed-forward": rnn.Dense(args.hidden, "tanh")}
@@ -84,21 +72,22 @@ def compare(args: argparse.Namespace, params: Any, train: tuple[np.ndarray, np.n
 
 
 def work(args: argparse.Namespace) -> None:
-    train, held = load(args)
+    halves = data.digit_halves(args.digits or experiments.package("sklearn", "digits"), args.validate)
+    train, held = ((pixels, labels[None]) for pixels, labels in halves)
 
     def one(seed: int, folder: pathlib.Path) -> dict[str, Any]:
         source = data.Buckets(tuple(list(np.swapaxes(column, 0, 1)) for column in train), args.batch, 1, seed)
 
         def batches(step: int) -> data.Batch:
             batch = source(step)
-            return data.Batch(*batch.columns, batch.masks[0])
+            return data.Batch(batch.columns[0], batch.columns[1], batch.masks[0])
 
         keys = jax.random.split(jax.random.key(seed), 3)
         made, result = nets(args), {}
         first = made["recurrent"].init(keys[0], rnn.features(64))
         begin = {"recurrent": first, "feed-forward": feedforward(first)}
         begin["logistic regression"] = made["logistic regression"].init(keys[1], rnn.features(64))
-        ends, curves = {}, {}
+        ends, curves, arrays = {}, {}, {}
         for name, net in made.items():
 
             @jax.jit
@@ -108,21 +97,20 @@ def work(args: argparse.Namespace) -> None:
             tx = training.optimizer(training.warmup_cosine(args.lr, args.steps))
             state = training.init(net, begin[name], tx, keys[2])
             step = training.bptt(net, training.cross_entropy, tx)
-            state, history = experiments.trained(
-                training.fit(step, state, batches, args.steps, directory=folder / name.replace(" ", "_"), **experiments.often(args)), args.steps
-            )
+            where: Any = {"directory": folder / name.replace(" ", "_"), **experiments.often(args)}
+            state, history = experiments.trained(training.fit(step, state, batches, args.steps, **where), args.steps)
             said = np.asarray(predict(state.params))[0]
             result[name] = float((said == held[1][0]).mean())
             ends[name], curves[name] = state.params, history.metrics["loss"]
-            result |= {f"{name}: curve": curves[name][:: max(1, args.steps // 300)], f"{name}: wrong": np.flatnonzero(said != held[1][0])}
-            result[f"{name}: said"] = said[said != held[1][0]]
+            arrays |= {f"{name} said": said, f"{name} loss": curves[name]}
         pair = ("recurrent", "feed-forward")
+        np.savez(folder / "seen.npz", **arrays)
         result |= compare(args, first, train) | {"training": apart(*(curves[name] for name in pair))}
         return result | {"weights": apart(feedforward(ends["recurrent"]), ends["feed-forward"])}
 
     runs = experiments.seeds(args, one, sizes=[int(train[1].size), int(held[1].size)])
     picture = args.out / "one_to_one.png"
-    draw(picture, runs[0], held, args.steps)
+    draw(picture, np.load(args.out / f"seed{args.seed}" / "seen.npz"), runs[0]["training"], held)
     references = {"nearest class mean": centroid(train, held)}
     if not (args.validate or args.digits):
         references["support vector machine, published for this split"] = 0.97
@@ -142,26 +130,25 @@ def work(args: argparse.Namespace) -> None:
     )  # fmt: skip
 
 
-def draw(path: pathlib.Path, run: dict[str, Any], held: tuple[np.ndarray, np.ndarray], steps: int) -> None:
+def draw(path: pathlib.Path, seen: Any, most: float, held: tuple[np.ndarray, np.ndarray]) -> None:
     """The two training curves, one over the other, and the digits that were not read."""
     with experiments.figure(path, 1, 2, (10, 4.2)) as (left, right):
-        times = np.linspace(0, steps, len(run["recurrent: curve"]))
-        left.plot(times, run["recurrent: curve"], color="#9ecae1", lw=5, label="Elman, one step")
-        left.plot(times, run["feed-forward: curve"], color="#08519c", lw=1, ls="--", label="dense, the same weights")
+        every = max(1, len(seen["recurrent loss"]) // 300)
+        times = np.arange(len(seen["recurrent loss"]))[::every]
+        left.plot(times, seen["recurrent loss"][::every], color="#9ecae1", lw=5, label="Elman, one step")
+        left.plot(times, seen["feed-forward loss"][::every], color="#08519c", lw=1, ls="--", label="dense, the same weights")
         left.set(yscale="log", xlabel="step", ylabel="training loss (nats)")
-        most = f"never further apart than {1e-9 * run['training']:.0e}" if run["training"] else "the same to the last bit"
-        left.set_title(f"Training: {most}", loc="left")
+        left.set_title(f"Training: {f'never further apart than {1e-9 * most:.0e}' if most else 'the same to the last bit'}", loc="left")
         left.legend(frameon=False)
-        wrong, said = run["recurrent: wrong"][:40], run["recurrent: said"]
+        said, truth = seen["recurrent said"], held[1][0]
+        wrong = np.flatnonzero(said != truth)
         columns, canvas = 8, np.zeros((5 * 11, 8 * 10))
-        for i, index in enumerate(wrong):
+        for i, index in enumerate(wrong[:40]):
             row, column = divmod(i, columns)
             canvas[row * 11 + 2 : row * 11 + 10, column * 10 + 1 : column * 10 + 9] = held[0][0, index].reshape(8, 8)
-            right.text(
-                column * 10 + 5, row * 11 + 0.6, f"{held[1][0, index]} read {said[i]}", ha="center", va="center", fontsize=6.5, color="#d94801"
-            )
+            right.text(column * 10 + 5, row * 11 + 0.6, f"{truth[index]} read {said[index]}", ha="center", va="center", fontsize=6.5, color="#d94801")
         right.imshow(canvas, cmap="Greys", interpolation="nearest")
-        right.set_title(f"Not read right: {len(run['recurrent: wrong'])} of {held[1].size}", loc="left")
+        right.set_title(f"Not read right: {len(wrong)} of {truth.size}", loc="left")
         right.axis("off")
 
 

@@ -404,3 +404,7 @@ def wrong_task(task: str, got: str, need: str, do: str) -> Exception:
 
 def wrong_columns(path: Any, got: int, need: str) -> Exception:
     return fail(ValueError, str(path), f"lines of {got} numbers", need, "Give a file whose lines look like that.")
+
+
+def few_digits(path: Any, got: int, kinds: int) -> Exception:
+    return fail(ValueError, str(path), f"{got} digits, {kinds} classes in their first half", "at least 20 digits and two classes", "Give more.")

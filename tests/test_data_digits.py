@@ -22,3 +22,21 @@ def test_other_files_are_refused(tmp_path):
         file.write("1,2,3\n")
     with pytest.raises(ValueError, match="lines of 3 numbers"):
         data.digits(tmp_path / "a.csv.gz")
+
+
+def test_halves_and_the_part_that_is_held_out():
+    images, labels = data.digits(experiments.package("sklearn", "digits"))
+    (xs, ys), (held, truth) = data.digit_halves(experiments.package("sklearn", "digits"))
+    assert (xs.shape, held.shape) == ((1, 898, 64), (1, 899, 64))
+    np.testing.assert_array_equal(np.concatenate([xs[0], held[0]]).reshape(-1, 8, 8), images)
+    np.testing.assert_array_equal(np.concatenate([ys, truth]), labels)
+    (part, _), (rest, kinds) = data.digit_halves(experiments.package("sklearn", "digits"), validate=True)
+    np.testing.assert_array_equal(np.concatenate([part, rest], 1), xs)
+    np.testing.assert_array_equal(kinds, ys[-179:])
+
+
+def test_one_class_is_not_enough(tmp_path):
+    with gzip.open(tmp_path / "a.csv.gz", "wt") as file:
+        file.write((",".join(["1"] * 64) + ",3\n") * 40)
+    with pytest.raises(ValueError, match="40 digits, 1 classes"):
+        data.digit_halves(tmp_path / "a.csv.gz")

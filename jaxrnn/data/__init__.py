@@ -10,6 +10,7 @@ from jaxrnn.data.catalogues import Catalogue as Catalogue
 from jaxrnn.data.catalogues import catalogue as catalogue
 from jaxrnn.data.catalogues import catalogue_languages as catalogue_languages
 from jaxrnn.data.catalogues import plain as plain
+from jaxrnn.data.digits import digit_halves as digit_halves
 from jaxrnn.data.digits import digits as digits
 from jaxrnn.data.scores import SCORES as SCORES
 from jaxrnn.data.scores import Note as Note

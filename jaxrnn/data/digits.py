@@ -29,3 +29,28 @@ def digits(package: str | pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     if table.shape[-1] != 65:
         raise errors.wrong_columns(path, table.shape[-1], "64 brightnesses and a digit")
     return (table[:, :64] / np.float32(16)).reshape(-1, 8, 8), table[:, 64].astype(np.int32)
+
+
+Digits = tuple[np.ndarray, np.ndarray]
+
+
+def digit_halves(package: str | pathlib.Path, validate: bool = False) -> tuple[Digits, Digits]:
+    """`digits` to learn from and to be scored on: the first half and the second, as in scikit-learn's own example of them.
+
+    Args:
+      package: as for `digits`.
+      validate: score the last fifth of the first half instead, and leave it out of what is learnt; the second half is not read.
+
+    Returns:
+      Twice the pair: pixels `[1, N, 64]`, each picture a sequence of one step, and labels `[N]`.
+
+    Raises:
+      ValueError: for fewer than 20 digits, or one class alone in the first half.
+    """
+    images, labels = digits(package)
+    pixels, half = images.reshape(1, len(images), 64), len(images) // 2
+    kinds = len(np.unique(labels[:half]))
+    if half < 10 or kinds < 2:
+        raise errors.few_digits(package, len(images), kinds)
+    first, last = (half - half // 5, half) if validate else (half, len(images))
+    return (pixels[:, :first], labels[:first]), (pixels[:, first:last], labels[first:last])
