@@ -37,7 +37,7 @@ Pair = tuple[Sentence, Sentence]
 
 
 def parser() -> argparse.ArgumentParser:
-    made = experiments.parser("translate", __doc__, steps=3000, batch=64, lr=3e-3, save_every=500, evaluate_every=250)
+    made = experiments.parser("translate", __doc__, steps=4500, batch=32, lr=3e-3, save_every=500, evaluate_every=500)
     add, positive = made.add_argument, experiments.positive
     add("--source", default="en", metavar="LANGUAGE", help="(default: %(default)s)")
     add("--target", default="it", metavar="LANGUAGE", help="(default: %(default)s)")
@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     add("--least", type=positive, default=2, help="how often a word must occur to be known (default: %(default)s)")
     add("--embed", type=positive, default=128)
     add("--hidden", type=positive, default=256, help="of the decoder; the encoder has half of it in each direction")
-    add("--dropout", type=float, default=0.4)
+    add("--dropout", type=float, default=0.3)
     add("--smoothing", type=float, default=0.1, help="of the labels")
     add("--beams", type=positive, default=5)
     add("--buckets", type=positive, default=2, help="lengths that sentences are padded to (default: %(default)s)")
