@@ -39,16 +39,6 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def load(args: argparse.Namespace) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Pictures `[1, N, 64]`, sequences of one step, and digits `[N]`: to learn from, and held out."""
-    images, labels = data.digits(args.digits or experiments.package("sklearn", "digits"))
-    pixels, half = images.reshape(1, len(images), 64), len(images) // 2
-    if half < 10 or len(set(labels[:half])) < 2 or not set(labels) <= set(range(10)):
-        raise ValueError(f"{args.digits}: {len(images)} digits, classes {sorted(set(labels[:half]))}; need 20 lines and two classes from 0 to 9.")
-    first, last = (half - half // 5, half) if args.validate else (half, len(images))
-    return (pixels[:, :first], labels[:first]), (pixels[:, first:last], labels[first:last])
-
-
 def network(args: argparse.Namespace) -> EncoderDecoder:
     encoder = rnn.Stack((rnn.Dropout(args.noise), rnn.Elman(args.hidden)))
     decoder = rnn.Stack((rnn.Embed(LETTERS.size, 16), rnn.GRU(args.hidden), rnn.Dropout(args.noise), rnn.Dense(LETTERS.size)))
@@ -84,7 +74,9 @@ def nearest(train: tuple[np.ndarray, np.ndarray], held: tuple[np.ndarray, np.nda
 
 
 def work(args: argparse.Namespace) -> None:
-    train, held = load(args)
+    train, held = data.digit_halves(args.digits or experiments.package("sklearn", "digits"), args.validate)
+    if unknown := {*train[1].tolist(), *held[1].tolist()} - set(range(10)):
+        raise ValueError(f"{args.digits}: a digit {min(unknown)}; need digits from 0 to 9, which have names.")
     net = network(args)
     truth = [NAMES[label] for label in held[1]]
     print(f"{train[0].shape[1]:,} pictures to learn from, {len(truth):,} to caption; {net}")

@@ -32,7 +32,9 @@ def test_names_are_spelled():
 def test_bad_input_is_one_line(tmp_path):
     with gzip.open(tmp_path / "one.csv.gz", "wt") as file:
         file.write((",".join(["1"] * 64) + ",3\n") * 40)
-    for path, message in (("one.csv.gz", "two classes"), ("none.csv.gz", "No such file")):
+    with gzip.open(tmp_path / "eleven.csv.gz", "wt") as file:
+        file.write("".join(",".join(["1"] * 64) + f",{i % 12}\n" for i in range(40)))
+    for path, message in (("one.csv.gz", "class"), ("eleven.csv.gz", "from 0 to 9"), ("none.csv.gz", "No such file")):
         with pytest.raises(SystemExit, match=message):
             caption.main([*TINY, "--digits", str(tmp_path / path), "--out", str(tmp_path / "b")])
 
