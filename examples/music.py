@@ -33,7 +33,7 @@ WRITING = ("write_only", "chord", "length", "least", "temperature", "top_p")
 
 
 def parser() -> argparse.ArgumentParser:
-    made = experiments.parser("music", __doc__, steps=1300, seeds=3, batch=32, lr=5e-3, save_every=325, evaluate_every=325)
+    made = experiments.parser("music", __doc__, steps=2400, seeds=3, batch=16, lr=5e-3, save_every=600, evaluate_every=600)
     add, positive = made.add_argument, experiments.positive
     add("--corpus", type=pathlib.Path, metavar="DIR", help="a folder of MusicXML (default: music21's Bach)")
     add("--hidden", type=positive, default=256)

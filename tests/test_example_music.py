@@ -103,7 +103,7 @@ def test_bad_input_is_one_line(corpus, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_it_learns_what_frequencies_do_not_tell(tmp_path):
-    music.main(["--seeds", "1", "--steps", "120", "--hidden", "128", "--batch", "16", "--segment", "64", "--validate", "--out", str(tmp_path)])
+    music.main(["--seeds", "1", "--steps", "300", "--hidden", "128", "--batch", "16", "--segment", "64", "--validate", "--out", str(tmp_path)])
     record = json.loads((tmp_path / "results.json").read_text())
     references = {row["name"]: row["value"] for row in record["tables"][0]["rows"][1:]}
     assert record["runs"][0]["nats"] < references["first-order Markov, voice by voice"]
