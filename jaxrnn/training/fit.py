@@ -14,7 +14,6 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxrnn.data import Batch
 from jaxrnn.training.checkpoints import Checkpoints, History
 from jaxrnn.training.steps import Step, TrainState
 
@@ -22,7 +21,7 @@ from jaxrnn.training.steps import Step, TrainState
 def fit(
     step: Step,
     state: TrainState,
-    batches: Callable[[int], Batch],
+    batches: Callable[[int], Any],
     steps: int,
     *,
     directory: Any = None,

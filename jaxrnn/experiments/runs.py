@@ -1,19 +1,9 @@
-"""What the command line of an experiment needs beside its science: options, seeds that resume, a record of what was reached, a figure.
-
-parser = experiments.parser("speaker", __doc__, steps=600, seeds=5, batch=32, lr=1e-2)
-experiments.run(parser, work, argv)           # work(args); whatever is wrong is said in one line
-
-runs = experiments.seeds(args, one_seed)      # one_seed(seed, folder) -> {"accuracy": 0.96}
-table = experiments.Table("accuracy", {"BiLSTM": "accuracy"}, {"published": 0.954})
-experiments.report(args, runs, [table], shape="many to one", data="JapaneseVowels", shows="who speaks")
-"""
+"""Seeds that resume, and the record of what was reached."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib.metadata
-import importlib.util
 import json
 import math
 import os
@@ -22,88 +12,16 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxrnn import errors
+from jaxrnn.experiments.options import Interrupted
 
 NOT_SETTINGS = {"name", "command", "out", "keep", "seed", "seeds", "save_every", "evaluate_every"}
 """Options that say where, how often and how many times, and not what is computed."""
-
-
-def positive(text: str) -> int:
-    """An option's value: an integer of at least one."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
-    return number
-
-
-def parser(
-    name: str, doc: str | None, *, steps: int, batch: int, lr: float, seeds: int = 1, save_every: int = 500, evaluate_every: int = 500
-) -> argparse.ArgumentParser:
-    """The options that every experiment has, with these defaults; add your own to it."""
-    made = argparse.ArgumentParser(prog=name, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = made.add_argument
-    add("--steps", type=positive, default=steps, help="of training (default: %(default)s)")
-    add("--batch", type=positive, default=batch, help="sequences a step (default: %(default)s)")
-    add("--lr", type=float, default=lr, help="the highest learning rate (default: %(default)s)")
-    add("--seeds", type=positive, default=seeds, metavar="N", help="how many runs, each from a seed of its own (default: %(default)s)")
-    add("--seed", type=int, default=0, help="the first of them (default: %(default)s)")
-    add("--out", type=pathlib.Path, default=pathlib.Path("runs") / name, metavar="DIR", help="checkpoints, record, pictures (default: %(default)s)")
-    add("--keep", type=pathlib.Path, metavar="PATH", help="in the end copy the record and the picture to PATH.json and PATH.png")
-    add("--save-every", type=positive, default=save_every, metavar="STEPS", help="(default: %(default)s)")
-    add("--evaluate-every", type=positive, default=evaluate_every, metavar="STEPS", help="(default: %(default)s)")
-    return made
-
-
-class Interrupted(Exception):
-    """Training ended before its last step."""
-
-
-def run(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], None], argv: Sequence[str] | None = None) -> None:
-    """Parse, work, and say in one line what is wrong: a missing package or file, data or options that will not do.
-
-    Ends with status 130 where training was interrupted; the same command then goes on where it was.
-    """
-    args = parser.parse_args(argv)
-    given = sys.argv[1:] if argv is None else list(argv)
-    args.name = parser.prog
-    args.command = f"python examples/{parser.prog}.py {shown(given)}".strip()
-    try:
-        if importlib.util.find_spec("matplotlib") is None:
-            raise errors.missing_package("matplotlib", "it draws the picture", "examples")
-        work(args)
-    except Interrupted:
-        print("the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
-    except (OSError, ValueError, ImportError) as error:
-        sys.exit(f"{parser.prog}: {error}")
-
-
-def shown(given: Sequence[str]) -> str:
-    """A command's options without those that say where its results go."""
-    kept, skip = [], False
-    for word in given:
-        if not (skip or word.startswith(("--out", "--keep"))):
-            kept.append(word)
-        skip = word in ("--out", "--keep")
-    return " ".join(kept)
-
-
-def package(name: str, extra: str) -> pathlib.Path:
-    """The folder of an installed package that carries data, found without importing it.
-
-    Raises:
-      ModuleNotFoundError: where it is not installed; it names the extra that brings it.
-    """
-    spec = importlib.util.find_spec(name)
-    if spec is None or not spec.submodule_search_locations:
-        raise errors.missing_package(name, "it carries the data", extra)
-    return pathlib.Path(spec.submodule_search_locations[0])
 
 
 def write_json(path: pathlib.Path, content: Any) -> None:
@@ -136,6 +54,18 @@ def settled(args: argparse.Namespace, aside: Sequence[str] = (), **found: Any) -
     else:
         write_json(path, settings)
     return settings
+
+
+def held(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings of the run in `args.out`, for what is made from its checkpoints.
+
+    Raises:
+      FileNotFoundError: where there is none.
+    """
+    path = args.out / "settings.json"
+    if not path.exists():
+        raise FileNotFoundError(f"{args.out} holds no run. Train first, or give the --out of one.")
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def seeds(
@@ -262,42 +192,3 @@ def report(
         shutil.copyfile(args.out / "results.json", args.keep.with_suffix(".json"))
         if picture is not None:
             shutil.copyfile(picture, args.keep.with_suffix(".png"))
-
-
-@contextlib.contextmanager
-def figure(path: pathlib.Path, rows: int = 1, columns: int = 1, size: tuple[float, float] = (8, 4.5), limit: int = 200_000) -> Iterator[Any]:
-    """Axes to draw on, one or an array of them, saved in the end as a PNG of at most `limit` bytes, in fewer dots where it must be."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    drawn, axes = plt.subplots(rows, columns, figsize=size, layout="constrained")
-    for one in np.ravel(axes):
-        one.grid(alpha=0.25)
-        one.spines[["top", "right"]].set_visible(False)
-    try:
-        yield axes
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for dots in (130, 110, 90, 70, 50):
-            drawn.savefig(path, dpi=dots)
-            if path.stat().st_size <= limit:
-                break
-    finally:
-        plt.close(drawn)
-
-
-def confusion(axes: Any, counts: Any, labels: Sequence[str]) -> None:
-    """Draw how often each class was taken for each, a row's colours its shares, with the counts where they are few enough to read."""
-    counts = np.asarray(counts)
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)  # the root, so that the few mistakes are seen
-    axes.grid(False)
-    places = range(len(labels))
-    axes.set_xticks(places, labels, rotation=0 if max(map(len, labels)) < 4 else 45)
-    axes.set_yticks(places, labels)
-    if len(labels) <= 20:
-        for i, row in enumerate(counts):
-            for j, count in enumerate(row):
-                if count:
-                    axes.text(j, i, str(count), ha="center", va="center", fontsize=8, color="white" if shares[i, j] > 0.5 else "#202020")
