@@ -33,14 +33,15 @@ WRITING = ("write_only", "chord", "length", "least", "temperature", "top_p")
 
 
 def parser() -> argparse.ArgumentParser:
-    made = experiments.parser("music", __doc__, steps=2400, seeds=3, batch=16, lr=5e-3, save_every=600, evaluate_every=600)
+    made = experiments.parser(
+        "music", __doc__, steps=2400, seeds=3, batch=16, lr=5e-3, save_every=600, evaluate_every=600, validate="the validation part"
+    )
     add, positive = made.add_argument, experiments.positive
     add("--corpus", type=pathlib.Path, metavar="DIR", help="a folder of MusicXML (default: music21's Bach)")
     add("--hidden", type=positive, default=256)
     add("--embed", type=positive, default=48)
     add("--dropout", type=float, default=0.2)
     add("--segment", type=positive, default=48, help="tokens the gradient goes back, four an eighth note (default: %(default)s)")
-    add("--validate", action="store_true", help="score the validation part and never read the test part")
     add("--write-only", action="store_true", help="write with the net of --seed in --out; only the options below count")
     add("--chord", type=int, nargs=4, metavar="PITCH", help="soprano to bass, 60 is middle c (default: how a held-out chorale begins)")
     add("--length", type=positive, default=128, help="eighth notes to write at most (default: %(default)s)")
@@ -264,8 +265,7 @@ def work(args: argparse.Namespace) -> None:
 
     found = {"pieces": [len(train), len(held)], "steps held out": sum(map(len, held))}
     if args.write_only:
-        if not (args.out / "results.json").exists():
-            raise FileNotFoundError(f"{args.out} holds no finished run. Train first, or give the --out of one.")
+        experiments.held(args)  # or there is nothing to write with
         experiments.settled(args, WRITING, **found)
     runs = experiments.seeds(args, one, WRITING, **found)
     state, _ = training.restore(args.out / f"seed{args.seed}" / "checkpoints", beginning(args, net, args.seed)[1])

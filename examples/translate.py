@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import functools
 import hashlib
-import json
 import pathlib
 import re
 from collections.abc import Sequence
@@ -37,7 +36,9 @@ Pair = tuple[Sentence, Sentence]
 
 
 def parser() -> argparse.ArgumentParser:
-    made = experiments.parser("translate", __doc__, steps=4500, batch=32, lr=3e-3, save_every=500, evaluate_every=500)
+    made = experiments.parser(
+        "translate", __doc__, steps=4500, batch=32, lr=3e-3, save_every=500, evaluate_every=500, validate="the validation sentences"
+    )
     add, positive = made.add_argument, experiments.positive
     add("--source", default="en", metavar="LANGUAGE", help="(default: %(default)s)")
     add("--target", default="it", metavar="LANGUAGE", help="(default: %(default)s)")
@@ -50,7 +51,6 @@ def parser() -> argparse.ArgumentParser:
     add("--smoothing", type=float, default=0.1, help="of the labels")
     add("--beams", type=positive, default=5)
     add("--buckets", type=positive, default=2, help="lengths that sentences are padded to (default: %(default)s)")
-    add("--validate", action="store_true", help="score the validation sentences and never read the test sentences")
     add("--list", action="store_true", help="name the languages that have catalogues")
     add("--say", nargs="+", metavar="SENTENCE", help="translate these with the net of --seed in --out")
     return made
@@ -235,18 +235,12 @@ def draw(path: pathlib.Path, examples: Sequence[dict[str, Any]]) -> None:
     """Where the decoder looks (across) for each word it writes (down)."""
     with experiments.figure(path, 1, max(1, len(examples)), (4.2 * max(1, len(examples)), 4)) as axes:
         for panel, example in zip(np.ravel(axes), examples, strict=False):
-            panel.imshow(np.array(example["look"]), cmap="Blues", vmin=0, vmax=1, aspect="auto")
-            panel.set_xticks(range(len(example["source"])), example["source"], rotation=40, ha="right")
-            panel.set_yticks(range(len(example["said"]) + 1), [*example["said"], "(end)"])
-            panel.grid(visible=False)
+            experiments.heat(panel, example["source"], [*example["said"], "(end)"], example["look"])
 
 
 def say(args: argparse.Namespace) -> None:
     """Translate sentences with the newest checkpoint, and draw where it looks."""
-    path = args.out / "settings.json"
-    if not path.exists():
-        raise FileNotFoundError(f"{args.out} holds no run. Train first, or give the --out of one.")
-    translate = Translator(json.loads(path.read_text(encoding="utf-8")))
+    translate = Translator(experiments.held(args))
     state = beginning(translate.settings, translate.net, args.seed)[1]
     sentences = [units(sentence) for sentence in args.say]
     for sentence in sentences:
