@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import pathlib
 import sys
 from typing import Any
@@ -29,9 +28,9 @@ PYTHON = "the source of Python's standard library"
 HELD_OUT = 0.1
 
 
-def arguments() -> argparse.ArgumentParser:
-    parser = experiments.parser("char_lm", __doc__, steps=7500, batch=32, lr=4e-3, evaluate_every=750)
-    add, positive = parser.add_argument, experiments.positive
+def parser() -> argparse.ArgumentParser:
+    made = experiments.parser("char_lm", __doc__, steps=7500, batch=32, lr=4e-3, evaluate_every=750)
+    add, positive = made.add_argument, experiments.positive
     add("--text", metavar="PATH", help=f"a file or a folder; by default {PYTHON}")
     add("--bytes", type=positive, metavar="N", help="how much of it (default: 1100000 of Python's source, all of a text of your own)")
     add("--cell", choices=("lstm", "gru"), default="lstm")
@@ -46,7 +45,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--length", type=positive, default=800, help="characters to write")
     add("--temperature", type=float, default=0.7)
     add("--top-k", type=int, help="draw from the K likeliest characters alone")
-    return parser
+    return made
 
 
 WRITING = ("sample_only", "prompt", "length", "temperature", "top_k")  # options of what comes after training
@@ -122,10 +121,7 @@ def train(args: argparse.Namespace) -> None:
 
 def write(args: argparse.Namespace) -> None:
     """A sample from the checkpoint."""
-    path = args.out / "settings.json"
-    if not path.exists():
-        raise FileNotFoundError(f"{args.out} holds no run. Train first, or give the --out of one.")
-    settings = json.loads(path.read_text())
+    settings = experiments.held(args)
     vocabulary = data.Bytes(bytes(settings["vocabulary"]))
     net = network(settings, vocabulary)
     state, _ = training.restore(args.out / f"seed{args.seed}" / "checkpoints", beginning(settings, net, args.seed)[1])
@@ -177,7 +173,7 @@ def work(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    experiments.run(arguments(), work, argv)
+    experiments.run(parser(), work, argv)
 
 
 if __name__ == "__main__":

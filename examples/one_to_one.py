@@ -22,10 +22,11 @@ from jaxrnn import data, experiments, training
 
 
 def parser() -> argparse.ArgumentParser:
-    made = experiments.parser("one_to_one", __doc__, steps=1500, seeds=5, batch=32, lr=3e-3, save_every=750, evaluate_every=100)
+    made = experiments.parser(
+        "one_to_one", __doc__, steps=1500, seeds=5, batch=32, lr=3e-3, save_every=750, validate="the last fifth of the training half"
+    )
     made.add_argument("--hidden", type=experiments.positive, default=128, help="(default: %(default)s)")
     made.add_argument("--noise", type=float, default=0.2, help="dropout of the pixels and of the hidden layer while training (default: %(default)s)")
-    made.add_argument("--validate", action="store_true", help="never read the test half: hold out the last fifth of the training half")
     made.add_argument("--digits", type=pathlib.Path, metavar="FILE", help="a csv.gz of your own: 64 brightnesses from 0 to 16 and a digit a line")
     return made
 

@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import functools
 import hashlib
-import json
 import pathlib
 import re
 from typing import Any
@@ -43,7 +42,7 @@ Dictionary = dict[str, list[tuple[str, ...]]]
 
 
 def parser() -> argparse.ArgumentParser:
-    made = experiments.parser("pronounce", __doc__, steps=2000, batch=128, lr=3e-3, save_every=500, evaluate_every=250)
+    made = experiments.parser("pronounce", __doc__, steps=2000, batch=128, lr=3e-3, evaluate_every=250, validate="the validation words")
     add = made.add_argument
     add("--embed", type=experiments.positive, default=64, help="features of a letter and of a sound (default: %(default)s)")
     add("--encoder", type=experiments.positive, default=128, help="hidden size of each direction (default: %(default)s)")
@@ -53,7 +52,6 @@ def parser() -> argparse.ArgumentParser:
     add("--smoothing", type=float, default=0.1, help="of the labels (default: %(default)s)")
     add("--beams", type=experiments.positive, default=5, help="(default: %(default)s)")
     add("--words", type=pathlib.Path, metavar="FILE", help="word<TAB>pronunciation, a line each; a word may have several")
-    add("--validate", action="store_true", help="never read the test words: score the validation words instead")
     add("--say", nargs="+", metavar="WORD", help="pronounce these with the last checkpoint in --out")
     return made
 
@@ -113,13 +111,6 @@ def where(net: EncoderDecoder, params: Any, letters: np.ndarray, sounds: Any) ->
     return np.asarray(net.attention(params, jnp.asarray(letters), jnp.asarray(xs))[-1])
 
 
-def heat(panel: Any, word: str, sounds: list[str], weights: Any) -> None:
-    panel.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    panel.set_xticks(range(len(word)), list(word))
-    panel.set_yticks(range(len(sounds) + 1), [*sounds, "end"])
-    panel.grid(visible=False)
-
-
 def errors(words: Dictionary, spoken: list[tuple[str, ...]]) -> dict[str, float]:
     """Words that are none of their pronunciations, and the edits to the nearest of them beside its sounds."""
     wrong = [sounds not in references for sounds, references in zip(spoken, words.values(), strict=True)]
@@ -127,11 +118,7 @@ def errors(words: Dictionary, spoken: list[tuple[str, ...]]) -> dict[str, float]
     units = data.Vocabulary.of([*spoken, *(reference for _, reference in rows)])
 
     def table(sequences: list[tuple[str, ...]]) -> tuple[np.ndarray, np.ndarray]:
-        lengths = np.array([len(s) for s in sequences])
-        tokens = np.zeros((lengths.max(), len(sequences)), np.int32)
-        for column, sequence in enumerate(sequences):
-            tokens[: len(sequence), column] = units.encode(sequence)
-        return tokens, lengths
+        return data.pad([units.encode(sequence) for sequence in sequences])
 
     (said, n), (meant, m) = table([spoken[row] for row, _ in rows]), table([reference for _, reference in rows])
     edits = np.asarray(metrics.edit_distance(jnp.asarray(said), jnp.asarray(meant), jnp.asarray(n), jnp.asarray(m)))
@@ -207,7 +194,8 @@ def work(args: argparse.Namespace) -> None:
         axes.set_title("Letters to sounds", loc="left")
         axes.legend(frameon=False)
         panel.set_title("where it looks", loc="left")
-        heat(panel, *runs[0]["seen"])
+        word, said, seen = runs[0]["seen"]
+        experiments.heat(panel, list(word), [*said, "end"], seen)
     for run in runs:
         del run["seen"]
     ours = {"this run, beam": "word_error", "this run, greedy": "greedy_word_error"}
@@ -223,10 +211,7 @@ def work(args: argparse.Namespace) -> None:
 
 def say(args: argparse.Namespace) -> None:
     """Pronounce words with the newest checkpoint, and draw where the decoder looks at each."""
-    path = args.out / "settings.json"
-    if not path.exists():
-        raise FileNotFoundError(f"{args.out} holds no run. Train first, or give the --out of one.")
-    settings = json.loads(path.read_text(encoding="utf-8"))
+    settings = experiments.held(args)
     letters, sounds = data.Vocabulary(tuple(settings["letters"])), data.Vocabulary(tuple(settings["sounds"]))
     net = network(settings, letters.size, sounds.size)
     folder = args.out / f"seed{args.seed}" / "checkpoints"
@@ -242,7 +227,7 @@ def say(args: argparse.Namespace) -> None:
     drawn = min(len(words), 6)
     with experiments.figure(picture, 1, drawn, (3.2 * drawn, 3.6)) as axes:
         for word, row, tokens, panel in zip(words, rows, spoken, np.ravel(axes), strict=False):
-            heat(panel, word, sounds.decode(tokens), where(net, params, row, tokens))
+            experiments.heat(panel, list(word), [*sounds.decode(tokens), "end"], where(net, params, row, tokens))
     print(f"where it looks: {picture}")
 
 

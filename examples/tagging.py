@@ -32,7 +32,7 @@ OTHER = 127  # the token of every character that is not ASCII
 
 
 def parser() -> argparse.ArgumentParser:
-    made = experiments.parser("tagging", __doc__, steps=500, seeds=5, batch=16, lr=1e-2, save_every=250, evaluate_every=250)
+    made = experiments.parser("tagging", __doc__, steps=500, seeds=5, batch=16, lr=1e-2, save_every=250, validate="a tenth of the training files")
     add, positive = made.add_argument, experiments.positive
     add("--hidden", type=positive, default=64, help="of the GRU in each direction (default: %(default)s)")
     add("--window", type=positive, default=256, help="characters of a training sequence (default: %(default)s)")
@@ -41,7 +41,6 @@ def parser() -> argparse.ArgumentParser:
     add("--longest", type=positive, default=15_000, metavar="N", help="a test file is read up to here (default: %(default)s)")
     add("--source", type=pathlib.Path, metavar="FOLDER", help="Python files of your own")
     add("--show", type=pathlib.Path, metavar="FILE", help="colour this file in the terminal, after training")
-    add("--validate", action="store_true", help="never read the test files: hold out a tenth of the training files")
     return made
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import errors
+from jaxrnn.data import pad
 from jaxrnn.training.losses import Loss
 
 
@@ -133,18 +134,19 @@ def word_error_rate(hypotheses: Sequence[str], references: Sequence[str]) -> flo
     known: dict[str, int] = {}
 
     def padded(sentences: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        rows = [[known.setdefault(word, len(known)) for word in sentence.split()] for sentence in sentences]
-        lengths = np.array([len(row) for row in rows], np.int32)
-        steps, count = (1 << int(n - 1).bit_length() for n in (max(lengths.max(), 1), len(rows)))  # few shapes to compile for
-        tokens = np.zeros((steps, count), np.int32)
-        for i, row in enumerate(rows):
-            tokens[: len(row), i] = row
-        return tokens, np.pad(lengths, (0, count - len(rows)))
+        rows = [np.array([known.setdefault(word, len(known)) for word in sentence.split()], np.int32) for sentence in sentences]
+        rows += [np.zeros(0, np.int32)] * (power(len(rows)) - len(rows))
+        return pad(rows, power(max(map(len, rows))))
 
     (tokens, lengths), (targets, target_lengths) = padded(hypotheses), padded(references)
     if not target_lengths.any():
         raise errors.fail(ValueError, "word_error_rate", "references without a word", "at least one word", "Leave empty references out.")
     return int(edit_distance(tokens, targets, lengths, target_lengths).sum()) / int(target_lengths.sum())
+
+
+def power(n: int) -> int:
+    """The power of two from which n can be cut: few shapes to compile for."""
+    return 1 << max(n - 1, 0).bit_length()
 
 
 def bleu(hypotheses: Sequence[str], references: Sequence[str | Sequence[str]]) -> float:

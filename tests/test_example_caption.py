@@ -8,7 +8,7 @@ import pytest
 from running import example
 
 caption = example("caption")
-TINY = ["--hidden", "8", "--seeds", "1", "--batch", "8", "--validate", "--evaluate-every", "2"]
+TINY = ["--hidden", "8", "--seeds", "1", "--batch", "8", "--validate"]
 
 
 def test_from_end_to_end(tmp_path, capsys):
@@ -16,7 +16,6 @@ def test_from_end_to_end(tmp_path, capsys):
     assert "classification in disguise" in capsys.readouterr().out
     (run,) = json.loads((tmp_path / "kept" / "caption.json").read_text())["runs"]
     assert 0 <= run["right"] <= run["names"] <= 1
-    assert run["curve"][0] == [2, 4]
     picture = (tmp_path / "kept" / "caption.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     assert len(picture) < 200_000

@@ -6,6 +6,7 @@ uninterrupted one would have seen, and no iterator has a state to save.
 
 from jaxrnn.data.buckets import Buckets as Buckets
 from jaxrnn.data.buckets import Padded as Padded
+from jaxrnn.data.buckets import pad as pad
 from jaxrnn.data.catalogues import Catalogue as Catalogue
 from jaxrnn.data.catalogues import catalogue as catalogue
 from jaxrnn.data.catalogues import catalogue_languages as catalogue_languages

@@ -148,6 +148,25 @@ class Buckets:
         return Padded(tuple(columns), tuple(masks), index >= 0, index)
 
 
+def pad(rows: Sequence[Any], steps: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Ragged rows `[t_i, ...]` side by side as `[T, N, ...]`, zero past their ends, and their lengths `[N]`; T is `steps`, or the longest.
+
+    Example:
+      >>> column, lengths = pad([np.array([7, 8]), np.array([9])])
+      >>> column.T.tolist(), lengths.tolist()
+      ([[7, 8], [9, 0]], [2, 1])
+    """
+    arrays = [np.asarray(row) for row in rows]
+    lengths = np.array([len(row) for row in arrays], np.int32)
+    longest = int(lengths.max(initial=0)) if steps is None else steps
+    column = np.zeros(
+        (longest, len(arrays), *arrays[0].shape[1:]), np.result_type(*{row.dtype for row in arrays if row.size} or {np.dtype(np.int32)})
+    )
+    for i, row in enumerate(arrays):
+        column[: len(row), i] = row
+    return column, lengths
+
+
 def boundaries(lengths: np.ndarray, batch: int, buckets: int) -> np.ndarray:
     """Where to cut rows `[N, columns]`, sorted by total length, so that the steps computed in an epoch are fewest.
 
