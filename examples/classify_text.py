@@ -35,9 +35,9 @@ class Texts(NamedTuple):
     labels: list[str]
 
 
-def arguments() -> argparse.ArgumentParser:
-    parser = experiments.parser("classify_text", __doc__, steps=1500, seeds=3, batch=64, lr=4e-3, save_every=500, evaluate_every=250)
-    add = parser.add_argument
+def parser() -> argparse.ArgumentParser:
+    made = experiments.parser("classify_text", __doc__, steps=1500, seeds=3, batch=64, lr=4e-3, save_every=500, evaluate_every=250)
+    add = made.add_argument
     add("--train", metavar="FILE", help="label<TAB>text, a line each")
     add("--test", metavar="FILE", help="the same, to score on")
     add("--units", choices=("characters", "words"), default="characters", help="what a sentence is read by (default: %(default)s)")
@@ -47,7 +47,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--hidden", type=experiments.positive, default=64, help="of the GRU in each direction (default: %(default)s)")
     add("--dropout", type=float, default=0.3, help="of embeddings and of what is pooled (default: %(default)s)")
     add("--blank", type=float, default=0.1, help="the share of units that are blanked out in training (default: %(default)s)")
-    return parser
+    return made
 
 
 def place(text: str) -> bytes:
@@ -208,7 +208,7 @@ def work(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    experiments.run(arguments(), work, argv)
+    experiments.run(parser(), work, argv)
 
 
 if __name__ == "__main__":

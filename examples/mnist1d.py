@@ -40,17 +40,25 @@ class Waves(NamedTuple):
         return Waves(self.xs[:, which], self.labels[which])
 
 
-def arguments() -> argparse.ArgumentParser:
-    parser = experiments.parser("mnist1d", __doc__, steps=2000, seeds=3, batch=100, lr=4e-3, save_every=1000, evaluate_every=1000)
-    add = parser.add_argument
+def parser() -> argparse.ArgumentParser:
+    made = experiments.parser(
+        "mnist1d",
+        __doc__,
+        steps=2000,
+        seeds=3,
+        batch=100,
+        lr=4e-3,
+        save_every=1000,
+        validate="the last fifth of the training set",
+    )
+    add = made.add_argument
     add("--nets", nargs="+", choices=("paper", "ours"), default=["paper", "ours"], help="which to train (default: both)")
     add("--paper-steps", type=experiments.positive, default=6000, help="of the paper's GRU; the other options are of ours (default: %(default)s)")
     add("--hidden", type=experiments.positive, default=48, help="of the GRU in each direction (default: %(default)s)")
     add("--channels", type=experiments.positive, default=32, help="of the convolution before it (default: %(default)s)")
     add("--dropout", type=float, default=0.2, help="of what is pooled (default: %(default)s)")
     add("--shift", type=int, default=8, help="most steps that a wave is moved by, around the ends (default: %(default)s)")
-    add("--validate", action="store_true", help="score on the last fifth of the training set, left out of it")
-    return parser
+    return made
 
 
 def load(args: argparse.Namespace) -> tuple[Waves, Waves]:
@@ -180,7 +188,7 @@ def draw(path: pathlib.Path, train: Waves, scores: list[tuple[str, list[float]]]
 
 
 def main(argv: list[str] | None = None) -> None:
-    experiments.run(arguments(), work, argv)
+    experiments.run(parser(), work, argv)
 
 
 if __name__ == "__main__":

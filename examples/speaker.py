@@ -36,17 +36,25 @@ class Rows(NamedTuple):
         return Rows([self.xs[i] for i in np.flatnonzero(which)], self.labels[which])
 
 
-def arguments() -> argparse.ArgumentParser:
-    parser = experiments.parser("speaker", __doc__, steps=400, seeds=5, batch=32, lr=1e-2, save_every=200, evaluate_every=400)
-    add = parser.add_argument
+def parser() -> argparse.ArgumentParser:
+    made = experiments.parser(
+        "speaker",
+        __doc__,
+        steps=400,
+        seeds=5,
+        batch=32,
+        lr=1e-2,
+        save_every=200,
+        validate="a fifth of the training set, another for each seed",
+    )
+    add = made.add_argument
     add("--hidden", type=experiments.positive, default=64, help="of the GRU in each direction (default: %(default)s)")
     add("--dropout", type=float, default=0.5, help="of what is pooled (default: %(default)s)")
     add("--noise", type=float, default=0.3, help="added to each input, in standard deviations (default: %(default)s)")
     add("--offset", type=float, default=0.5, help="added to all inputs of a sequence alike, as another microphone would (default: %(default)s)")
     add("--train", metavar="FILE.ts", help="a training set of your own")
     add("--test", metavar="FILE.ts", help="its test set")
-    add("--validate", action="store_true", help="score on a fifth of the training set, another for each seed, that is left out of it")
-    return parser
+    return made
 
 
 def read_ts(path: pathlib.Path | str) -> tuple[list[np.ndarray], list[str]]:
@@ -160,7 +168,7 @@ def work(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    experiments.run(arguments(), work, argv)
+    experiments.run(parser(), work, argv)
 
 
 if __name__ == "__main__":

@@ -37,11 +37,11 @@ def test_it_runs(waves, tmp_path, capsys):
 
 def test_the_data_are_the_papers():
     pytest.importorskip("mnist1d")
-    train, test = mnist1d.load(mnist1d.arguments().parse_args([]))
+    train, test = mnist1d.load(mnist1d.parser().parse_args([]))
     assert (train.xs.shape, test.xs.shape, train.labels.shape) == ((40, 4000, 1), (40, 1000, 1), (4000,))
     xs = np.concatenate([train.xs, test.xs], 1)
     np.testing.assert_allclose((xs.mean(), xs.std()), (0, 1), atol=1e-4)
-    part, held = mnist1d.load(mnist1d.arguments().parse_args(["--validate"]))
+    part, held = mnist1d.load(mnist1d.parser().parse_args(["--validate"]))
     np.testing.assert_array_equal(np.concatenate([part.xs, held.xs], 1), train.xs)
 
 

@@ -40,7 +40,7 @@ def test_it_runs_on_japanese_vowels(tmp_path, capsys):
 
 def test_the_test_set_is_the_published_one(tmp_path):
     pytest.importorskip("sktime")
-    args = speaker.arguments().parse_args([])
+    args = speaker.parser().parse_args([])
     train, test, classes, _ = speaker.load(args)
     assert (len(train.xs), len(test.xs), len(classes)) == (270, 370, 9)
     assert (min(map(len, test.xs)), max(map(len, test.xs)), test.xs[0].shape[1]) == (7, 29, 12)
