@@ -9,7 +9,7 @@ import pytest
 from running import example
 
 import jaxrnn as rnn
-from jaxrnn import data, experiments
+from jaxrnn import data
 
 mnist1d = example("mnist1d")
 
@@ -68,7 +68,7 @@ def test_waves_are_moved_each_in_its_own_way():
 
 
 def test_a_missing_package_gets_one_line(monkeypatch, tmp_path):
-    monkeypatch.setattr(experiments.importlib.util, "find_spec", lambda name: None if name == "mnist1d" else object())
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "mnist1d" else object())
     with pytest.raises(SystemExit, match=r"mnist1d: .*is not installed"):
         mnist1d.main(["--out", str(tmp_path)])
 
