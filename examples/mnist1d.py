@@ -83,8 +83,12 @@ class Flat(NamedTuple):
     head: rnn.Cell = rnn.Dense(10)
 
     def init(self, key: jax.Array, x: Any, steps: int = 40) -> Any:
+        """Uniform within 1 / sqrt(H), biases too, and 1 / sqrt(inputs) of the layer: as the paper's library begins."""
         keys = jax.random.split(key)
-        return self.body.init(keys[0], x), self.head.init(keys[1], rnn.features(steps * 12))
+        made = self.body.init(keys[0], x), self.head.init(keys[1], rnn.features(steps * 12))
+        places = iter(jax.random.split(key, len(jax.tree.leaves(made))))
+        bounds = jax.tree.map(lambda _: 6**-0.5, made[0]), jax.tree.map(lambda _: (steps * 12) ** -0.5, made[1])
+        return jax.tree.map(lambda a, bound: jax.random.uniform(next(places), a.shape, a.dtype, -bound, bound), made, bounds)
 
     def apply(self, params: Any, xs: jax.Array) -> jax.Array:
         _, ys = rnn.unroll(self.body, params[0], xs)

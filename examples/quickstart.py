@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 
 import jaxrnn as rnn
-from jaxrnn import decoding, training
+from jaxrnn import decoding, tasks, training
 
 
 def tour() -> None:
@@ -59,30 +59,13 @@ def tour() -> None:
     print("decoding: eight tokens after [104, 105]:", written.tolist(), "(untrained)")
 
 
-def adding(key: jax.Array, steps: int = 20, batch: int = 64) -> training.Batch:
-    """Rows whose answer is due at the last step."""
-    numbers, first, second = jax.random.split(key, 3)
-    values = jax.random.uniform(numbers, (steps, batch))
-    half = steps // 2
-    places = jax.random.randint(first, (batch,), 0, half), jax.random.randint(second, (batch,), half, steps)
-    marks = sum(jax.nn.one_hot(place, steps, axis=0) for place in places)
-    answer = jnp.broadcast_to((values * marks).sum(0), (steps, batch))[..., None]
-    return training.Batch(jnp.stack([values, marks], -1), answer)
-
-
-def last_step(ys: jax.Array, targets: jax.Array, mask: jax.Array | None) -> training.Loss:
-    """Only the answer at the end counts. (`Scan` hands over the whole sequence at once.)"""
-    return training.mse(ys[-1:], targets[-1:])
-
-
 def train(steps: int) -> float:
     """Train an LSTM to add; the loss at the end."""
     net = rnn.Stack((rnn.LSTM(32), rnn.Dense(1)))
     tx = training.optimizer(optax.cosine_decay_schedule(1e-2, steps))
     state = training.init(net, net.init(jax.random.key(0), rnn.features(2)), tx, jax.random.key(1))
-    step = training.bptt(net, last_step, tx)
-    draw = jax.jit(lambda n: adding(jax.random.fold_in(jax.random.key(2), n)))
-    state, history = training.fit(step, state, draw, steps)
+    step = training.bptt(net, tasks.scored(training.mse), tx)
+    state, history = training.fit(step, state, tasks.batches(tasks.adding, jax.random.key(2), length=20, batch=64), steps)
     loss = history.metrics["loss"]
     for n in sorted({0, *range(steps // 6, steps, max(1, steps // 6)), steps - 1}):
         print(f"  step {n + 1:5d}  squared error {loss[n]:.4f}  {'#' * round(200 * min(float(loss[n]), 0.4))}")

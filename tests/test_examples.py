@@ -35,6 +35,7 @@ def finished(out, text):
     return training.restore(out / "seed0" / "checkpoints", char_lm.beginning(settings, net, 0)[1])
 
 
+@pytest.mark.slow  # the README's tour, which is much the same, runs every time
 def test_quickstart(capsys):
     assert np.isfinite(example("quickstart").main(["--steps", "3"]))
     assert "decoding: eight tokens" in capsys.readouterr().out
