@@ -101,6 +101,7 @@ class Case(NamedTuple):
     cell: rnn.Cell
     x: Any = rnn.features(2)
     random: bool = False  # whether a key changes the answer
+    variant: bool = False  # like another case in all but a branch: held to the laws by the slow tests alone
 
 
 TOKENS = jnp.arange(5)  # their largest bounds the tokens that are drawn
@@ -108,40 +109,40 @@ TOKENS = jnp.arange(5)  # their largest bounds the tokens that are drawn
 CELLS = {
     # cells
     "elman": Case(rnn.Elman(3)),
-    "irnn": Case(rnn.Elman(3, activation="relu", identity=True)),
+    "irnn": Case(rnn.Elman(3, activation="relu", identity=True), variant=True),
     "lstm": Case(rnn.LSTM(3)),
-    "projected": Case(rnn.LSTM(4, projection=3)),
+    "projected": Case(rnn.LSTM(4, projection=3), variant=True),
     "peephole": Case(rnn.PeepholeLSTM(3)),
     "gru": Case(rnn.GRU(3)),
-    "gru before": Case(rnn.GRU(3, reset_after=False)),
+    "gru before": Case(rnn.GRU(3, reset_after=False), variant=True),
     "normalised lstm": Case(rnn.LayerNormLSTM(4)),
-    "normalised gru": Case(rnn.LayerNormGRU(4)),
+    "normalised gru": Case(rnn.LayerNormGRU(4), variant=True),
     "echo state": Case(rnn.EchoState(4, leak=0.7)),
     # layers
     "dense": Case(rnn.Dense(3, activation="tanh")),
     "embed": Case(rnn.Embed(5, 3), TOKENS),
     "dropout": Case(rnn.Dropout(0.4), random=True),
     "layer norm": Case(rnn.LayerNorm(), rnn.features(4)),
-    "rms norm": Case(rnn.RMSNorm(), rnn.features(4)),
+    "rms norm": Case(rnn.RMSNorm(), rnn.features(4), variant=True),
     "convolution": Case(rnn.CausalConv(3, 3)),
-    "depthwise": Case(rnn.CausalConv(2, 2, depthwise=True)),
+    "depthwise": Case(rnn.CausalConv(2, 2, depthwise=True), variant=True),
     # cells of cells
     "stack": Case(rnn.Stack((rnn.GRU(3), rnn.LSTM(2)))),
     "residual": Case(rnn.Residual(rnn.LSTM(2))),
     "recurrent dropout": Case(rnn.RecurrentDropout(rnn.GRU(3), 0.4), random=True),
-    "recurrent dropout by step": Case(rnn.RecurrentDropout(rnn.Elman(3), 0.4, per="step"), random=True),
+    "recurrent dropout by step": Case(rnn.RecurrentDropout(rnn.Elman(3), 0.4, per="step"), random=True, variant=True),
     "zoneout": Case(rnn.Zoneout(rnn.LSTM(3), (0.3, 0.5)), random=True),
     "learned state": Case(rnn.LearnedState(rnn.LSTM(3))),
     "tied": Case(rnn.TiedEmbedding(5, 3, rnn.GRU(3)), TOKENS),
     "bidirectional": Case(rnn.Bidirectional(rnn.GRU(3))),
-    "bidirectional pair": Case(rnn.Bidirectional(rnn.LSTM(3), rnn.Elman(2), merge="none")),
+    "bidirectional pair": Case(rnn.Bidirectional(rnn.LSTM(3), rnn.Elman(2), merge="none"), variant=True),
     # bound to a memory
     "attention": Case(Reading(rnn.Stack((rnn.Elman(3), rnn.Attention(3, 2))), 2)),
     "attend": Case(Reading(rnn.Attend(rnn.LSTM(3), 2), 2)),
     # nested
     "deep": Case(rnn.Stack((rnn.Embed(5, 3), rnn.LSTM(3), rnn.Dropout(0.2), rnn.Residual(rnn.GRU(3)), rnn.Dense(2))), TOKENS, random=True),
     "deep bidirectional": Case(rnn.Stack((rnn.Bidirectional(rnn.Elman(2), merge="product"), rnn.Residual(rnn.CausalConv(2, 2)), rnn.GRU(2)))),
-    "noisy": Case(rnn.Zoneout(rnn.RecurrentDropout(rnn.LSTM(2), 0.3, per="step"), 0.3), random=True),
+    "noisy": Case(rnn.Zoneout(rnn.RecurrentDropout(rnn.LSTM(2), 0.3, per="step"), 0.3), random=True, variant=True),
     # LayerNorm over few features magnifies the rounding of bfloat16: at a width of 3 half a digit in the params moves gradients by 8 %.
     "learned stack": Case(rnn.LearnedState(rnn.Stack((rnn.CausalConv(8, 2), rnn.LayerNorm(), rnn.Zoneout(rnn.GRU(2), 0.2)))), random=True),
     # users' cells
