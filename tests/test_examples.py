@@ -146,3 +146,13 @@ def test_bits_per_character_are_those_of_the_bytes(text):
     stream = data.stream(vocabulary.encode(text.read_bytes()[:300]))
     _, loss = training.evaluate(net, training.cross_entropy, params, stream)
     np.testing.assert_allclose(loss.bits, np.log2(vocabulary.size), rtol=1e-6)
+
+
+def test_the_page_of_examples_is_made_from_their_records():
+    assert (EXAMPLES / "README.md").read_text(encoding="utf-8") == example("overview").page(), "run python examples/overview.py"
+    for record in (EXAMPLES / "results").glob("*.json"):
+        held = json.loads(record.read_text(encoding="utf-8"))
+        assert (EXAMPLES / f"{held['example']}.py").exists()
+        assert held["command"].startswith(f"python examples/{held['example']}.py")
+        assert all(np.isfinite(row.get("values", row.get("value"))).all() for table in held["tables"] for row in table["rows"])
+        assert record.with_suffix(".png").stat().st_size <= 200_000

@@ -9,6 +9,7 @@ import math
 import os
 import pathlib
 import platform
+import re
 import shutil
 import sys
 import time
@@ -32,7 +33,9 @@ def write_json(path: pathlib.Path, content: Any) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=1, default=plain) + "\n", encoding="utf-8")
+    text = json.dumps(content, indent=1, default=plain, ensure_ascii=False)
+    text = re.sub(r"\[[^\[\]{}\"]*\]", lambda found: re.sub(r"\s+", " ", found[0]), text)  # a list of numbers on one line
+    temporary.write_text(text + "\n", encoding="utf-8")
     temporary.replace(path)
 
 
@@ -179,7 +182,7 @@ def report(
         "command": args.command,
         "tables": filled,
         "notes": list(notes),
-        "settings": json.loads((args.out / "settings.json").read_text(encoding="utf-8")),
+        "settings": {k: v for k, v in held(args).items() if not (isinstance(v, list) and len(v) > 20)},  # vocabularies are long
         "runs": list(runs),
         "seconds": round(sum(run.get("seconds", 0.0) for run in runs), 1),
         "versions": {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages},
