@@ -1,6 +1,6 @@
 """Cells made of cells, and the layers between them."""
 
-from jaxrnn.combinators.attention import Attend as Attend
+from jaxrnn.combinators.attend import Attend as Attend
 from jaxrnn.combinators.attention import Attention as Attention
 from jaxrnn.combinators.bidirectional import Bidirectional as Bidirectional
 from jaxrnn.combinators.conv import CausalConv as CausalConv
