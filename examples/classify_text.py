@@ -29,6 +29,10 @@ from jaxrnn import data, experiments, metrics, training
 
 LANGUAGES = ["de", "es", "fr", "id", "it", "pl", "ru", "sv", "tr", "uk"]  # ten of those with the most messages
 REGULAR = {"characters": (0.1, 0.0), "words": (0.3, 0.1)}  # dropout and blanked units: few sentences hold each word
+CHOSEN = (
+    "The ten languages are a second choice: a first ten, with Danish beside Swedish, Spanish beside Portuguese and German beside Dutch, was scored once"
+    " on its own test part (84.7 %) and then given up for languages that short messages tell apart more easily, without sentences under four words."
+)
 
 
 class Texts(NamedTuple):
@@ -208,7 +212,8 @@ def work(args: argparse.Namespace) -> None:
         axes.set_title(f"{100 * np.trace(counts) / counts.sum():.1f} % right, {len(runs)} seeds", loc="left")
     table = experiments.Table("accuracy on the test set", {f"GRU({args.hidden}) in both directions, max over time": "accuracy"}, shares)
     shows = "which language a sentence is in" if args.train is None else "which class a sentence is of"
-    experiments.report(args, runs, [table], shape="many to one", data=name, shows=shows, picture=picture)
+    notes = () if args.train else (CHOSEN,)
+    experiments.report(args, runs, [table], shape="many to one", data=name, shows=shows, picture=picture, notes=notes)
 
 
 def main(argv: list[str] | None = None) -> None:
