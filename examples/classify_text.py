@@ -30,8 +30,9 @@ from jaxrnn import data, experiments, metrics, training
 LANGUAGES = ["de", "es", "fr", "id", "it", "pl", "ru", "sv", "tr", "uk"]  # ten of those with the most messages
 REGULAR = {"characters": (0.1, 0.0), "words": (0.3, 0.1)}  # dropout and blanked units: few sentences hold each word
 CHOSEN = (
-    "The ten languages are a second choice: a first ten, with Danish beside Swedish, Spanish beside Portuguese and German beside Dutch, was scored once"
-    " on its own test part (84.7 %) and then given up for languages that short messages tell apart more easily, without sentences under four words."
+    "The ten languages are a second choice: a first ten, with Danish beside Swedish, Spanish beside Portuguese and German beside Dutch, was"
+    " scored once on its own test part (84.7 %) and then given up for languages that short messages tell apart more easily, without sentences"
+    " under four words."
 )
 
 
