@@ -142,9 +142,9 @@ class Translator:
 
 
 def scores(said: Sequence[Sentence], meant: Sequence[Sentence]) -> dict[str, float]:
-    """BLEU as a fraction, and the token accuracy: one less the edits for each word meant."""
+    """BLEU, 0 to 100, and the token accuracy: one less the edits for each word meant."""
     lines = [[" ".join(sentence) for sentence in side] for side in (said, meant)]
-    return {"bleu": metrics.bleu(*lines) / 100, "tokens": 1 - metrics.word_error_rate(*lines)}
+    return {"bleu": metrics.bleu(*lines), "tokens": 1 - metrics.word_error_rate(*lines)}
 
 
 def nearest(train: Sequence[Pair], sentences: Sequence[Sentence], words: data.Vocabulary) -> list[Sentence]:
@@ -221,7 +221,7 @@ def work(args: argparse.Namespace) -> None:
     draw(args.out / "translate.png", runs[0]["examples"][:3])
     title = f"{len(held):,} {'validation' if args.validate else 'test'} sentences"
     tables = [
-        experiments.Table(f"BLEU x 100, {title}", {"encoder-decoder, beam": "bleu"}, {k: v["bleu"] for k, v in others.items()}),
+        experiments.Table(f"BLEU, {title}", {"encoder-decoder, beam": "bleu"}, {k: v["bleu"] for k, v in others.items()}, unit=""),
         experiments.Table("token accuracy", {"encoder-decoder, beam": "tokens"}, {k: v["tokens"] for k, v in others.items()}),
     ]
     experiments.report(

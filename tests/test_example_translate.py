@@ -29,7 +29,7 @@ def test_it_learns_scores_and_translates(pairs, tmp_path, capsys):
     assert "the most similar sentence's" in said
     record = json.loads((tmp_path / "kept" / "translate.json").read_text())
     run = record["runs"][0]
-    assert 0 <= run["bleu"] <= 1
+    assert 0 <= run["bleu"] <= 100
     example = run["examples"][0]
     assert np.shape(example["look"]) == (len(example["said"]) + 1, len(example["source"])) or len(example["said"]) > 9
     np.testing.assert_allclose(np.sum(example["look"], -1), 1, atol=0.01)

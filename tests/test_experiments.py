@@ -31,6 +31,11 @@ def made(calls, fail=None):
     return main
 
 
+def test_lists_of_results_count_alike():
+    (row, other) = experiments.Table("t", {"ours": "k"}, {"theirs": 0.5}).rows([{"k": [0.1, 0.3]}, {"k": 0.5}])
+    assert (row["values"], row["text"], other["text"]) == ([0.1, 0.3, 0.5], "30.0 ± 20.0", "50.0")
+
+
 def test_seeds_that_are_done_are_not_run_again_and_others_go_on(tmp_path, capsys):
     out, calls = ["--out", str(tmp_path / "out")], []
     with pytest.raises(SystemExit, match="130"):

@@ -119,8 +119,8 @@ def trained(result: tuple[Any, Any], steps: int) -> tuple[Any, Any]:
 class Table(NamedTuple):
     """One score of an experiment, ours beside others'.
 
-    `ours` names results of the runs by the label they are shown under; `references` are numbers, published or computed beside, in the
-    same unit. The unit `%` shows fractions as percentages.
+    `ours` names results of the runs by the label they are shown under (numbers, or lists of them, of which all count alike);
+    `references` are numbers, published or computed beside, in the same unit. The unit `%` shows fractions as percentages.
     """
 
     title: str
@@ -135,7 +135,7 @@ class Table(NamedTuple):
     def rows(self, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
         for label, key in self.ours.items():
-            values = [float(run[key]) for run in runs]
+            values = np.concatenate([np.ravel(run[key]) for run in runs]).astype(float).tolist()
             spread = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
             text = self.text(float(np.mean(values))) + (f" ± {self.text(spread)}" if len(values) > 1 else "")
             rows.append({"name": label, "text": text, "values": values})
