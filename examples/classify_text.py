@@ -28,11 +28,11 @@ import jaxrnn as rnn
 from jaxrnn import data, experiments, metrics, training
 
 LANGUAGES = ["de", "es", "fr", "id", "it", "pl", "ru", "sv", "tr", "uk"]  # ten of those with the most messages
-REGULAR = {"characters": (0.1, 0.0), "words": (0.3, 0.1)}  # dropout and blanked units: few sentences hold each word
+REGULAR = {"characters": (0.15, 0.0, 0.1), "words": (0.3, 0.1, 0.0)}  # dropout, blanked units, smoothing: few sentences hold each word
 CHOSEN = (
     "The ten languages are a second choice: a first ten, with Danish beside Swedish, Spanish beside Portuguese and German beside Dutch, was"
     " scored once on its own test part (84.7 %) and then given up for languages that short messages tell apart more easily, without sentences"
-    " under four words."
+    " under four words. The present test part was read once before, with half the steps and unsmoothed labels (97.0 ± 0.1 %)."
 )
 
 
@@ -42,7 +42,7 @@ class Texts(NamedTuple):
 
 
 def parser() -> argparse.ArgumentParser:
-    made = experiments.parser("classify_text", __doc__, steps=2400, seeds=3, batch=64, lr=1e-2, save_every=600, evaluate_every=200)
+    made = experiments.parser("classify_text", __doc__, steps=4800, seeds=3, batch=64, lr=1e-2, save_every=800, evaluate_every=400)
     add = made.add_argument
     add("--train", metavar="FILE", help="label<TAB>text, a line each")
     add("--test", metavar="FILE", help="the same, to score on")
@@ -51,8 +51,9 @@ def parser() -> argparse.ArgumentParser:
     add("--languages", nargs="+", default=LANGUAGES, metavar="CODE", help="of the message catalogues (default: %(default)s)")
     add("--each", type=experiments.positive, default=4000, help="sentences of each language (default: %(default)s)")
     add("--hidden", type=experiments.positive, default=64, help="of the GRU in each direction (default: %(default)s)")
-    add("--dropout", type=float, help="of embeddings and of what is pooled (default: 0.1, of words 0.3)")
+    add("--dropout", type=float, help="of embeddings and of what is pooled (default: 0.15, of words 0.3)")
     add("--blank", type=float, help="the share of units that are blanked out in training (default: 0, of words 0.1)")
+    add("--smoothing", type=float, help="of the labels (default: 0.1, with words 0)")
     return made
 
 
@@ -128,12 +129,13 @@ def in_threes(row: list[str]) -> list[str]:
     return ["".join(three) for three in zip([" ", *row], row, [*row[1:], " "], strict=False)]
 
 
-def objective(net: rnn.Pooled, blank: float, params: Any, batch: data.Padded, key: jax.Array) -> training.Loss:
+def objective(net: rnn.Pooled, blank: float, smoothing: float, params: Any, batch: data.Padded, key: jax.Array) -> training.Loss:
     """The loss with some of the units unknown."""
     which, within = jax.random.split(key)
     tokens, labels = batch.columns
     tokens = jnp.where(jax.random.bernoulli(which, blank, tokens.shape), data.Vocabulary.UNKNOWN, tokens)
-    return net.objective(training.cross_entropy)(params, batch._replace(columns=(tokens, labels)), within)
+    loss = functools.partial(training.cross_entropy, smoothing=smoothing)
+    return net.objective(loss)(params, batch._replace(columns=(tokens, labels)), within)
 
 
 def keep_best(path: pathlib.Path, score: Callable[[Any], float]) -> Callable[[training.TrainState], dict[str, float]]:
@@ -166,7 +168,7 @@ def one(args: argparse.Namespace, train: Any, test: Any, size: int, classes: int
     state = training.init(None, net.init(keys[0], rnn.TOKEN), tx, keys[1])
     validation = data.Buckets((held[0],), batch=128)
     evaluate = keep_best(folder / "best.npz", lambda params: float(metrics.accuracy(net.predict(params, validation), held[1]).mean))
-    step = training.minimize(functools.partial(objective, net, args.blank), tx)
+    step = training.minimize(functools.partial(objective, net, args.blank, args.smoothing), tx)
     source = data.Buckets(own, args.batch, buckets=4, seed=seed)
     fitted = training.fit(step, state, source, args.steps, directory=folder / "checkpoints", evaluate=evaluate, **experiments.often(args))
     state, history = experiments.trained(fitted, args.steps)
@@ -180,9 +182,9 @@ def one(args: argparse.Namespace, train: Any, test: Any, size: int, classes: int
 
 
 def work(args: argparse.Namespace) -> None:
-    dropout, blank = REGULAR[args.units]
-    args.dropout = dropout if args.dropout is None else args.dropout
-    args.blank = blank if args.blank is None else args.blank
+    for name, value in zip(("dropout", "blank", "smoothing"), REGULAR[args.units], strict=True):
+        if getattr(args, name) is None:
+            setattr(args, name, value)
     train, test, name = load(args)
     classes = sorted(set(train.labels))
     print(f"{name}: {len(train.labels):,} sentences to train on, {len(test.labels):,} to score on, {len(classes)} classes")
