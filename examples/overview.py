@@ -14,7 +14,7 @@ from typing import Any
 
 HERE = pathlib.Path(__file__).parent
 ORDER = ["one_to_one", "caption", "music", "speaker", "classify_text", "mnist1d", "tagging", "pronounce", "pronounce_long", "translate"]
-ORDER += ["forecast", "char_lm"]
+ORDER += ["forecast", "char_lm", "parallel_in_time"]
 
 HEAD = """# Examples
 

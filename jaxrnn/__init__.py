@@ -9,6 +9,7 @@ from jaxrnn import diagnostics as diagnostics
 from jaxrnn import experiments as experiments
 from jaxrnn import initializers as initializers
 from jaxrnn import metrics as metrics
+from jaxrnn import newton as newton
 from jaxrnn import tasks as tasks
 from jaxrnn import testing as testing
 from jaxrnn import training as training
@@ -28,18 +29,29 @@ from jaxrnn.cell import Composite as Composite
 from jaxrnn.cell import Noise as Noise
 from jaxrnn.cell import TOKEN as TOKEN
 from jaxrnn.cell import features as features
+from jaxrnn.linear import Complex as Complex
+from jaxrnn.linear import Matrix as Matrix
+from jaxrnn.linear import linear_scan as linear_scan
 from jaxrnn.recurrence import Dot as Dot
 from jaxrnn.recurrence import matmul as matmul
 
 # Nouns: cells
 from jaxrnn.cells import GRU as GRU
+from jaxrnn.cells import LRU as LRU
 from jaxrnn.cells import LSTM as LSTM
+from jaxrnn.cells import RGLRU as RGLRU
+from jaxrnn.cells import S5 as S5
+from jaxrnn.cells import DiagonalGRU as DiagonalGRU
+from jaxrnn.cells import DiagonalLSTM as DiagonalLSTM
 from jaxrnn.cells import EchoState as EchoState
 from jaxrnn.cells import Elman as Elman
 from jaxrnn.cells import LayerNormGRU as LayerNormGRU
 from jaxrnn.cells import LayerNormLSTM as LayerNormLSTM
 from jaxrnn.cells import LSTMState as LSTMState
+from jaxrnn.cells import MinGRU as MinGRU
+from jaxrnn.cells import MinLSTM as MinLSTM
 from jaxrnn.cells import PeepholeLSTM as PeepholeLSTM
+from jaxrnn.cells import Selective as Selective
 from jaxrnn.cells import ridge as ridge
 
 # Nouns: combinators
@@ -65,6 +77,9 @@ from jaxrnn.models import Pairs as Pairs
 from jaxrnn.models import Pooled as Pooled
 
 # Nouns: strategies
+from jaxrnn.strategies import Associative as Associative
+from jaxrnn.strategies import Auto as Auto
 from jaxrnn.strategies import Chunked as Chunked
+from jaxrnn.strategies import Newton as Newton
 from jaxrnn.strategies import Scan as Scan
 from jaxrnn.strategies import Strategy as Strategy

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import controls, errors
+from jaxrnn.linear import evolve
 from jaxrnn.recurrence import Dot
 
 Params = Any
@@ -98,6 +99,11 @@ class Cell(abc.ABC):
         return True
 
     @property
+    def elementwise(self) -> bool:
+        """Whether each unit's new state depends on the old state of that unit alone, in every leaf: `Newton` then scans small Jacobians."""
+        return False
+
+    @property
     def takes_memory(self) -> bool:
         """Whether a memory must be bound before it runs."""
         return False
@@ -129,10 +135,11 @@ class Cell(abc.ABC):
 
 
 class LinearCell(Cell):
-    """A cell whose state evolves as `state = a * state + b`, leaf by leaf, so that time can be evaluated in parallel.
+    """A cell whose state evolves as `state = a state + b`, part by part, so that time can be evaluated in parallel.
 
-    An author writes `coefficients(params, z) -> (a, b)`, each a pytree like the state (a may broadcast);
-    the step is derived from it and so cannot disagree with it.
+    An author writes `coefficients(params, z) -> (a, b)`: b is like the state, and a holds for each part of it a transition, an array (a real
+    diagonal), a `Complex` (a complex one, of a `Complex` part) or a `Matrix`. A transition that depends on the params alone has no time and batch
+    axes. The step is derived from them and so cannot disagree with them.
     """
 
     @abc.abstractmethod
@@ -141,7 +148,7 @@ class LinearCell(Cell):
 
     def step(self, params: Params, state: State, z: Any, dot: Dot) -> State:
         a, b = self.coefficients(params, z)
-        return jax.tree.map(lambda a, b, h: a * h + b, a, b, state)
+        return evolve(a, state, b)
 
 
 class Feedforward(Cell):

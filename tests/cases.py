@@ -118,6 +118,15 @@ CELLS = {
     "normalised lstm": Case(rnn.LayerNormLSTM(4)),
     "normalised gru": Case(rnn.LayerNormGRU(4), variant=True),
     "echo state": Case(rnn.EchoState(4, leak=0.7)),
+    "diagonal gru": Case(rnn.DiagonalGRU(3)),
+    "diagonal lstm": Case(rnn.DiagonalLSTM(3), variant=True),
+    # linear cells
+    "lru": Case(rnn.LRU(3, r_max=0.9)),
+    "s5": Case(rnn.S5(2), variant=True),
+    "mingru": Case(rnn.MinGRU(3), variant=True),
+    "minlstm": Case(rnn.MinLSTM(3), variant=True),
+    "rg-lru": Case(rnn.RGLRU(), variant=True),
+    "selective": Case(rnn.Selective(2)),
     # layers
     "dense": Case(rnn.Dense(3, activation="tanh")),
     "embed": Case(rnn.Embed(5, 3), TOKENS),
@@ -142,6 +151,7 @@ CELLS = {
     # nested
     "deep": Case(rnn.Stack((rnn.Embed(5, 3), rnn.LSTM(3), rnn.Dropout(0.2), rnn.Residual(rnn.GRU(3)), rnn.Dense(2))), TOKENS, random=True),
     "deep bidirectional": Case(rnn.Stack((rnn.Bidirectional(rnn.Elman(2), merge="product"), rnn.Residual(rnn.CausalConv(2, 2)), rnn.GRU(2)))),
+    "mixed": Case(rnn.Stack((rnn.LRU(2, r_max=0.9), rnn.LearnedState(rnn.MinGRU(3)), rnn.Bidirectional(rnn.GRU(2))))),
     "noisy": Case(rnn.Zoneout(rnn.RecurrentDropout(rnn.LSTM(2), 0.3, per="step"), 0.3), random=True, variant=True),
     # LayerNorm over few features magnifies the rounding of bfloat16: at a width of 3 half a digit in the params moves gradients by 8 %.
     "learned stack": Case(rnn.LearnedState(rnn.Stack((rnn.CausalConv(8, 2), rnn.LayerNorm(), rnn.Zoneout(rnn.GRU(2), 0.2)))), random=True),
@@ -158,6 +168,27 @@ STRATEGIES = {
     "kept": rnn.Chunked(3, remat=False, inner=rnn.Scan(unroll=2)),
     "cut twice": rnn.Chunked(4, inner=rnn.Chunked(2)),
 }
+
+# Side by side in time: pieces that do not divide the number of steps, even on a CPU, where one loop is the default.
+LINEAR = {
+    "associative": rnn.Associative(radix=2, otherwise=rnn.Scan()),
+    "associative in chunks": rnn.Chunked(3, inner=rnn.Associative(otherwise=rnn.Scan())),
+    "auto": rnn.Auto(),
+}
+NEWTON = {
+    "newton": rnn.Newton(),
+    "newton, diagonal": rnn.Newton(jacobian="diagonal"),
+    "newton in pieces": rnn.Chunked(3, inner=rnn.Newton(radix=2)),
+}
+
+
+def parallel(name: str) -> dict[str, rnn.Strategy]:
+    """The strategies of these two tables that run a case otherwise than `Scan` does: for a nonlinear cell one in turn, so that all meet many."""
+    cells = [cell for cell in kinds(CELLS[name].cell) if not issubclass(cell, rnn.Composite | rnn.Feedforward) and cell.whole is None]
+    linear = LINEAR if any(issubclass(cell, rnn.LinearCell) for cell in cells) else {}
+    turn = list(NEWTON)[list(CELLS).index(name) % len(NEWTON)]
+    return linear | ({turn: NEWTON[turn]} if any(not issubclass(cell, rnn.LinearCell) for cell in cells) else {})
+
 
 CONTROLS = {
     "none": (False, False),

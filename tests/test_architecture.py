@@ -16,16 +16,18 @@ ROOT = Path(rnn.__file__).parent
 # What a module may import of the library; a folder stands for each of its files.
 MAY = {
     "recurrence": set(),
-    "errors": set(),
+    "errors": {"errors"},
     "initializers": set(),
     "controls": {"errors", "recurrence"},
-    "cell": {"controls", "errors", "recurrence"},
+    "linear": {"controls"},
+    "cell": {"controls", "errors", "linear", "recurrence"},
     "params": {"cell", "errors"},
     "advance": {"cell", "controls", "errors", "params"},
-    "cells": {"cell", "cells", "errors", "initializers", "recurrence"},
+    "cells": {"cell", "cells", "errors", "initializers", "linear", "recurrence"},
     "combinators": {"cell", "cells", "combinators", "controls", "errors", "initializers", "recurrence"},
-    "strategies": {"cell", "controls", "recurrence", "strategies", "errors"},
+    "strategies": {"cell", "controls", "errors", "linear", "recurrence", "strategies"},
     "unroll": {"cell", "controls", "errors", "params", "strategies"},
+    "newton": {"cell", "controls", "errors", "strategies", "unroll"},
     "diagnostics": {"cell", "controls", "errors", "recurrence", "strategies", "unroll"},
 }
 PUBLIC_ONLY = {"training", "decoding", "data", "testing", "interop", "models", "metrics", "tasks", "experiments"}

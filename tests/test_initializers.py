@@ -79,3 +79,38 @@ def test_reservoir_radius():
     np.testing.assert_allclose(largest(fixed["w_h"]), 1.1, rtol=1e-4)
     assert 0.15 < float((fixed["w_h"] != 0).mean()) < 0.25
     assert 0.2 < float(jnp.abs(fixed["w_x"]).max()) <= 0.3
+
+
+def test_linear_cells_begin_as_their_papers_say():
+    x = rnn.features(5)
+    p = rnn.LRU(400, r_min=0.8, r_max=0.9, max_phase=1.0).init(KEY, x)
+    radius = np.exp(-np.exp(p["nu"]))
+    assert 0.8 < radius.min() < 0.81 < 0.89 < radius.max() < 0.9
+    np.testing.assert_allclose(np.mean(radius**2), (0.64 + 0.81) / 2, atol=0.01)  # uniform in the square
+    assert np.exp(p["theta"]).max() < 1
+    np.testing.assert_allclose(np.exp(p["gamma"]) ** 2 + radius**2, 1, rtol=1e-5)
+
+    p = rnn.S5(8, blocks=2).init(KEY, x)
+    n = np.arange(8)
+    legs = -np.tril(np.sqrt(np.outer(2 * n + 1, 2 * n + 1)), -1) - np.diag(n + 1.0)
+    normal = np.linalg.eigvals(legs + np.outer(np.sqrt(n + 0.5), np.sqrt(n + 0.5)))
+    upper = np.sort(normal.imag[normal.imag > 0])
+    np.testing.assert_allclose(np.sort(np.asarray(p["l_im"]).reshape(2, 4)), [upper, upper], rtol=1e-4)
+    np.testing.assert_allclose(p["l_re"], -0.5, rtol=1e-5)
+    assert np.log(1e-3) <= p["log_step"].min() <= p["log_step"].max() <= np.log(1e-1)
+
+    decay = jax.nn.sigmoid(rnn.RGLRU().init(KEY, rnn.features(400))["decay"]) ** 8
+    assert 0.9 < decay.min() < 0.905 < 0.994 < decay.max() < 0.999
+    p = rnn.Selective(4).init(KEY, rnn.features(400))
+    step = jax.nn.softplus(p["b"])
+    assert 0.99e-3 < step.min() < 1.1e-3 < 0.09 < step.max() < 0.101
+    np.testing.assert_allclose(np.exp(p["log_a"]), np.tile([1, 2, 3, 4], (400, 1)), rtol=1e-5)
+
+
+def test_what_white_noise_makes_of_an_lru_has_one_variance():
+    cell = rnn.LRU(200, r_min=0.5, r_max=0.99)
+    params = cell.init(KEY, rnn.features(8))
+    state, _ = rnn.unroll(cell, params, jax.random.normal(KEY, (2000, 50, 8)))
+    power = np.mean(state.re**2 + state.im**2, axis=0)
+    assert abs(np.mean(power) - 1) < 0.1
+    assert abs(np.corrcoef(np.exp(params["nu"]), power)[0, 1]) < 0.3

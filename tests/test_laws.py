@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import CELLS, CONTROLS, DTYPES, STRATEGIES, kinds
+from cases import CELLS, CONTROLS, DTYPES, LINEAR, NEWTON, STRATEGIES, kinds, parallel
 
 import jaxrnn as rnn
 from jaxrnn.controls import choose
@@ -30,8 +30,11 @@ def test_the_table_is_complete():
     public = [thing for thing in vars(rnn).values() if inspect.isclass(thing) and not inspect.isabstract(thing)]
     cells = set().union(*(kinds(case.cell) for case in CELLS.values()))
     assert {c for c in public if issubclass(c, rnn.Cell)} <= cells
-    strategies = set().union(*(kinds(strategy) for strategy in STRATEGIES.values()))
+    strategies = set().union(*(kinds(strategy) for strategy in (STRATEGIES | LINEAR | NEWTON).values()))
     assert {s for s in public if issubclass(s, rnn.Strategy)} <= strategies
+
+
+QUICK = {"gru", "lstm", "diagonal gru", "lru", "selective", "mixed"}  # evaluated in parallel too
 
 
 @pytest.mark.parametrize("name", [name for name, case in CELLS.items() if not case.variant])
@@ -43,9 +46,12 @@ def test_laws(name):
     assert laws.draws(cell, given) == random
     laws.consistent(cell, given)
     laws.advancing(cell, given)
-    chosen = (STRATEGIES["unrolled"], STRATEGIES["cut twice" if turn % 3 == 0 else "chunked"], STRATEGIES["kept"])
+    chosen = [STRATEGIES["unrolled"], STRATEGIES["cut twice" if turn % 3 == 0 else "chunked"]]
+    if name in QUICK:
+        chosen[0] = next(iter(parallel(name).values()))
     # A causal cell meets the last of them in `fold`, which is less to compile.
-    laws.strategic(cell, given, chosen[:2] if cell.causal else chosen, reverse=turn % 2 == 1, folded=chosen[2])
+    last = STRATEGIES["kept"]
+    laws.strategic(cell, given, (*chosen,) if cell.causal else (*chosen, last), reverse=turn % 2 == 1, folded=last)
     laws.masked(cell, given, reverse=True)
     laws.reset(cell, given, reverse=True)
     laws.batched(cell, given, ((Rows("vmap"), Rows("map"), Blocks())[turn % 3],))
@@ -90,20 +96,23 @@ def test_the_full_product(name, dtype):
     cell, x, *_ = CELLS[name]
     with jax.enable_x64(dtype == "float64"):
         given = laws.with_key(cell, laws.recast(example(cell, x, jax.random.key(2)), DTYPES[dtype]))
+        strategies = STRATEGIES | ({} if dtype == "bfloat16" else parallel(name))
+        turn = list(CELLS).index(name)
         for reverse, (masked, reset) in itertools.product((False, True), CONTROLS.values()):
-            if dtype == "float32":  # without a control, none is passed
-                case = given._replace(mask=given.mask if masked else None, resets=given.resets if reset else None)
-            else:  # flags that change nothing, so that every control is compiled once
-                case = given._replace(mask=given.mask | (not masked), resets=given.resets & reset)
+            # Flags that change nothing, so that every control is compiled once; by one strategy in turn, no flags.
+            case = given._replace(mask=given.mask | (not masked), resets=given.resets & reset)
+            bare = given._replace(mask=given.mask if masked else None, resets=given.resets if reset else None)
             truth = Steps(reverse) if cell.causal else Whole(reverse=reverse)
             want = observe(truth, cell, laws.recast(case, jnp.float32) if dtype == "bfloat16" else case)
-            for way in [Whole(strategy, reverse) for strategy in STRATEGIES.values()] + [Folded(reverse=reverse)] * cell.causal:
-                got = jax.tree.map(lambda a, b: a.astype(b.dtype), observe(way, cell, case), want)
+            for k, way in enumerate([Whole(strategy, reverse) for strategy in strategies.values()] + [Folded(reverse=reverse)] * cell.causal):
+                flagged = dtype != "float32" or k != turn % len(strategies)
+                got = jax.tree.map(lambda a, b: a.astype(b.dtype), observe(way, cell, case if flagged else bare), want)
                 agree(2, cell, f"{way!r}, mask {masked}, resets {reset}", got, want, TOLERANCE[dtype])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "strategy"), list(itertools.product(CELLS, ["chunked", "kept"])))
+@pytest.mark.parametrize(("name", "strategy"), [(name, s) for name in CELLS for s in ["chunked", "kept", *parallel(name)]])
 def test_derivatives_by_every_strategy(name, strategy):
     cell, x, *_ = CELLS[name]
-    laws.differentiated(cell, example(cell, x, jax.random.key(3)), STRATEGIES[strategy], reverse=True, measure=False)
+    strategies = STRATEGIES | LINEAR | NEWTON
+    laws.differentiated(cell, example(cell, x, jax.random.key(3)), strategies[strategy], reverse=True, measure=False)

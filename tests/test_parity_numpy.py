@@ -118,6 +118,97 @@ def norm_gru(p, h, x):
     return (1 - z) * n + z * h
 
 
+def diagonal_gru_gates(p, h, x):
+    r, z = (sigmoid(x @ part(p["w_x"], k) + part(p["w_h"], k) * h + part(p["b"], k)) for k in range(2))
+    return r, z, np.tanh(x @ part(p["w_x"], 2) + part(p["w_h"], 2) * r * h + part(p["b"], 2))
+
+
+def diagonal_gru(p, h, x):
+    _, z, n = diagonal_gru_gates(p, h, x)
+    return (1 - z) * n + z * h
+
+
+def diagonal_lstm_gates(p, state, x):
+    h, c = state
+    f, g, o = (x @ part(p["w_x"], k) + part(p["w_h"], k) * h + part(p["b"], k) for k in range(3))
+    f, g = sigmoid(f + part(p["p"], 0) * c), np.tanh(g)
+    return f, g, sigmoid(o + part(p["p"], 1) * (f * c + (1 - f) * g))
+
+
+def diagonal_lstm(p, state, x):
+    f, g, o = diagonal_lstm_gates(p, state, x)
+    c = f * state[1] + (1 - f) * g
+    return o * np.tanh(c), c
+
+
+def times(a, b):
+    """Complex numbers as pairs: the complex step needs the imaginary part for itself."""
+    return a[0] * b[0] - a[1] * b[1], a[0] * b[1] + a[1] * b[0]
+
+
+def polar(size, phase):
+    return size * np.cos(phase), size * np.sin(phase)
+
+
+def lru_transition(p):
+    return polar(np.exp(-np.exp(p["nu"])), np.exp(p["theta"])), (np.exp(p["gamma"]), 0)
+
+
+def s5_transition(p):
+    step, square = np.exp(p["log_step"]), p["l_re"] ** 2 + p["l_im"] ** 2
+    a = polar(np.exp(p["l_re"] * step), p["l_im"] * step)
+    return a, times((a[0] - 1, a[1]), (p["l_re"] / square, -p["l_im"] / square))
+
+
+def complex_diagonal(transition):
+    def step(p, state, x):
+        a, gain = transition(p)
+        size = p["d"].shape[0]
+        u = x @ p["w_x"]
+        old, new = times(a, state), times(gain, (u[..., :size], u[..., size:]))
+        return old[0] + new[0], old[1] + new[1]
+
+    return step
+
+
+def complex_readout(p, state, x):
+    return np.concatenate(state, axis=-1) @ p["w_y"] + p["d"] * x
+
+
+def mingru(p, h, x):
+    z, n = (x @ part(p["w_x"], k) + part(p["b"], k) for k in range(2))
+    return (1 - sigmoid(z)) * h + sigmoid(z) * n
+
+
+def minlstm(p, h, x):
+    i, f, n = (x @ part(p["w_x"], k) + part(p["b"], k) for k in range(3))
+    i, f = sigmoid(i), sigmoid(f)
+    return f / (f + i) * h + i / (f + i) * n
+
+
+def rg_lru(p, h, x):
+    gates = sigmoid(x @ p["w_x"] + p["b"])
+    a = sigmoid(p["decay"]) ** (8 * gates[..., :F])
+    return a * h + np.sqrt(1 - a * a) * gates[..., F:] * x
+
+
+def selective(p, h, x):
+    rank, states = p["w_step"].shape[0], p["log_a"].shape[1]
+    z = x @ p["w_x"]
+    step = np.log(1 + np.exp(z[..., :rank] @ p["w_step"] + p["b"]))
+    return np.exp(-step[..., None] * np.exp(p["log_a"])) * h + (step * x)[..., None] * z[..., None, rank : rank + states]
+
+
+def selective_readout(p, h, x):
+    read = (x @ p["w_x"])[..., p["w_step"].shape[0] + p["log_a"].shape[1] :]
+    return (h * read[..., None, :]).sum(-1) + p["d"] * x
+
+
+def first(p, state, x):
+    """The output of most cells: the state, or its first part."""
+    return state[0] if isinstance(state, tuple) else state
+
+
 CASES = {
     "elman": (rnn.Elman(H), elman),
     "elman relu": (rnn.Elman(H, "relu", identity=True), elman_relu),
@@ -129,7 +220,17 @@ CASES = {
     "echo state": (rnn.EchoState(H, leak=0.3), echo_state),
     "layer-norm lstm": (rnn.LayerNormLSTM(H), norm_lstm),
     "layer-norm gru": (rnn.LayerNormGRU(H), norm_gru),
+    "diagonal gru": (rnn.DiagonalGRU(H), diagonal_gru),
+    "diagonal lstm": (rnn.DiagonalLSTM(H), diagonal_lstm),
+    "lru": (rnn.LRU(F), complex_diagonal(lru_transition)),
+    "s5": (rnn.S5(F), complex_diagonal(s5_transition)),
+    "mingru": (rnn.MinGRU(H), mingru),
+    "minlstm": (rnn.MinLSTM(H), minlstm),
+    "rg-lru": (rnn.RGLRU(), rg_lru),
+    "selective": (rnn.Selective(2), selective),
 }
+
+READOUTS = {"lru": complex_readout, "s5": complex_readout, "selective": selective_readout}
 
 GATES = {
     "lstm": ("ifgo", lstm_gates),
@@ -139,15 +240,17 @@ GATES = {
     "gru before": ("rzn", gru_before_gates),
     "layer-norm lstm": ("ifgo", norm_lstm_gates),
     "layer-norm gru": ("rzn", norm_gru_gates),
+    "diagonal gru": ("rzn", diagonal_gru_gates),
+    "diagonal lstm": ("fgo", diagonal_lstm_gates),
 }
 
 
-def run(step, params, state, xs):
+def run(step, readout, params, state, xs):
     """The loop: the last state's leaves, and all outputs."""
     ys = []
     for x in xs:
         state = step(params, state, x)
-        ys.append(state[0] if isinstance(state, tuple) else state)
+        ys.append(readout(params, state, x))
     return list(state) if isinstance(state, tuple) else [state], np.stack(ys)
 
 
@@ -162,18 +265,19 @@ def example(cell, dtype):
     assert {a.dtype for a in jax.tree.leaves(params)} == {np.dtype(dtype)}
     params = fill(params)
     state = fill(jax.eval_shape(lambda p: cell.initial_state(p, (B,)), params))
-    outputs = np.empty((T, *jax.tree.leaves(state)[0].shape))
-    return (params, state, fill(np.empty((T, B, F)))), fill((jax.tree.leaves(state), outputs))
+    inputs = params, state, fill(np.empty((T, B, F)))
+    outputs = jax.eval_shape(lambda params, state, xs: rnn.unroll(cell, params, xs, state)[1], *inputs)
+    return inputs, fill((jax.tree.leaves(state), outputs))
 
 
-def reference(step, inputs, weights):
+def reference(step, readout, inputs, weights):
     """Results in float64, and the loss's gradient by the complex step."""
     inputs = jax.tree.map(lambda a: np.asarray(a, np.float64), inputs)
     leaves, tree = jax.tree.flatten(inputs)
 
     def loss(leaves):
         params, state, xs = jax.tree.unflatten(tree, leaves)
-        results = run(step, params, state, xs)
+        results = run(step, readout, params, state, xs)
         return sum((np.asarray(w, np.float64) * a).sum() for w, a in zip(jax.tree.leaves(weights), jax.tree.leaves(results), strict=True))
 
     grads = []
@@ -184,7 +288,7 @@ def reference(step, inputs, weights):
             moved[at] += 1e-30j
             grad[at] = np.imag(loss([*leaves[:k], moved, *leaves[k + 1 :]])) / 1e-30
         grads.append(grad)
-    return run(step, *inputs), jax.tree.unflatten(tree, grads)
+    return run(step, readout, *inputs), jax.tree.unflatten(tree, grads)
 
 
 def ours(cell, inputs, weights):
@@ -207,7 +311,7 @@ def test_outputs_and_gradients(name, dtype):
         results, grads = ours(cell, jax.tree.map(jnp.asarray, inputs), weights)
         assert {a.dtype for a in jax.tree.leaves((results, grads))} == {np.dtype(dtype)}
         results, grads = jax.tree.map(np.asarray, (results, grads))
-    want, want_grads = reference(step, inputs, weights)
+    want, want_grads = reference(step, READOUTS.get(name, first), inputs, weights)
     if isinstance(cell, rnn.EchoState):
         assert all(not a.any() for a in jax.tree.leaves(grads[0]))
         grads, want_grads = grads[1:], want_grads[1:]

@@ -3,16 +3,17 @@
 from typing import Any
 
 from jaxrnn import controls, errors
-from jaxrnn.cell import Cell
+from jaxrnn.cell import Cell, LinearCell
 from jaxrnn.controls import Piece
 from jaxrnn.recurrence import recurrence
+from jaxrnn.strategies.linear import linear
 from jaxrnn.strategies.strategy import Block, Strategy
 
 
 class Scan(Strategy):
     """One `lax.scan` over time: O(T) steps, O(T) memory under reverse differentiation.
 
-    Weight gradients of every `dot` are one matmul after the loop.
+    Weight gradients of every `dot` are one matmul after the loop. A `LinearCell`'s coefficients are made for all steps at once, outside it.
 
     Args:
       unroll: lax.scan's: how many steps one iteration of the compiled loop holds.
@@ -36,5 +37,7 @@ class Scan(Strategy):
         return block(carry, 0, length)
 
     def run(self, cell: Cell, params: Any, piece: Piece) -> tuple[Any, Any]:
+        if isinstance(cell, LinearCell):
+            return linear(cell, params, piece, unroll=self.unroll)
         step, inputs = controls.controlled(cell), (piece.zs, piece.mask, piece.resets)
         return recurrence(step, (params, piece.start), piece.state, inputs, piece.length, piece.reverse, self.unroll)

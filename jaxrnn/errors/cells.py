@@ -1,25 +1,11 @@
-"""Every message in one place. Each says what was got, what is needed, and what to do.
-
-`TypeError` for a wrong kind of thing, `ValueError` for a wrong value. All checks look at shapes and dtypes alone, while
-JAX traces, so they cost nothing at run time.
-"""
+"""What cells, verbs and strategies refuse."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-
-def describe(x: Any) -> str:
-    """`float32[3, 4]` for an array, the type's name for anything else."""
-    if hasattr(x, "shape") and hasattr(x, "dtype"):
-        return f"{x.dtype}[{', '.join(map(str, x.shape))}]"
-    return type(x).__name__
-
-
-def fail(kind: type[Exception], cell: Any, got: str, need: str, do: str) -> Exception:
-    name = cell if isinstance(cell, str) else repr(cell)
-    return kind(f"{name}: got {got}; need {need}. {do}")
+from jaxrnn.errors.shared import describe, fail
 
 
 def check_cell(cell: Any, kind: type) -> None:
@@ -106,6 +92,8 @@ def check_state(cell: Any, state: Any, need: Any, source: str = "state") -> None
     """A state against the structure, shapes and dtypes that `initial_state` gives."""
     do = {
         "state": "Make it with cell.initial_state(params, batch_shape), or take it from an earlier call with the same batch.",
+        "guess": "Take it from the info of an earlier solve of as many steps with the same batch.",
+        "coefficients": "Its b must be like the state, leaf by leaf, with a leading time axis where z has one (cast with astype).",
         "step": "A step must return the state it was given, with the same structure, shapes and dtypes (cast with astype).",
     }[source]
     if jax.tree.structure(state) != jax.tree.structure(need):
@@ -152,6 +140,16 @@ def no_loop(cell: Any, part: str) -> Exception:
 
 def wrong_strategy(cell: Any, strategy: Any, name: str = "strategy") -> Exception:
     return fail(TypeError, cell, f"{name}={strategy!r}", "an instance of a strategy", "Pass Scan() or Chunked(1000).")
+
+
+def not_linear(strategy: Any, cell: Any) -> Exception:
+    return fail(TypeError, strategy, f"{cell!r}, whose step is not linear in its state", "a LinearCell (LRU, S5, MinGRU, ...)",
+                "Say how other cells are run, Associative(otherwise=Scan()), or use Scan() or Newton() for all.")  # fmt: skip
+
+
+def no_trajectory(cell: Any) -> Exception:
+    return fail(TypeError, cell, "a network or a layer without a loop", "one cell with a state",
+                "Solve its recurrent cells one by one, or use unroll(..., strategy=Newton()).")  # fmt: skip
 
 
 def wrong_extra(cell: Any, leaf: Any, xs: Any) -> Exception:
@@ -306,105 +304,3 @@ def depthwise_width(cell: Any, x: Any) -> Exception:
     return fail(ValueError, cell, f"inputs {describe(x)} for a depthwise convolution of width {cell.width}",
                 "as many features as the width, since each is convolved by itself",
                 f"Use CausalConv({x.shape[-1]}, {cell.kernel}, depthwise=True), or depthwise=False.")  # fmt: skip
-
-
-def check_stream(tokens: Any, batch: int, length: int) -> None:
-    """A stream to be cut into segments."""
-    if not (hasattr(tokens, "dtype") and jnp.issubdtype(tokens.dtype, jnp.integer)):
-        raise fail(TypeError, "Segments", f"tokens as {describe(tokens)}", "an array of integer tokens", "Pass np.asarray(tokens, np.int32).")
-    for name, value in (("batch", batch), ("length", length)):
-        if not isinstance(value, int) or value < 1:
-            raise fail(ValueError, "Segments", f"{name}={value!r}", "a positive integer", "One stream is batch=1.")
-    if tokens.ndim != 1 or len(tokens) < batch * length + 1:
-        raise fail(ValueError, "Segments", f"tokens {describe(tokens)}", f"one stream of at least batch * length + 1 = {batch * length + 1} tokens",
-                   "Give more tokens, or make batch or length smaller.")  # fmt: skip
-
-
-def not_text(path: Any, line: int, byte: int) -> Exception:
-    return fail(ValueError, str(path), f"the byte 0x{byte:02x} in line {line}, which is not UTF-8", "a file of UTF-8 text",
-                "Convert it (iconv -f latin1 -t utf-8), or read it as bytes with data.read_bytes.")  # fmt: skip
-
-
-def empty_file(path: Any) -> Exception:
-    return fail(ValueError, str(path), "an empty file", "a file of text", "Give a file with something in it.")
-
-
-def no_catalogue(language: str, known: list[str], roots: Any) -> Exception:
-    where = ", ".join(map(str, roots)) or "the system's folder and an installed Django"
-    return fail(ValueError, "catalogue", f"the language {language!r}, of which {where} holds no message catalogue",
-                f"one of {', '.join(known)}" if known else "message catalogues", "pip install django brings some of ninety languages.")  # fmt: skip
-
-
-def no_last(net: Any, body: Any) -> Exception:
-    return fail(ValueError, type(net).__name__, f"pool='last' of {body!r}, no one output of which has read the whole sequence",
-                "a causal body, or one whose top is a recurrent cell or a Bidirectional of such",
-                "Move what lies above the Bidirectional into the head, or pass pool='mean'.")  # fmt: skip
-
-
-def check_columns(columns: Any) -> None:
-    """The columns of ragged data: a tuple, of which one at least is a list of arrays, all of one number of rows."""
-    if not isinstance(columns, tuple) or not columns:
-        raise fail(TypeError, "Buckets", f"columns as a {type(columns).__name__}", "a tuple of columns", "Write Buckets((rows, labels), batch=32).")
-    for i, column in enumerate(columns):
-        if not (isinstance(column, (list, tuple)) or (hasattr(column, "shape") and column.ndim)):
-            raise fail(TypeError, "Buckets", f"column {i} as {describe(column)}", "a list of arrays, or an array [N, ...]",
-                       "Pass a list of arrays [t_i, ...] for sequences, np.asarray(labels) for labels.")  # fmt: skip
-    sizes = [len(column) for column in columns]
-    if len(set(sizes)) > 1:
-        raise fail(ValueError, "Buckets", f"columns of {', '.join(map(str, sizes))} rows", "as many rows in each", "A row is one example in all.")
-    if not sizes[0]:
-        raise fail(ValueError, "Buckets", "columns without rows", "at least one row", "Is the file or the split empty?")
-    if not any(isinstance(column, (list, tuple)) and hasattr(column[0], "__len__") for column in columns):
-        raise fail(ValueError, "Buckets", "no ragged column", "at least one list of arrays [t_i, ...]", "Pass list(xs) for rows of equal length.")
-
-
-def check_rows(place: int, rows: list) -> None:
-    """The rows of a ragged column."""
-    first = rows[0]
-    for i, row in enumerate(rows):
-        if not row.ndim or not len(row):
-            raise fail(ValueError, "Buckets", f"row {i} of column {place} with no steps", "rows of at least one step", "Leave that row out.")
-        if row.dtype != first.dtype or row.shape[1:] != first.shape[1:]:
-            raise fail(ValueError, "Buckets", f"row {i} of column {place} {describe(row)} after {describe(first)}",
-                       "rows that differ in length alone", "Cast them to one dtype; time is axis 0 of a row.")  # fmt: skip
-
-
-def other_checkpoint(directory: Any, got: str, need: str) -> Exception:
-    return fail(ValueError, str(directory), f"a checkpoint with {got}", need,
-                "It belongs to another network or optimizer: give its own settings again, or another directory.")  # fmt: skip
-
-
-def no_checkpoint(directory: Any) -> Exception:
-    return fail(FileNotFoundError, str(directory), "a directory without a checkpoint", "one that fit has saved to", "Train first.")
-
-
-def wrong_carry(cell: Any, carry: Any) -> Exception:
-    need, do = "the recurrent state", "Make the state with training.init(..., batch_shape=(B,)) for truncated_bptt."
-    if carry is not None:
-        need, do = "carry=None", "Make the state with training.init(...) without a batch_shape for bptt, which begins each batch afresh."
-    return fail(ValueError, cell, f"a TrainState with carry {jax.tree.map(describe, carry)}", need, do)
-
-
-def wrong_optimizer(got: Any) -> Exception:
-    return fail(TypeError, "optimizer", f"{got!r}", "a learning rate, a schedule or an optax transformation", "Write optimizer(1e-3).")
-
-
-def wrong_decoding(got: str, need: str) -> Exception:
-    return fail(ValueError, "decoding", got, need, "See the docstrings of greedy, sample and beam.")
-
-
-def missing_package(name: str, why: str, extra: str) -> Exception:
-    return ModuleNotFoundError(f'the package {name} is not installed ({why}). Run: pip install -e ".[{extra}]"', name=name)
-
-
-def wrong_task(task: str, got: str, need: str, do: str) -> Exception:
-    """Settings that no sequence of a task can have."""
-    return fail(ValueError, task, got, need, do)
-
-
-def wrong_columns(path: Any, got: int, need: str) -> Exception:
-    return fail(ValueError, str(path), f"lines of {got} numbers", need, "Give a file whose lines look like that.")
-
-
-def few_digits(path: Any, got: int, kinds: int) -> Exception:
-    return fail(ValueError, str(path), f"{got} digits, {kinds} classes in their first half", "at least 20 digits and two classes", "Give more.")

@@ -1,0 +1,202 @@
+"""Complex diagonal linear cells: the linear recurrent unit and S5."""
+
+from __future__ import annotations
+
+import abc
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn import errors
+from jaxrnn.cell import LinearCell, Noise, Params
+from jaxrnn.cells.shared import input_spec, state_dtype
+from jaxrnn.linear import Complex, multiply
+from jaxrnn.recurrence import matmul
+
+
+class DiagonalInputs(NamedTuple):
+    """What the loop needs of the inputs: what is added to the state, and what goes past it to the output `[..., F]`."""
+
+    drive: Complex
+    skip: jax.Array
+
+
+class ComplexDiagonal(LinearCell):
+    """`h' = a h + gain (x @ w_x)`, `y = (Re h, Im h) @ w_y + d x`, with a complex diagonal `a`; an author writes `init` and `transition`.
+
+    Complex numbers are pairs of real arrays: `w_x [F, 2N]` holds real parts before imaginary ones, and so does `w_y [2N, F]` for the rows that
+    meet them.
+    """
+
+    hidden: int
+
+    @abc.abstractmethod
+    def transition(self, params: Params) -> tuple[Complex, Complex]:
+        """`a` and `gain`, each `[N]`."""
+
+    def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Complex:
+        zero = jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_x"]))
+        return Complex(zero, zero)
+
+    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> DiagonalInputs:
+        z = matmul(xs, params["w_x"])
+        drive = multiply(self.transition(params)[1], Complex(z[..., : self.hidden], z[..., self.hidden :]))
+        return DiagonalInputs(drive, xs.astype(z.dtype) * params["d"].astype(z.dtype))
+
+    def coefficients(self, params: Params, z: DiagonalInputs) -> tuple[Complex, Complex]:
+        return self.transition(params)[0], z.drive
+
+    def readout(self, params: Params, state: Complex, z: DiagonalInputs) -> jax.Array:
+        y = matmul(jnp.concatenate([state.re, state.im], axis=-1), params["w_y"]) + z.skip
+        return y.astype(params["w_y"].dtype)
+
+
+def wide(params: Params, *names: str) -> list[jax.Array]:
+    dtype = state_dtype(params["w_x"])
+    return [params[name].astype(dtype) for name in names]
+
+
+def exponential(log: Complex) -> Complex:
+    size = jnp.exp(log.re)
+    return Complex(size * jnp.cos(log.im), size * jnp.sin(log.im))
+
+
+class LRU(ComplexDiagonal):
+    """The linear recurrent unit: a complex diagonal recurrence, its eigenvalues drawn on a ring.
+
+        a = exp(-exp(nu) + i exp(theta))
+        h' = a h + exp(gamma) (x @ W_x);  y = Re(h @ W_y) + d x
+
+    Begun with |a|^2 uniform between `r_min`^2 and `r_max`^2, the phase uniform up to `max_phase`, and `exp(gamma) = sqrt(1 - |a|^2)`, which gives
+    the state of white noise the same variance at every |a|. For long memory set `r_min` near 1.
+
+    Shapes: x `[..., F]`, state `Complex` of two `[..., N]`, y `[..., F]`.
+    Params: `w_x [F, 2N]` (real parts, imaginary parts), `w_y [2N, F]`, `d [F]`, `nu`, `theta`, `gamma [N]`.
+
+    Args:
+      hidden: N, the number of complex states.
+      r_min, r_max: the ring, 0 <= r_min < r_max <= 1.
+      max_phase: in radians.
+
+    Raises:
+      TypeError, ValueError: for a size below one, or a ring that is none.
+
+    Example:
+      >>> cell = LRU(8, r_min=0.9, r_max=0.999)
+      >>> state, ys = unroll(cell, cell.init(jax.random.key(0), features(3)), jnp.ones((5, 3)), strategy=Associative())
+      >>> ys.shape
+      (5, 3)
+
+    Orvieto et al. 2023.
+    """
+
+    r_min: float = 0.0
+    r_max: float = 1.0
+    max_phase: float = 2 * math.pi
+
+    def __post_init__(self) -> None:
+        errors.check_size(self, "hidden", self.hidden)
+        if not 0 <= self.r_min < self.r_max <= 1:
+            raise errors.fail(ValueError, self, f"r_min={self.r_min!r}, r_max={self.r_max!r}", "0 <= r_min < r_max <= 1", "Try 0.9 and 0.999.")
+
+    def init(self, key: jax.Array, x: Any) -> Params:
+        size, dtype = input_spec(self, x)
+        kr, kp, kx, ky, kd = jax.random.split(key, 5)
+        # Away from 0 and 1, where the logarithms end.
+        square = jax.random.uniform(kr, (self.hidden,), dtype, self.r_min**2 + 1e-6, self.r_max**2 - 1e-6)
+        phase = jax.random.uniform(kp, (self.hidden,), dtype, 1e-6, self.max_phase)
+        return {
+            "w_x": jax.random.normal(kx, (size, 2 * self.hidden), dtype) / math.sqrt(2 * size),
+            "w_y": jax.random.normal(ky, (2 * self.hidden, size), dtype) / math.sqrt(self.hidden),
+            "d": jax.random.normal(kd, (size,), dtype),
+            "nu": jnp.log(-0.5 * jnp.log(square)),
+            "theta": jnp.log(phase),
+            "gamma": 0.5 * jnp.log1p(-square),
+        }
+
+    def transition(self, params: Params) -> tuple[Complex, Complex]:
+        nu, theta, gamma = wide(params, "nu", "theta", "gamma")
+        return exponential(Complex(-jnp.exp(nu), jnp.exp(theta))), Complex(jnp.exp(gamma), jnp.zeros_like(gamma))
+
+
+class S5(ComplexDiagonal):
+    """The simplified structured state-space layer: a diagonal continuous-time system, sampled with a learned step.
+
+        a = exp(l D);  gain = (a - 1) / l           (held between samples)
+        h' = a h + gain (x @ W_x);  y = Re(h @ W_y) + d x
+
+    `l` are the eigenvalues of the normal part of the HiPPO-LegS matrix, one of each conjugate pair (for the other, `W_y` counts twice);
+    `W_x` and `W_y` begin as random matrices in its eigenbasis, the steps D log-uniform between `step_min` and `step_max`.
+
+    Shapes: x `[..., F]`, state `Complex` of two `[..., N]`, y `[..., F]`.
+    Params: `w_x [F, 2N]` (real parts, imaginary parts), `w_y [2N, F]`, `d [F]`, `l_re`, `l_im`, `log_step [N]`.
+
+    Args:
+      hidden: N, the number of complex states, a multiple of `blocks`; they stand for 2N real ones.
+      blocks: how many HiPPO matrices of 2N / blocks begin the system.
+      step_min, step_max: in units of a time step.
+
+    Raises:
+      TypeError, ValueError: for a size below one, `hidden` no multiple of `blocks`, or steps that are not positive.
+
+    Example:
+      >>> cell = S5(8)
+      >>> state, ys = unroll(cell, cell.init(jax.random.key(0), features(3)), jnp.ones((5, 3)), strategy=Associative())
+      >>> ys.shape
+      (5, 3)
+
+    Smith et al. 2023; Gu et al. 2020 (HiPPO), 2022 (its diagonal part).
+    """
+
+    blocks: int = 1
+    step_min: float = 1e-3
+    step_max: float = 1e-1
+
+    def __post_init__(self) -> None:
+        errors.check_size(self, "hidden", self.hidden)
+        errors.check_size(self, "blocks", self.blocks)
+        if self.hidden % self.blocks:
+            raise errors.fail(ValueError, self, f"hidden={self.hidden}", f"a multiple of blocks={self.blocks}", "Change one of them.")
+        if not 0 < self.step_min <= self.step_max:
+            got = f"step_min={self.step_min!r}, step_max={self.step_max!r}"
+            raise errors.fail(ValueError, self, got, "0 < step_min <= step_max", "Leave them as they are, or divide them by the length.")
+
+    def init(self, key: jax.Array, x: Any) -> Params:
+        size, dtype = input_spec(self, x)
+        kx, ky, kd, ks = jax.random.split(key, 4)
+        values, vectors = hippo(2 * self.hidden // self.blocks)
+        values = np.tile(values, self.blocks)
+        basis = np.kron(np.eye(self.blocks), vectors)  # [2N, N]
+        w_x = jax.random.normal(kx, (size, 2 * self.hidden), dtype) / math.sqrt(size)
+        w_y = jax.random.normal(ky, (2, 2 * self.hidden, size), dtype) / math.sqrt(2 * self.hidden)
+        # x @ W conj(V); and (C V) h for the complex C = w_y[0] + i w_y[1]; its real part meets (Re h, Im h) as the rows (Re CV, -Im CV).
+        re, im = (jnp.asarray(np.ascontiguousarray(part.T), dtype) for part in (basis.real, basis.imag))
+        return {
+            "w_x": w_x @ jnp.concatenate([re.T, -im.T], axis=-1),
+            "w_y": jnp.concatenate([re @ w_y[0] - im @ w_y[1], -(re @ w_y[1] + im @ w_y[0])]) * 2 / math.sqrt(2),
+            "d": jax.random.normal(kd, (size,), dtype),
+            "l_re": jnp.asarray(np.real(values), dtype),
+            "l_im": jnp.asarray(np.imag(values), dtype),
+            "log_step": jax.random.uniform(ks, (self.hidden,), dtype, math.log(self.step_min), math.log(self.step_max)),
+        }
+
+    def transition(self, params: Params) -> tuple[Complex, Complex]:
+        re, im, log_step = wide(params, "l_re", "l_im", "log_step")
+        step = jnp.exp(log_step)
+        a = exponential(Complex(re * step, im * step))
+        # (a - 1) / l, by the conjugate of l
+        size = re * re + im * im
+        return a, Complex(((a.re - 1) * re + a.im * im) / size, (a.im * re - (a.re - 1) * im) / size)
+
+
+def hippo(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues with a positive imaginary part, and their eigenvectors `[size, size / 2]`, of the normal part of HiPPO-LegS."""
+    n = np.arange(size)
+    p, q = np.sqrt(1 + 2 * n), np.sqrt(n + 0.5)
+    normal = -(np.tril(np.outer(p, p)) - np.diag(n)) + np.outer(q, q)
+    # Its diagonal is -1/2 and the rest is skew-symmetric: i times a Hermitian matrix.
+    values, vectors = np.linalg.eigh(-1j * (normal + 0.5 * np.eye(size)))
+    return -0.5 + 1j * values[size // 2 :], vectors[:, size // 2 :]

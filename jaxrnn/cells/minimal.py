@@ -1,0 +1,111 @@
+"""Gated cells without a recurrent weight: minGRU and minLSTM."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import errors, initializers
+from jaxrnn.cell import LinearCell, Noise, Params
+from jaxrnn.cells.shared import input_spec, output, state_dtype
+from jaxrnn.recurrence import matmul
+
+
+class Minimal(LinearCell):
+    """Gates and candidate of the input alone; an author says how many there are and what they mean."""
+
+    hidden: int
+
+    def __post_init__(self) -> None:
+        errors.check_size(self, "hidden", self.hidden)
+
+    @property
+    @abc.abstractmethod
+    def parts(self) -> int:
+        """The gates and the candidate."""
+
+    def init(self, key: jax.Array, x: Any) -> Params:
+        size, dtype = input_spec(self, x)
+        return {"w_x": initializers.glorot(key, size, self.hidden, self.parts, dtype), "b": jnp.zeros(self.parts * self.hidden, dtype)}
+
+    def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> jax.Array:
+        return jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_x"]))
+
+    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
+        z = matmul(xs, params["w_x"])
+        return z + params["b"].astype(z.dtype)
+
+    def readout(self, params: Params, state: jax.Array, z: jax.Array) -> jax.Array:
+        return output(state, params["w_x"])
+
+
+class MinGRU(Minimal):
+    """The minimal gated recurrent unit: a GRU whose gate and candidate do not see the state.
+
+        z = sigmoid(x @ w_x + b), n = x @ w_x + b, each its own block
+        h' = (1 - z) * h + z * n;  y = h'
+
+    Here z lets the new in, as in the paper; in `GRU` it keeps the old. The gates are sigmoids throughout, so the recurrence is stable as it
+    stands and no logarithms are taken.
+
+    Shapes: x `[..., F]`, h `[..., H]`, y `[..., H]`. Params: `w_x [F, 2H]`, `b [2H]`, blocks in the order z, n.
+
+    Args:
+      hidden: H.
+
+    Raises:
+      TypeError, ValueError: for a size below one.
+
+    Example:
+      >>> cell = MinGRU(8)
+      >>> state, ys = unroll(cell, cell.init(jax.random.key(0), features(3)), jnp.ones((5, 3)), strategy=Associative())
+      >>> ys.shape
+      (5, 8)
+
+    Feng et al. 2024.
+    """
+
+    @property
+    def parts(self) -> int:
+        return 2
+
+    def coefficients(self, params: Params, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        gate, n = jnp.split(z, 2, axis=-1)
+        return jax.nn.sigmoid(-gate), jax.nn.sigmoid(gate) * n
+
+
+class MinLSTM(Minimal):
+    """The minimal long short-term memory: gates that do not see the state and sum to one.
+
+        f, i = sigmoid(x @ w_x + b), n = x @ w_x + b, each its own block
+        h' = f / (f + i) * h + i / (f + i) * n;  y = h'
+
+    Shapes: x `[..., F]`, h `[..., H]`, y `[..., H]`. Params: `w_x [F, 3H]`, `b [3H]`, blocks in the order i, f, n.
+
+    Args:
+      hidden: H.
+
+    Raises:
+      TypeError, ValueError: for a size below one.
+
+    Example:
+      >>> cell = MinLSTM(8)
+      >>> state, ys = unroll(cell, cell.init(jax.random.key(0), features(3)), jnp.ones((5, 3)), strategy=Associative())
+      >>> ys.shape
+      (5, 8)
+
+    Feng et al. 2024.
+    """
+
+    @property
+    def parts(self) -> int:
+        return 3
+
+    def coefficients(self, params: Params, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        i, f, n = jnp.split(z, 3, axis=-1)
+        # f / (f + i) = sigmoid(log f - log i), which no small gate makes 0 / 0
+        share = jax.nn.softplus(-i) - jax.nn.softplus(-f)
+        return jax.nn.sigmoid(share), jax.nn.sigmoid(-share) * n

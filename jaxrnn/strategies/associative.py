@@ -1,0 +1,55 @@
+"""Linear cells, evaluated in parallel over time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jaxrnn import errors
+from jaxrnn.cell import Cell, LinearCell
+from jaxrnn.controls import Piece
+from jaxrnn.strategies.linear import check_radix, linear, radix_here
+from jaxrnn.strategies.strategy import Block, Strategy
+
+
+class Associative(Strategy):
+    """Any `LinearCell` by parallel prefix: O(log T) steps where there are processors for all of T.
+
+        (a_2, b_2) after (a_1, b_1) = (a_2 a_1, a_2 b_1 + b_2)
+
+    is associative, so pieces of time can be run side by side and put together (Blelloch 1990). The derivative is one such recurrence
+    against time, never that of the tree. The pieces cost twice the work of one loop; on a CPU one loop is faster, and is what is run there.
+
+    Args:
+      radix: the steps of a piece, and of a piece of pieces; by default 16 on accelerators and 0, one loop, on a CPU.
+      otherwise: how cells that are not linear are run; by default they are refused.
+
+    Raises:
+      TypeError, ValueError: for a radix that is no size, or an `otherwise` that is no strategy; in a verb, for a cell that is not linear.
+
+    Example:
+      >>> net = Stack((LRU(8), GRU(8)))
+      >>> params = net.init(jax.random.key(0), features(3))
+      >>> state, ys = unroll(net, params, jnp.ones((50, 3)), strategy=Associative(otherwise=Scan()))
+      >>> ys.shape
+      (50, 8)
+
+    Blelloch 1990; Martin & Cundy 2018; Smith et al. 2023.
+    """
+
+    radix: int | None = None
+    otherwise: Strategy | None = None
+
+    def __post_init__(self) -> None:
+        check_radix(self, self.radix)
+        if self.otherwise is not None and not isinstance(self.otherwise, Strategy):
+            raise errors.wrong_strategy(self, self.otherwise, "otherwise")
+
+    def cut(self, block: Block, carry: Any, length: int, reverse: bool) -> tuple[Any, Any]:
+        return block(carry, 0, length)
+
+    def run(self, cell: Cell, params: Any, piece: Piece) -> tuple[Any, Any]:
+        if isinstance(cell, LinearCell):
+            return linear(cell, params, piece, radix=radix_here(self.radix))
+        if self.otherwise is None:
+            raise errors.not_linear(self, cell)
+        return self.otherwise.run(cell, params, piece)

@@ -1,0 +1,70 @@
+"""The strategy that chooses a strategy."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxrnn.cell import Cell, Composite, Feedforward, LinearCell
+from jaxrnn.controls import Piece
+from jaxrnn.strategies.associative import Associative
+from jaxrnn.strategies.chunked import Chunked
+from jaxrnn.strategies.scan import Scan
+from jaxrnn.strategies.strategy import Block, Strategy
+
+LONG = 32_768  # steps from which chunks cost nothing that could be measured, and their memory matters
+
+
+class Choice(NamedTuple):
+    """What `Auto` runs a cell by, and why."""
+
+    cell: Cell
+    strategy: Strategy
+    reason: str
+
+
+class Auto(Strategy):
+    """Chooses from the cell, the shapes and the device; `select` shows what and why.
+
+    A `LinearCell` is run by `Associative`, any other by `Scan`, and from 32,768 steps on time is cut by `Chunked` into chunks of about sqrt(T).
+    `Newton` is never chosen: whether it converges depends on the params, and a strategy that is chosen must give the answer.
+
+    Example:
+      >>> net = Stack((GRU(8), LRU(8)))
+      >>> for choice in Auto().select(net, jnp.ones((50, 3))):
+      ...     print(choice.cell, choice.strategy)
+      GRU(hidden=8, reset_after=True) Scan(unroll=1)
+      LRU(hidden=8, r_min=0.0, r_max=1.0, max_phase=6.283185307179586) Associative(radix=None, otherwise=None)
+    """
+
+    def select(self, cell: Cell, xs: Any) -> tuple[Choice, ...]:
+        """What each cell with a loop in a network is run by over inputs `[T, ...]`, in the order they are met."""
+        if isinstance(cell, Composite):
+            return tuple(choice for child in cell.children for choice in self.select(child, xs))
+        if isinstance(cell, Feedforward) or cell.whole is not None:
+            return ()
+        strategy, reason = inner(cell)
+        chunks = chunked(xs.shape[0])
+        if chunks is None:
+            return (Choice(cell, strategy, reason),)
+        why = f"{reason}; in chunks of {chunks.size}, since {xs.shape[0]:,} steps at once take memory and these cost next to no time"
+        return (Choice(cell, Chunked(chunks.size, inner=strategy), why),)
+
+    def cut(self, block: Block, carry: Any, length: int, reverse: bool) -> tuple[Any, Any]:
+        return (chunked(length) or Scan()).cut(block, carry, length, reverse)
+
+    def run(self, cell: Cell, params: Any, piece: Piece) -> tuple[Any, Any]:
+        return inner(cell)[0].run(cell, params, piece)
+
+
+def inner(cell: Cell) -> tuple[Strategy, str]:
+    if isinstance(cell, LinearCell):
+        how = "one loop, the fastest here, with a derivative of its own" if jax.default_backend() == "cpu" else "pieces of time side by side"
+        return Associative(), f"it is linear: {how}"
+    return Scan(), "it is not linear, and whether Newton converges depends on its params"
+
+
+def chunked(length: int) -> Chunked | None:
+    return Chunked(2 ** round(math.log2(length) / 2)) if length >= LONG else None

@@ -1,0 +1,104 @@
+"""All steps of a cell side by side, and what they do to a change of the state before them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import controls
+from jaxrnn.cell import Cell
+from jaxrnn.linear import Matrix
+from jaxrnn.recurrence import Dot
+
+
+class Inputs(NamedTuple):
+    """What the steps depend on but for the states."""
+
+    params: Any
+    start: Any
+    zs: Any
+
+
+class Problem(NamedTuple):
+    """What is static. States are packed into one array: `[..., N]` for all of a row's numbers, or, unit by unit, `[..., M]` for the M leaves of
+    the state, each unit's together (without that axis where there is one leaf)."""
+
+    cell: Cell
+    kind: Literal["full", "diagonal", "units"]
+    shapes: tuple[tuple[int, ...], ...]  # of the state's leaves, without batch axes
+    reverse: bool
+
+    @classmethod
+    def of(cls, cell: Cell, params: Any, jacobian: Literal["full", "diagonal"], reverse: bool) -> Problem:
+        shapes = tuple(leaf.shape for leaf in jax.tree.leaves(jax.eval_shape(cell.initial_state, params)))
+        return cls(cell, "units" if cell.elementwise else jacobian, shapes, reverse)
+
+    @property
+    def axes(self) -> int:
+        """The axes of one row's packed state."""
+        return len(self.shapes[0]) + (len(self.shapes) > 1) if self.kind == "units" else 1
+
+    def pack(self, tree: Any) -> jax.Array:
+        leaves = jax.tree.leaves(tree)
+        if self.kind == "units":
+            return jnp.stack(leaves, axis=-1) if len(leaves) > 1 else leaves[0]
+        flat = [leaf.reshape(*leaf.shape[: leaf.ndim - len(shape)], math.prod(shape)) for leaf, shape in zip(leaves, self.shapes, strict=True)]
+        return jnp.concatenate(flat, axis=-1)
+
+    def unpacker(self, state: Any) -> Callable[[jax.Array], Any]:
+        """What undoes `pack`, for states like this one."""
+        tree = jax.tree.structure(state)
+
+        def unpack(flat: jax.Array) -> Any:
+            if self.kind == "units":
+                return jax.tree.unflatten(tree, [flat[..., i] for i in range(len(self.shapes))] if len(self.shapes) > 1 else [flat])
+            ends = [sum(map(math.prod, self.shapes[: i + 1])) for i in range(len(self.shapes) - 1)]
+            parts = zip(jnp.split(flat, ends, axis=-1), self.shapes, strict=True)
+            return jax.tree.unflatten(tree, [part.reshape(*flat.shape[:-1], *shape) for part, shape in parts])
+
+        return unpack
+
+    def largest(self, flat: jax.Array) -> jax.Array:
+        """The largest number of each row, over time and state."""
+        return jnp.max(flat, axis=(0, *range(flat.ndim - self.axes, flat.ndim)))
+
+    def step(self, inputs: Inputs, before: Any, z: Any, mask: Any, reset: Any) -> Any:
+        both = inputs.params, inputs.start
+        return controls.controlled(self.cell)(both, before, (z, mask, reset), Dot.plain(both))
+
+    def steps(self, inputs: Inputs, before: Any, mask: Any, resets: Any) -> Any:
+        """Every step from the state before it."""
+        return jax.vmap(lambda *now: self.step(inputs, *now))(before, inputs.zs, mask, resets)
+
+    def linearized(self, inputs: Inputs, before: jax.Array, mask: Any, resets: Any, unpack: Callable) -> tuple[jax.Array, Any]:
+        """The states after every step, packed, and the transitions: their derivatives by the states before."""
+
+        def f(flat: jax.Array) -> jax.Array:
+            return self.pack(self.steps(inputs, unpack(flat), mask, resets))
+
+        def column(direction: jax.Array) -> tuple[jax.Array, jax.Array]:
+            return jax.jvp(f, (before,), (jnp.broadcast_to(direction, before.shape),))
+
+        if self.kind == "units" and len(self.shapes) == 1:
+            return column(jnp.ones((), before.dtype))
+        unit = jnp.eye(before.shape[-1], dtype=before.dtype)
+        if self.kind == "diagonal":  # one column after another, of which one number is kept
+            entries = jax.lax.map(lambda k: column(unit[k])[1][..., k], jnp.arange(len(unit)))
+            return f(before), jnp.moveaxis(entries, 0, -1)
+        new, columns = jax.vmap(column, out_axes=(None, 0))(unit)
+        return new, Matrix(jnp.moveaxis(columns, 0, -1))
+
+    def pushed(self, inputs: Inputs, before: Any, drive: Any, first: Any, mask: Any, resets: Any) -> Any:
+        """`d_t = J_t d_{t-1} + drive_t` from `first`, with the exact J and without ever holding it."""
+
+        def body(d: Any, now: tuple) -> tuple[Any, Any]:
+            before, drive, *rest = now
+            _, push = jax.jvp(lambda s: self.step(inputs, s, *rest), (before,), (d,))
+            d = jax.tree.map(jnp.add, push, drive)
+            return d, d
+
+        return jax.lax.scan(body, first, (before, drive, inputs.zs, mask, resets), reverse=self.reverse)[1]

@@ -1,0 +1,163 @@
+"""Any cell's whole trajectory at once, by Newton's method."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn import errors
+from jaxrnn.cell import Cell, LinearCell
+from jaxrnn.controls import Piece, choose
+from jaxrnn.linear import linear_scan, multiply, over, previous
+from jaxrnn.strategies.jacobians import Inputs, Problem
+from jaxrnn.strategies.linear import check_radix, linear, radix_here
+from jaxrnn.strategies.strategy import Block, Strategy
+
+
+class Report(NamedTuple):
+    """How an iteration ended: how many steps it took, the last of them, and what was left, relative to 1 + |state|.
+
+    `iterations []`; `step`, `residual` and `converged [...]` for each row, over all steps and units.
+    """
+
+    iterations: jax.Array
+    step: jax.Array
+    residual: jax.Array
+    converged: jax.Array
+
+
+class Newton(Strategy):
+    """All states of a nonlinear cell at once: every iteration evaluates all steps side by side and solves one linear recurrence.
+
+        s_t <- f_t(s_{t-1}) + J_t (s'_{t-1} - s_{t-1}) for all t, s' the new iterate, until it stays
+
+    The trajectory is the only fixed point. The gradient is that of the fixed point, by one linear recurrence with the exact Jacobian,
+    whatever the iteration used. A row that has not converged is NaN, in values and gradients. It pays where a processor holds many steps, the state
+    is small or the cell diagonal, and the cell forgets (its largest Lyapunov exponent is negative); an expanding cell does not converge.
+    Jacobians take `[T, ..., N, N]`: cut long sequences with `Chunked(size, inner=Newton())`. A `LinearCell` is evaluated as it is.
+
+    Args:
+      max_iters: iterations before a row is given up.
+      tol: the largest step and residual of a converged row, relative to 1 + |state|; by default eps^0.6 (float32: 7e-5, where one more step
+        would be smaller than rounding), with a diagonal eps^0.75.
+      jacobian: "full", or "diagonal", which iterates with the diagonal alone: memory as the states', more iterations. Cells whose Jacobian is
+        diagonal by itself (`cell.elementwise`) use theirs in either case.
+      radix: as in `Associative`.
+
+    Raises:
+      ValueError: for a `max_iters`, `tol` or `jacobian` out of range.
+
+    Example:
+      >>> cell = GRU(8)
+      >>> state, ys = unroll(cell, cell.init(jax.random.key(0), features(3)), jnp.ones((50, 3)), strategy=Newton())
+      >>> ys.shape
+      (50, 8)
+
+    Lim et al. 2024 (DEER); Gonzalez et al. 2024 (its diagonal); Danieli et al. 2025 (ParaRNN).
+    """
+
+    max_iters: int = 50
+    tol: float | None = None
+    jacobian: Literal["full", "diagonal"] = "full"
+    radix: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.max_iters, int) or self.max_iters < 1:
+            raise errors.fail(ValueError, self, f"max_iters={self.max_iters!r}", "a positive integer", "Contracting cells take less than ten.")
+        if self.tol is not None and not self.tol > 0:
+            raise errors.fail(ValueError, self, f"tol={self.tol!r}", "a positive number, or None", "Leave it at None unless measured.")
+        if self.jacobian not in ("full", "diagonal"):
+            raise errors.unknown(self, "jacobian", self.jacobian, ("full", "diagonal"))
+        check_radix(self, self.radix)
+
+    def cut(self, block: Block, carry: Any, length: int, reverse: bool) -> tuple[Any, Any]:
+        return block(carry, 0, length)
+
+    def run(self, cell: Cell, params: Any, piece: Piece) -> tuple[Any, Any]:
+        if isinstance(cell, LinearCell):
+            return linear(cell, params, piece, radix=radix_here(self.radix))
+        return self.trajectory(cell, params, piece, None)[:2]
+
+    def trajectory(self, cell: Cell, params: Any, piece: Piece, guess: Any) -> tuple[Any, Any, Report]:
+        """The last state, all states, and the report; `guess` are states like them, by default a step from the initial state at every t."""
+        problem = Problem.of(cell, params, self.jacobian, piece.reverse)
+        inputs = Inputs(params, piece.start, piece.zs)
+        if guess is None:
+            guess = jax.tree.map(lambda s: jnp.broadcast_to(s, (piece.length, *s.shape)), piece.start)
+            guess = problem.steps(inputs, guess, piece.mask, piece.resets) if piece.length else guess
+        states, report = solved((self, problem), inputs, piece.state, jax.lax.stop_gradient(guess), piece.mask, piece.resets)
+
+        def checked(s: jax.Array) -> jax.Array:  # a product, so that the gradient of a row that was given up is NaN too
+            valid = jnp.where(report.converged, 1, jnp.nan).astype(s.dtype)
+            return s * valid.reshape(valid.shape + (1,) * (s.ndim - 1 - valid.ndim))
+
+        states = jax.tree.map(checked, states)
+        last = jax.tree.map(lambda s: s[0 if piece.reverse else -1], states) if piece.length else piece.state
+        return last, states, report
+
+    def tolerance(self, dtype: Any) -> float:
+        return float(jnp.finfo(dtype).eps) ** (0.6 if self.jacobian == "full" else 0.75) if self.tol is None else self.tol
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def solved(static: tuple[Newton, Problem], inputs: Inputs, state: Any, guess: Any, mask: Any, resets: Any) -> tuple[Any, Report]:
+    newton, problem = static
+    first, guess = problem.pack(state), problem.pack(guess)
+    tolerance, radix = newton.tolerance(first.dtype), radix_here(newton.radix)
+    unpack = problem.unpacker(state)
+
+    def size(change: jax.Array, states: jax.Array) -> jax.Array:
+        return problem.largest(jnp.abs(change) / (1 + jnp.abs(states)))
+
+    def unfinished(carry: tuple) -> jax.Array:
+        k, _, step = carry
+        return (k < newton.max_iters) & ~jnp.all(step <= tolerance)
+
+    def body(carry: tuple) -> tuple:
+        k, states, _ = carry
+        before = forgetful(previous(first, states, problem.reverse), resets)
+        new, transition = problem.linearized(inputs, before, mask, resets, unpack)
+        drive = new - over(multiply, transition, before)
+        _, after = linear_scan(transition, drive, first, mask=mask, resets=resets, reverse=problem.reverse, radix=radix)
+        bad = ~jnp.isfinite(after)  # begun anew there: what comes before them is right already, or will be
+        step = size(jnp.where(bad, jnp.inf, after - states), after)
+        return k + 1, jnp.where(bad, guess, after), step
+
+    if not guess.shape[0]:
+        rows = jnp.zeros(first.shape[: first.ndim - problem.axes], first.dtype)
+        return unpack(guess), Report(jnp.zeros((), int), rows, rows, rows == 0)
+    begin = jnp.full_like(problem.largest(guess), jnp.inf)
+    k, states, step = jax.lax.while_loop(unfinished, body, (jnp.zeros((), int), guess, begin))
+    before = unpack(forgetful(previous(first, states, problem.reverse), resets))
+    residual = size(problem.pack(problem.steps(inputs, before, mask, resets)) - states, states)
+    return unpack(states), Report(k, step, residual, (step <= tolerance) & (residual <= tolerance))
+
+
+@solved.defjvp
+def solved_jvp(static: tuple[Newton, Problem], primals: tuple, tangents: tuple) -> tuple[Any, Any]:
+    """`ds_t = J_t ds_{t-1} + df_t`: the tangent of the fixed point, whatever found it."""
+    newton, problem = static
+    inputs, state, _, mask, resets = primals
+    out = states, report = solved(static, *primals)
+    before = forgetful(previous(state, states, problem.reverse), resets)
+    _, df = jax.jvp(lambda inputs: problem.steps(inputs, before, mask, resets), (inputs,), (tangents[0],))
+    if problem.kind == "diagonal":
+        ds = problem.pushed(inputs, before, df, tangents[1], mask, resets)
+    else:
+        unpack = problem.unpacker(state)
+        _, transition = problem.linearized(inputs, problem.pack(before), mask, resets, unpack)
+        ds = unpack(
+            linear_scan(transition, problem.pack(df), problem.pack(tangents[1]), mask=mask, resets=resets, reverse=problem.reverse,
+                        radix=radix_here(newton.radix))[1]
+        )  # fmt: skip
+    still = jax.tree.map(lambda x: np.zeros(x.shape, jax.dtypes.float0) if x.dtype in (bool, jnp.int32, jnp.int64) else jnp.zeros_like(x), report)
+    return out, (ds, still)
+
+
+def forgetful(before: Any, resets: Any) -> Any:
+    """What a reset replaces is never looked at: zero, were it NaN."""
+    return before if resets is None else choose(resets, jax.tree.map(jnp.zeros_like, before), before)

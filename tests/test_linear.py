@@ -1,0 +1,147 @@
+"""The linear recurrence: its values and derivatives for every kind of transition, what it stores, and what associative refuses."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn as rnn
+from jaxrnn.controls import choose
+from jaxrnn.linear import Complex, Matrix, evolve, linear_scan, over, timed
+
+T, B, N = 11, 2, 3
+DRAW = np.random.default_rng(0)
+
+
+def draw(*shape):
+    return jnp.asarray(DRAW.standard_normal(shape))
+
+
+with jax.enable_x64(True):
+    TRANSITIONS = {
+        "diagonal": draw(T, B, N),
+        "diagonal that stays": draw(N),
+        "complex": Complex(draw(T, B, N), draw(T, B, N)),
+        "complex that stays": Complex(draw(N), draw(N)),
+        "matrix": Matrix(draw(T, B, N, N)),
+        "matrix that stays": Matrix(draw(N, N)),
+        "of two parts": (draw(T, B, N), Complex(draw(N), draw(N))),
+    }
+    MASK = jnp.asarray(DRAW.random((T, B)) < 0.7)
+    RESETS = jnp.asarray(DRAW.random((T, B)) < 0.2) & MASK
+    DRIVE, START = draw(T, B, N), draw(B, N)
+
+
+def loop(a, b, start, mask, resets, reverse):
+    """The definition."""
+    h, states = start, [None] * T
+    for t in reversed(range(T)) if reverse else range(T):
+
+        def now(tree, t=t):
+            return jax.tree.map(lambda x: x[t], tree)
+
+        before = h if resets is None else choose(resets[t], jax.tree.map(jnp.zeros_like, h), h)
+        after = evolve(over(lambda a, b: now(a) if timed(a, b) else a, a, b), before, now(b))
+        h = states[t] = after if mask is None else choose(mask[t], after, h)
+    return h, jax.tree.map(lambda *x: jnp.stack(x), *states)
+
+
+@pytest.mark.parametrize("kind", TRANSITIONS)
+def test_values_and_derivatives_are_those_of_the_loop(kind):
+    with jax.enable_x64(True):
+        a = TRANSITIONS[kind]
+        b = over(lambda a: Complex(DRIVE, DRIVE[::-1]) if isinstance(a, Complex) else DRIVE, a)
+        start = over(lambda a: Complex(START, -START) if isinstance(a, Complex) else START, a)
+
+        def seen(f, flags, **options):
+            def loss(*args):
+                return sum(jnp.sum(jnp.sin(x)) for x in jax.tree.leaves(f(*args, *flags, **options)))
+
+            args = (a, b, start)
+            grads = jax.grad(loss, (0, 1, 2))
+            return jax.jit(lambda: (f(*args, *flags, **options), grads(*args), jax.jvp(grads, args, args)[1]))()
+
+        def ours(a, b, start, mask, resets, **options):
+            return linear_scan(a, b, start, mask=mask, resets=resets, **options)
+
+        for reverse, flags in itertools.product((False, True), ((None, None), (MASK, RESETS))):
+            want = seen(loop, flags, reverse=reverse)
+            for radix in (0, 2, 4):
+                got = seen(ours, flags, reverse=reverse, radix=radix)
+                for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+                    np.testing.assert_allclose(x, y, rtol=1e-8, atol=1e-8 * float(jnp.abs(y).max() + 1))
+
+
+@pytest.mark.parametrize("radix", [0, 2])
+def test_what_a_reset_forgets_may_be_nan(radix):
+    resets = jnp.arange(T) == 5
+    _, states = linear_scan(jnp.full((1,), 0.5), jnp.ones((T, 1)), jnp.full(1, jnp.nan), resets=resets, radix=radix)
+    assert jnp.isnan(states[:5]).all()
+    assert jnp.isfinite(states[5:]).all()
+
+
+def associative(a, b, start):
+    def both(left, right):
+        return left[0] * right[0], right[0] * left[1] + right[1]
+
+    return jax.lax.associative_scan(both, (a, b.at[0].add(a[0] * start)))[1]
+
+
+@pytest.mark.parametrize("radix", [0, 16])
+def test_the_gradient_stores_a_third_of_what_that_of_a_tree_does(radix):
+    a, b, start = jnp.full((4096, 64), 0.9), jnp.ones((4096, 64)), jnp.ones(64)
+
+    def temporaries(f):
+        grad = jax.jit(jax.grad(lambda a, b, start: jnp.sum(jnp.square(f(a, b, start))), (0, 1, 2)))
+        return grad.lower(a, b, start).compile().memory_analysis().temp_size_in_bytes
+
+    ours, theirs = temporaries(lambda a, b, start: linear_scan(a, b, start, radix=radix)[1]), temporaries(associative)
+    states = 4 * 4096 * 64
+    assert ours < (theirs / 3 if radix == 0 else theirs), (ours / states, theirs / states)
+
+
+def test_associative_refuses_what_is_not_linear():
+    net = rnn.Stack((rnn.LRU(2), rnn.GRU(3)))
+    params, xs = net.init(jax.random.key(0), rnn.features(2)), jnp.ones((5, 2))
+    with pytest.raises(TypeError, match=r"GRU.*not linear.*Associative\(otherwise=Scan\(\)\)"):
+        rnn.unroll(net, params, xs, strategy=rnn.Associative())
+    for wrong in ({"radix": 1}, {"radix": -2}, {"radix": 2.0}):
+        with pytest.raises(ValueError, match="radix"):
+            rnn.Associative(**wrong)
+    with pytest.raises(TypeError, match="otherwise"):
+        rnn.Associative(otherwise="scan")
+
+
+def test_coefficients_that_do_not_fit_are_named():
+    class Wrong(rnn.MinGRU):
+        def coefficients(self, params, z):
+            a, b = super().coefficients(params, z)
+            return a, b[..., :-1]
+
+    cell = Wrong(3)
+    with pytest.raises(ValueError, match="coefficients"):
+        rnn.unroll(cell, cell.init(jax.random.key(0), rnn.features(2)), jnp.ones((5, 2)))
+
+
+def test_auto_shows_what_it_chose_and_why():
+    net = rnn.Stack((rnn.Dense(3), rnn.GRU(3), rnn.CausalConv(3, 2), rnn.Bidirectional(rnn.LRU(2))))
+    short, long = (rnn.Auto().select(net, jax.ShapeDtypeStruct((steps, 3), jnp.float32)) for steps in (100, 40_000))
+    assert [(c.cell, c.strategy) for c in short] == [(rnn.GRU(3), rnn.Scan()), (rnn.LRU(2), rnn.Associative()), (rnn.LRU(2), rnn.Associative())]
+    assert [c.strategy for c in long][:2] == [rnn.Chunked(256), rnn.Chunked(256, inner=rnn.Associative())]
+    assert "linear" in short[1].reason
+    assert "40,000" in long[0].reason
+
+
+def test_auto_cuts_long_sequences():
+    cell = rnn.MinGRU(2)
+    params, xs = cell.init(jax.random.key(0), rnn.features(1)), jnp.ones((40_000, 1))
+
+    def temporaries(strategy):
+        def loss(params):
+            return rnn.unroll(cell, params, xs, strategy=strategy)[1][-1].sum()
+
+        return jax.jit(jax.grad(loss)).lower(params).compile().memory_analysis().temp_size_in_bytes
+
+    assert temporaries(rnn.Auto()) < temporaries(rnn.Scan()) / 2

@@ -1,0 +1,143 @@
+"""Newton: how soon it is there, that it says where it is not, warm starts, and exact gradients whatever the iteration used."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn as rnn
+from jaxrnn import newton
+
+T, B, F, H = 1024, 2, 3, 8
+CELLS = [rnn.GRU(H), rnn.LSTM(H), rnn.Elman(H), rnn.DiagonalGRU(H), rnn.DiagonalLSTM(H)]
+
+
+def contracting(cell, scale=0.3):
+    """A cell that forgets: its recurrent weights are small."""
+    params = cell.init(jax.random.key(0), rnn.features(F))
+    return {**params, "w_h": scale * params["w_h"]}, jax.random.normal(jax.random.key(1), (T, B, F))
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=repr)
+def test_contracting_cells_agree_with_scan_in_ten_iterations(cell):
+    params, xs = contracting(cell)
+    weights = jax.random.normal(jax.random.key(2), (T, B, H))
+
+    def loss(strategy):
+        def run(params, xs):
+            state, ys = rnn.unroll(cell, params, xs, strategy=strategy)
+            return jnp.mean(weights * ys) + sum(jnp.mean(s) for s in jax.tree.leaves(state)), ys
+
+        return jax.jit(jax.value_and_grad(run, (0, 1), has_aux=True))(params, xs)
+
+    ((_, want), want_grads), ((_, got), grads) = loss(rnn.Scan()), loss(rnn.Newton(max_iters=10))
+    np.testing.assert_allclose(got, want, atol=1e-4)
+    for x, y in zip(jax.tree.leaves(grads), jax.tree.leaves(want_grads), strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-4 * float(jnp.abs(y).max()))
+    _, _, info = newton.solve(cell, params, xs)
+    assert int(info.iterations) <= 10
+    assert info.converged.all()
+    assert float(info.residual.max()) < 1e-4
+
+
+@pytest.mark.parametrize("cell", [rnn.GRU(H), rnn.LSTM(H)], ids=repr)
+def test_the_gradient_is_exact_where_the_iteration_is_not(cell):
+    params, xs = contracting(cell)
+    xs = xs[:64]
+
+    def grads(strategy):
+        return jax.jit(jax.grad(lambda p, xs: jnp.sum(jnp.sin(rnn.unroll(cell, p, xs, strategy=strategy)[1])), (0, 1)))(params, xs)
+
+    want, got = grads(rnn.Scan()), grads(rnn.Newton(jacobian="diagonal"))
+    for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-4 * float(jnp.abs(y).max()))
+
+
+@pytest.mark.parametrize("jacobian", ["full", "diagonal"])
+def test_an_expanding_row_is_nan_and_says_so_and_no_other_is(jacobian):
+    cell = rnn.Elman(H)
+    params, xs = contracting(cell, scale=4.0)
+    xs = xs[:512].at[:, 1].set(20.0 * jnp.sign(xs[:1, 1]))  # saturated: this row forgets at once
+    state, ys, info = newton.solve(cell, params, xs, strategy=rnn.Newton(max_iters=20, jacobian=jacobian))
+    assert info.converged.tolist() == [False, True]
+    assert jnp.isnan(ys[:, 0]).all()
+    assert jnp.isnan(state[0]).all()
+    np.testing.assert_allclose(ys[:, 1], rnn.unroll(cell, params, xs)[1][:, 1], atol=1e-4)
+
+    def loss(xs):
+        return jnp.sum(rnn.unroll(cell, params, xs, strategy=rnn.Newton(max_iters=20, jacobian=jacobian))[1] ** 2)
+
+    assert jnp.isnan(jax.grad(loss)(xs)[:, 0]).all()
+    assert jnp.isfinite(jax.grad(lambda xs: loss(xs[:, 1:]))(xs)).all()
+
+
+def test_as_many_iterations_as_steps_solve_anything():
+    cell = rnn.Elman(H)
+    params, xs = contracting(cell, scale=4.0)
+    want, got = (rnn.unroll(cell, params, xs[:12], strategy=s)[1] for s in (rnn.Scan(), rnn.Newton()))
+    np.testing.assert_allclose(got, want, atol=1e-3)
+
+
+def test_windows_bound_what_must_converge_at_once():
+    cell = rnn.GRU(H)
+    params, xs = contracting(cell)
+    want, got = (rnn.unroll(cell, params, xs, strategy=s)[1] for s in (rnn.Scan(), rnn.Chunked(100, inner=rnn.Newton())))
+    np.testing.assert_allclose(got, want, atol=1e-4)
+
+    def temporaries(strategy):
+        run = jax.jit(lambda p: rnn.unroll(cell, p, xs, strategy=strategy)[1].sum())
+        return run.lower(params).compile().memory_analysis().temp_size_in_bytes
+
+    assert temporaries(rnn.Chunked(64, inner=rnn.Newton())) < temporaries(rnn.Newton()) / 4
+
+
+def test_a_guess_saves_iterations():
+    cell = rnn.GRU(H)
+    params, xs = contracting(cell)
+    _, _, info = newton.solve(cell, params, xs)
+    moved = jax.tree.map(lambda p: p * 1.001, params)
+    _, ys, warm = newton.solve(cell, moved, xs, info.states)
+    _, want, cold = newton.solve(cell, moved, xs)
+    assert int(warm.iterations) < int(cold.iterations)
+    np.testing.assert_allclose(ys, want, atol=1e-4)
+
+
+def test_solve_takes_what_unroll_takes():
+    cell = rnn.LSTM(H)
+    params, xs = contracting(cell)
+    xs = xs[:20]
+    mask = jnp.arange(20)[:, None] < jnp.array([20, 7])
+    given = {"mask": mask, "resets": jnp.zeros_like(mask).at[5].set(True), "reverse": True}
+    given["state"] = jax.tree.map(lambda s: s + 0.3, cell.initial_state(params, (B,)))
+    state, ys, _ = newton.solve(cell, params, xs, **given)
+    want_state, want = rnn.unroll(cell, params, xs, **given)
+    np.testing.assert_allclose(ys, want, atol=1e-5)
+    for x, y in zip(state, want_state, strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-5)
+    state, ys, info = newton.solve(cell, params, xs[:0])
+    assert ys.shape == (0, B, H)
+    assert info.converged.all()
+
+
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if cell.elementwise], ids=repr)
+def test_elementwise_cells_are(cell):
+    params, xs = contracting(cell, scale=1.0)
+    z = cell.project(params, xs[:1, 0])[0]
+    state = jax.tree.map(lambda s: s + 0.2, cell.initial_state(params))
+    jacobian = jax.jacobian(lambda s: cell.step(params, s, z, rnn.Dot.plain(params)))(state)
+    for block in jax.tree.leaves(jacobian):
+        np.testing.assert_array_equal(block * (1 - jnp.eye(H)), 0)
+
+
+def test_what_it_refuses():
+    net = rnn.Stack((rnn.GRU(2),))
+    params, xs = net.init(jax.random.key(0), rnn.features(2)), jnp.ones((4, 2))
+    with pytest.raises(TypeError, match="one cell with a state"):
+        newton.solve(net, params, xs)
+    with pytest.raises(TypeError, match=r"need a Newton"):
+        newton.solve(rnn.GRU(2), params[0], xs, strategy=rnn.Scan())
+    with pytest.raises(ValueError, match=r"guess.*float32\[4, 2\]"):
+        newton.solve(rnn.GRU(2), params[0], xs, jnp.zeros((3, 2)))
+    for wrong in ({"max_iters": 0}, {"tol": 0.0}, {"jacobian": "none"}, {"radix": 1}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            rnn.Newton(**wrong)
