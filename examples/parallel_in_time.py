@@ -160,7 +160,7 @@ def draw(path: pathlib.Path, rows: dict[str, list[dict[str, Any]]]) -> None:
     )
     with experiments.figure(path, len(rows), len(kinds), size=(15, 7.5)) as axes:
         for (name, found), line in zip(rows.items(), axes, strict=True):
-            for (key, title), panel in zip(kinds.items(), line, strict=True):
+            for (key, title), panel in zip(kinds, line, strict=True):
                 for k, label in enumerate(dict.fromkeys(row["strategy"] for row in found)):
                     mine = [row for row in found if row["strategy"] == label and row.get(key)]
                     if mine:

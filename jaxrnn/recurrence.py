@@ -32,41 +32,47 @@ def matmul(x: jax.Array, w: jax.Array) -> jax.Array:
     """`x [..., F] @ w [F, G]`: x cast to w's dtype, accumulated in float32 or wider, which is the result's dtype.
 
     It is one two-dimensional product, and stays one under `vmap` over x: the transposes of a product with more axes miss
-    XLA:CPU's fast path, which costs a quarter of a whole gradient. Hence a primitive of its own, the same in all else.
+    XLA:CPU's fast path, which costs a quarter of a whole gradient. Hence a primitive of its own, the same in all else; its precision is
+    what `jax.default_matmul_precision` says where it is called.
 
     Example:
       >>> matmul(jnp.ones((5, 2, 3)), jnp.ones((3, 4))).shape
       (5, 2, 4)
     """
-    return rows_matmul.bind(x.astype(w.dtype).reshape(-1, x.shape[-1]), w).reshape(*x.shape[:-1], w.shape[-1])
+    return _matmul(x.astype(w.dtype), w, jax.config.jax_default_matmul_precision)
 
 
-def _product(x: jax.Array, w: jax.Array) -> jax.Array:
-    return jax.lax.dot(x, w, preferred_element_type=wide(w.dtype))
+def _matmul(x: jax.Array, w: jax.Array, precision: Any) -> jax.Array:
+    return rows_matmul.bind(x.reshape(-1, x.shape[-1]), w, precision=precision).reshape(*x.shape[:-1], w.shape[-1])
 
 
-def _product_shape(x: Any, w: Any) -> Any:
+def _product(x: jax.Array, w: jax.Array, *, precision: Any) -> jax.Array:
+    return jax.lax.dot(x, w, precision=precision, preferred_element_type=wide(w.dtype))
+
+
+def _product_shape(x: Any, w: Any, *, precision: Any) -> Any:
     return ShapedArray((x.shape[0], w.shape[1]), wide(w.dtype))
 
 
-def _product_batched(args: tuple, axes: tuple) -> tuple[jax.Array, int]:
+def _product_batched(args: tuple, axes: tuple, *, precision: Any) -> tuple[jax.Array, int]:
     (x, w), (bx, bw) = args, axes
     if bw is None:
         x = jnp.moveaxis(x, bx, 1)  # rows are time first, and the loop wants time first
-        return matmul(x, w), 1
+        return _matmul(x, w, precision), 1
     x = x if bx is None else jnp.moveaxis(x, bx, 0)
-    return jax.vmap(partial(jnp.matmul, preferred_element_type=wide(w.dtype)), (None if bx is None else 0, 0))(x, jnp.moveaxis(w, bw, 0)), 0
+    product = partial(jnp.matmul, precision=precision, preferred_element_type=wide(w.dtype))
+    return jax.vmap(product, (None if bx is None else 0, 0))(x, jnp.moveaxis(w, bw, 0)), 0
 
 
 rows_matmul = jax.extend.core.Primitive("rows_matmul")
-rows_matmul.def_impl(jax.jit(_product))
+rows_matmul.def_impl(jax.jit(_product, static_argnames="precision"))
 rows_matmul.def_abstract_eval(_product_shape)
 mlir.register_lowering(rows_matmul, mlir.lower_fun(_product, multiple_results=False))
 batching.primitive_batchers[rows_matmul] = _product_batched
 ad.defbilinear(
     rows_matmul,
-    lambda ct, x, w: matmul(ct, w.T.astype(ct.dtype)).astype(w.dtype),
-    lambda ct, x, w: _product(x.T.astype(ct.dtype), ct).astype(x.dtype),
+    lambda ct, x, w, *, precision: _matmul(ct, w.T.astype(ct.dtype), precision).astype(w.dtype),
+    lambda ct, x, w, *, precision: _product(x.T.astype(ct.dtype), ct, precision=precision).astype(x.dtype),
 )
 
 

@@ -1,16 +1,21 @@
 """Reading the loops of a jaxpr, whichever JAX wrote it."""
 
 
-def loops(jaxpr, reverse):
-    """Every scan in a jaxpr that runs in the given direction."""
+def equations(jaxpr, primitive):
+    """Every equation of a primitive in a jaxpr, within those of others too."""
     for eqn in jaxpr.eqns:
-        if eqn.primitive.name == "scan" and eqn.params["reverse"] == reverse:
+        if eqn.primitive.name == primitive:
             yield eqn
         for value in eqn.params.values():
             for inner in value if isinstance(value, tuple | list) else (value,):
                 inner = getattr(inner, "jaxpr", inner)
                 if hasattr(inner, "eqns"):
-                    yield from loops(inner, reverse)
+                    yield from equations(inner, primitive)
+
+
+def loops(jaxpr, reverse):
+    """Every scan in a jaxpr that runs in the given direction."""
+    return (eqn for eqn in equations(jaxpr, "scan") if eqn.params["reverse"] == reverse)
 
 
 def parts(eqn):

@@ -4,7 +4,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import pytest
-from jaxprs import loops, parts
+from jaxprs import equations, loops, parts
 
 import jaxrnn as rnn
 
@@ -127,3 +127,19 @@ def test_vmap_over_batch_first_data_is_the_same_program():
 
     assert products(mapped) == products(native)
     chex.assert_trees_all_close(jax.grad(mapped, (0, 1))(params, xs), jax.grad(native, (0, 1))(params, xs), rtol=1e-5, atol=1e-6)
+
+
+def test_the_precision_asked_for_reaches_every_product_and_newton_asks_for_the_highest():
+    cell = rnn.GRU(4)
+    params, xs = cell.init(jax.random.key(0), rnn.features(3)), jnp.ones((5, 2, 3))
+
+    def asked(strategy):
+        jaxpr = jax.make_jaxpr(jax.grad(lambda p: rnn.unroll(cell, p, xs, strategy=strategy)[1].sum()))(params)
+        return [eqn.params["precision"] for kind in ("rows_matmul", "dot_general") for eqn in equations(jaxpr.jaxpr, kind)]
+
+    assert set(asked(rnn.Scan())) == {None}
+    with jax.default_matmul_precision("highest"):
+        assert None not in asked(rnn.Scan())
+    inside = asked(rnn.Newton())
+    assert inside.count(None) == 2  # the projection and its weight's gradient
+    assert len(inside) > 6

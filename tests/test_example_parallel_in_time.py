@@ -9,13 +9,13 @@ parallel_in_time = example("parallel_in_time")
 
 
 def test_it_runs(tmp_path, capsys):
-    parallel_in_time.main(["--out", str(tmp_path), "--lengths", "12", "5", "--hidden", "3", "--states", "2", "--repeats", "1"])
+    parallel_in_time.main(["--out", str(tmp_path), "--lengths", "9", "--hidden", "3", "--states", "2", "--repeats", "1"])
     shown = capsys.readouterr().out
     assert "iterations, residual" in shown
     assert "fastest" in shown
     rows = json.loads((tmp_path / "results.json").read_text())["runs"][0]["rows"]
-    assert len(rows["GRU"]) == 12
-    assert len(rows["LRU"]) == 10
+    assert len(rows["GRU"]) == 6
+    assert len(rows["LRU"]) == 5
     assert all(row["error"] < 1e-4 for found in rows.values() for row in found)
     assert (tmp_path / "parallel_in_time.png").read_bytes().startswith(b"\x89PNG")
 

@@ -1,7 +1,5 @@
 """The linear recurrence: its values and derivatives for every kind of transition, what it stores, and what associative refuses."""
 
-import itertools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +8,7 @@ import pytest
 import jaxrnn as rnn
 from jaxrnn.controls import choose
 from jaxrnn.linear import Complex, Matrix, evolve, linear_scan, over, timed
+from jaxrnn.testing.given import options as quickly
 
 T, B, N = 11, 2, 3
 DRAW = np.random.default_rng(0)
@@ -61,14 +60,14 @@ def test_values_and_derivatives_are_those_of_the_loop(kind):
 
             args = (a, b, start)
             grads = jax.grad(loss, (0, 1, 2))
-            return jax.jit(lambda: (f(*args, *flags, **options), grads(*args), jax.jvp(grads, args, args)[1]))()
+            return jax.jit(lambda: (f(*args, *flags, **options), grads(*args), jax.jvp(grads, args, args)[1]), compiler_options=quickly())()
 
         def ours(a, b, start, mask, resets, **options):
             return linear_scan(a, b, start, mask=mask, resets=resets, **options)
 
-        for reverse, flags in itertools.product((False, True), ((None, None), (MASK, RESETS))):
+        for reverse, flags in ((False, (None, None)), (True, (MASK, RESETS)), (False, (MASK, RESETS)))[: 3 if kind == "diagonal" else 2]:
             want = seen(loop, flags, reverse=reverse)
-            for radix in (0, 2, 4):
+            for radix in (0, 2):
                 got = seen(ours, flags, reverse=reverse, radix=radix)
                 for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
                     np.testing.assert_allclose(x, y, rtol=1e-8, atol=1e-8 * float(jnp.abs(y).max() + 1))

@@ -68,7 +68,9 @@ class Problem(NamedTuple):
 
     def step(self, inputs: Inputs, before: Any, z: Any, mask: Any, reset: Any) -> Any:
         both = inputs.params, inputs.start
-        return controls.controlled(self.cell)(both, before, (z, mask, reset), Dot.plain(both))
+        # In the short formats of accelerators a state that moves less than their grain would move nothing, and no iteration end.
+        with jax.default_matmul_precision("highest"):
+            return controls.controlled(self.cell)(both, before, (z, mask, reset), Dot.plain(both))
 
     def steps(self, inputs: Inputs, before: Any, mask: Any, resets: Any) -> Any:
         """Every step from the state before it."""

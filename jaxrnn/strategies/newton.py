@@ -154,7 +154,8 @@ def solved_jvp(static: tuple[Newton, Problem], primals: tuple, tangents: tuple) 
             linear_scan(transition, problem.pack(df), problem.pack(tangents[1]), mask=mask, resets=resets, reverse=problem.reverse,
                         radix=radix_here(newton.radix))[1]
         )  # fmt: skip
-    still = jax.tree.map(lambda x: np.zeros(x.shape, jax.dtypes.float0) if x.dtype in (bool, jnp.int32, jnp.int64) else jnp.zeros_like(x), report)
+    none = {name: np.zeros(getattr(report, name).shape, jax.dtypes.float0) for name in ("iterations", "converged")}  # whole numbers have no tangent
+    still = jax.tree.map(jnp.zeros_like, report)._replace(**none)
     return out, (ds, still)
 
 
