@@ -39,7 +39,7 @@ def matmul(x: jax.Array, w: jax.Array) -> jax.Array:
       >>> matmul(jnp.ones((5, 2, 3)), jnp.ones((3, 4))).shape
       (5, 2, 4)
     """
-    return _matmul(x.astype(w.dtype), w, jax.config.jax_default_matmul_precision)
+    return _matmul(x.astype(w.dtype), w, jax.config.jax_default_matmul_precision)  # type: ignore[attr-defined]
 
 
 def _matmul(x: jax.Array, w: jax.Array, precision: Any) -> jax.Array:

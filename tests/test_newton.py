@@ -91,6 +91,24 @@ def test_windows_bound_what_must_converge_at_once():
     assert temporaries(rnn.Chunked(64, inner=rnn.Newton())) < temporaries(rnn.Newton()) / 4
 
 
+def test_second_derivatives_in_a_loop_in_any_order():
+    """Where `jax.custom_jvp` forgets its rule: reverse over reverse through the scan over the chunks."""
+    cell = rnn.DiagonalLSTM(2)
+    params, xs = cell.init(jax.random.key(0), rnn.features(2)), jax.random.normal(jax.random.key(1), (5, 2))
+
+    def products(strategy):
+        def grad(p):
+            return jax.grad(lambda p: jnp.sum(jnp.sin(rnn.unroll(cell, p, xs, strategy=strategy)[1])))(p)
+
+        def along(p):
+            return sum(jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(grad(p)), jax.tree.leaves(params), strict=True))
+
+        return jax.jit(lambda p: (jax.grad(along)(p), jax.jvp(grad, (p,), (params,))[1]))(params)
+
+    for x, y in zip(jax.tree.leaves(products(rnn.Chunked(3, inner=rnn.Newton()))), jax.tree.leaves(products(rnn.Scan())), strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-5)
+
+
 def test_a_guess_saves_iterations():
     cell = rnn.GRU(H)
     params, xs = contracting(cell)

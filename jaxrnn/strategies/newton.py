@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxrnn import errors
 from jaxrnn.cell import Cell, LinearCell
 from jaxrnn.controls import Piece, choose
+from jaxrnn.derivative import with_tangent
 from jaxrnn.linear import linear_scan, multiply, over, previous
 from jaxrnn.strategies.jacobians import Inputs, Problem
 from jaxrnn.strategies.linear import check_radix, linear, radix_here
@@ -103,8 +102,7 @@ class Newton(Strategy):
         return float(jnp.finfo(dtype).eps) ** (0.6 if self.jacobian == "full" else 0.75) if self.tol is None else self.tol
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def solved(static: tuple[Newton, Problem], inputs: Inputs, state: Any, guess: Any, mask: Any, resets: Any) -> tuple[Any, Report]:
+def iterated(static: tuple[Newton, Problem], inputs: Inputs, state: Any, guess: Any, mask: Any, resets: Any) -> tuple[Any, Report]:
     newton, problem = static
     first, guess = problem.pack(state), problem.pack(guess)
     tolerance, radix = newton.tolerance(first.dtype), radix_here(newton.radix)
@@ -137,12 +135,11 @@ def solved(static: tuple[Newton, Problem], inputs: Inputs, state: Any, guess: An
     return unpack(states), Report(k, step, residual, (step <= tolerance) & (residual <= tolerance))
 
 
-@solved.defjvp
-def solved_jvp(static: tuple[Newton, Problem], primals: tuple, tangents: tuple) -> tuple[Any, Any]:
+def linearized(static: tuple[Newton, Problem], primals: tuple, results: tuple[Any, Report], tangents: tuple) -> tuple[Any, Report]:
     """`ds_t = J_t ds_{t-1} + df_t`: the tangent of the fixed point, whatever found it."""
     newton, problem = static
     inputs, state, _, mask, resets = primals
-    out = states, report = solved(static, *primals)
+    states, report = results
     before = forgetful(previous(state, states, problem.reverse), resets)
     _, df = jax.jvp(lambda inputs: problem.steps(inputs, before, mask, resets), (inputs,), (tangents[0],))
     if problem.kind == "diagonal":
@@ -154,9 +151,10 @@ def solved_jvp(static: tuple[Newton, Problem], primals: tuple, tangents: tuple) 
             linear_scan(transition, problem.pack(df), problem.pack(tangents[1]), mask=mask, resets=resets, reverse=problem.reverse,
                         radix=radix_here(newton.radix))[1]
         )  # fmt: skip
-    none = {name: np.zeros(getattr(report, name).shape, jax.dtypes.float0) for name in ("iterations", "converged")}  # whole numbers have no tangent
-    still = jax.tree.map(jnp.zeros_like, report)._replace(**none)
-    return out, (ds, still)
+    return ds, jax.tree.map(jnp.zeros_like, report)
+
+
+solved = with_tangent(iterated, linearized)
 
 
 def forgetful(before: Any, resets: Any) -> Any:
