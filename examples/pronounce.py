@@ -4,10 +4,10 @@
     python examples/pronounce.py --say colonel ghoti    how the last checkpoint pronounces words, and where it looks meanwhile
     python examples/pronounce.py --words FILE           a dictionary of your own: word<TAB>pronunciation, its sounds between spaces
 
-About half an hour to an hour on two cores, meant to get below the published 39.6 % (not yet run to its end):
+Half an hour to an hour on two cores, which gets below both published numbers (its record is in examples/results):
     python examples/pronounce.py --out runs/pronounce_long --encoder 192 --hidden 384 --dropout 0.3 --steps 12000 --lr 2e-3 \\
         --evaluate-every 1000 --save-every 1000
-For a GPU, meant for the 31 % of the large published net (not yet run):
+For a GPU, larger still (not yet run):
     python examples/pronounce.py --out runs/pronounce_gpu --encoder 256 --hidden 512 --layers 2 --dropout 0.3 --steps 15000 --batch 512 \\
         --lr 2e-3 --evaluate-every 1000 --save-every 1000
 
