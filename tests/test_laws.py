@@ -111,7 +111,10 @@ def test_the_full_product(name, dtype):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "strategy"), [(name, s) for name in CELLS for s in ["chunked", "kept", *parallel(name)]])
+@pytest.mark.parametrize(
+    ("name", "strategy"),
+    [(name, s) for turn, name in enumerate(CELLS) for s in [("chunked", "kept")[turn % 2], *sorted(parallel(name).keys() - {"auto"})]],
+)
 def test_derivatives_by_every_strategy(name, strategy):
     cell, x, *_ = CELLS[name]
     strategies = STRATEGIES | LINEAR | NEWTON
