@@ -200,6 +200,12 @@ CONTROLS = {
 DTYPES = {"float32": jnp.float32, "float64": jnp.float64, "bfloat16": jnp.bfloat16}
 
 
+def dtypes(name: str) -> list[str]:
+    """float32 for every case and one of the others in turn; float64 wherever a linear cell is evaluated in parallel."""
+    wide = parallel(name).keys() & LINEAR.keys() or list(CELLS).index(name) % 2
+    return ["float32", "float64" if wide else "bfloat16"]
+
+
 def kinds(value: Any) -> set[type]:
     """The classes of all cells and strategies within one."""
     found = {type(value)} if isinstance(value, rnn.Cell | rnn.Strategy) else set()
