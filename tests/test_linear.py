@@ -81,6 +81,34 @@ def test_what_a_reset_forgets_may_be_nan(radix):
     assert jnp.isfinite(states[5:]).all()
 
 
+LINEAR_CELLS = [rnn.LRU(4, r_min=0.9, r_max=0.99), rnn.S5(4), rnn.MinGRU(4), rnn.MinLSTM(4), rnn.RGLRU(), rnn.Selective(2)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("cell", LINEAR_CELLS, ids=repr)
+def test_every_strategy_agrees_to_the_last_digits(cell, dtype):
+    """Values and gradients over a longer stretch than the laws', from a state that is not zero, under a mask and resets."""
+    with jax.enable_x64(dtype == "float64"):
+        xs = jnp.asarray(np.random.default_rng(1).standard_normal((50, 2, 3)), dtype)
+        params = cell.init(jax.random.key(0), xs)
+        state = jax.tree.map(lambda s: s + 0.5, cell.initial_state(params, (2,)))
+        times = jnp.arange(50)[:, None]
+        mask, resets = (times % 7 != 3) & (times < jnp.array([50, 41])), (times % 20 == 11) & jnp.ones(2, bool)
+
+        def results(strategy):
+            def loss(params, state, xs):
+                made = rnn.unroll(cell, params, xs, state, mask=mask, resets=resets, strategy=strategy)
+                return sum(jnp.mean(jnp.sin(a)) for a in jax.tree.leaves(made)), made
+
+            return jax.jit(jax.value_and_grad(loss, (0, 1, 2), has_aux=True), compiler_options=quickly())(params, state, xs)
+
+        want = results(rnn.Scan())
+        for strategy in (rnn.Associative(), rnn.Associative(radix=4), rnn.Chunked(12, inner=rnn.Associative(radix=3))):
+            for x, y in zip(jax.tree.leaves(results(strategy)), jax.tree.leaves(want), strict=True):
+                tolerance = 1e-5 if dtype == "float32" else 1e-10
+                np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance * max(1, float(jnp.abs(y).max())))
+
+
 def associative(a, b, start):
     def both(left, right):
         return left[0] * right[0], right[0] * left[1] + right[1]
