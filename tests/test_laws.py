@@ -92,7 +92,7 @@ def test_all_laws_both_ways(name):
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "dtype"), [(name, dtype) for name in CELLS for dtype in dtypes(name)])
 def test_the_full_product(name, dtype):
-    """Half of the strategies in turn, `fold` too, under every control in both directions, with noise, against a loop over advance in float32 or wider."""
+    """Half of the strategies in turn, `fold` too, under every control both ways, with noise, against a loop over advance in float32 or wider."""
     cell, x, *_ = CELLS[name]
     with jax.enable_x64(dtype == "float64"):
         given = laws.with_key(cell, laws.recast(example(cell, x, jax.random.key(2)), DTYPES[dtype]))
