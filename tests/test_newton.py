@@ -159,3 +159,27 @@ def test_what_it_refuses():
     for wrong in ({"max_iters": 0}, {"tol": 0.0}, {"jacobian": "none"}, {"radix": 1}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             rnn.Newton(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("cell", "strategy"),
+    [(rnn.LSTM(4), rnn.Newton()), (rnn.GRU(4), rnn.Newton(jacobian="diagonal")), (rnn.DiagonalLSTM(4), rnn.Newton(radix=2)),
+     (rnn.LRU(4), rnn.Associative(radix=2))],
+    ids=repr,
+)  # fmt: skip
+def test_rows_by_vmap_before_and_after_differentiation(cell, strategy):
+    params = cell.init(jax.random.key(0), rnn.features(F))
+    xs, scale = jax.random.normal(jax.random.key(1), (B, 9, F)), jnp.array([0.5, 2.0])
+
+    def loss(params, x, scale, strategy):
+        return jnp.sum(jnp.sin(scale * rnn.unroll(cell, params, x, strategy=strategy)[1]))
+
+    def both(strategy):
+        within = jax.vmap(jax.grad(loss, (0, 1)), (None, 0, 0, None))(params, xs, scale, strategy)
+        total = jax.grad(lambda params, xs: jax.vmap(loss, (None, 0, 0, None))(params, xs, scale, strategy).sum(), (0, 1))(params, xs)
+        nested = jax.vmap(lambda s: jax.vmap(loss, (None, 0, None, None))(params, xs, s, strategy))(scale)
+        return within, total, nested
+
+    got, want = jax.jit(both, static_argnums=0)(strategy), jax.jit(both, static_argnums=0)(rnn.Scan())
+    for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-4 * float(jnp.abs(y).max()))
