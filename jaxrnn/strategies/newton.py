@@ -32,12 +32,12 @@ class Report(NamedTuple):
 class Newton(Strategy):
     """All states of a nonlinear cell at once: every iteration evaluates all steps side by side and solves one linear recurrence.
 
-        s_t <- f_t(s_{t-1}) + J_t (s'_{t-1} - s_{t-1}) for all t, s' the new iterate, until it stays
+        s'_t = f_t(s_{t-1}) + J_t (s'_{t-1} - s_{t-1}) for all t,  then s <- s', until it stays
 
-    The trajectory is the only fixed point. The gradient is that of the fixed point, by one linear recurrence with the exact Jacobian,
-    whatever the iteration used. A row that has not converged is NaN, in values and gradients. It pays where a processor holds many steps, the state
-    is small or the cell diagonal, and the cell forgets (its largest Lyapunov exponent is negative). An expanding cell does not converge before as many iterations as steps, and what rounding makes of it
-    is then as far from the exact answer as with `Scan`.
+    The trajectory is the only fixed point. The gradient is that of the fixed point, by one linear recurrence with the exact Jacobian, whatever the
+    iteration used. A row that has not converged is NaN, in values and gradients. It pays where a processor holds many steps, the state is small
+    or the cell diagonal, and the cell forgets (its largest Lyapunov exponent is negative). An expanding cell does not converge before as many
+    iterations as steps, and what rounding makes of it is then as far from the exact answer as with `Scan`.
     Jacobians take `[T, ..., N, N]`: cut long sequences with `Chunked(size, inner=Newton())`. A `LinearCell` is evaluated as it is.
 
     Args:
