@@ -87,6 +87,7 @@ def test_what_a_reset_forgets_may_be_nan(radix):
 LINEAR_CELLS = [rnn.LRU(4, r_min=0.9, r_max=0.99), rnn.S5(4), rnn.MinGRU(4), rnn.MinLSTM(4), rnn.RGLRU(), rnn.Selective(2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("cell", LINEAR_CELLS, ids=repr)
 def test_every_strategy_agrees_to_the_last_digits(cell, dtype):
