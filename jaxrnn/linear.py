@@ -191,10 +191,12 @@ def in_pieces(radix: int, a: Any, b: Any, start: Any, mask: Any, resets: Any) ->
     """Pieces of `radix` steps side by side, and behind them the few steps that are left over."""
     count = jax.tree.leaves(b)[0].shape[0] // radix
     whole, length = timely(lambda x: x[: count * radix].reshape(count, radix, *x.shape[1:]).swapaxes(0, 1), a, b, mask, resets), count * radix
-    p, e = ends(*whole, jax.tree.map(lambda s: jnp.broadcast_to(s, (count, *s.shape)), start))
+    a_, b_, *flags = whole
+    side = jax.tree.map(lambda s: jnp.broadcast_to(s, (count, *s.shape)), start)
+    # Apart from what is added, so that each loop is either linear in what is differentiated or free of it.
+    p, e = product(*whole, side), in_order(How(), a_, b_, jax.tree.map(jnp.zeros_like, side), *flags)[0]
     # A piece with a reset in it forgets what came before, were it NaN: to the pieces it is a reset too.
     last, after = _linear(How(radix=radix), p, e, start, None, None if resets is None else whole[3].any(0))
-    a_, b_, *flags = whole
     _, states = in_order(How(), a_, b_, previous(start, after, reverse=False), *flags)
     states = jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(length, *x.shape[2:]), states)
     if length < jax.tree.leaves(b)[0].shape[0]:
@@ -204,16 +206,15 @@ def in_pieces(radix: int, a: Any, b: Any, start: Any, mask: Any, resets: Any) ->
     return last, states
 
 
-def ends(a: Any, b: Any, mask: Any, resets: Any, like: Any) -> tuple[Any, Any]:
-    """What all steps together do to a state `like` this: the product of the transitions, and what zero becomes."""
+def product(a: Any, b: Any, mask: Any, resets: Any, like: Any) -> Any:
+    """What all steps together make of a state `like` this, but for what is added: one transition."""
     scanned, whole = each(a, b)
 
-    def body(carry: tuple, now: tuple) -> tuple[tuple, None]:
-        (p, e), (scanned, b, mask, reset) = carry, now
-        a = whole(scanned)
-        kept = p if reset is None else choose(reset, jax.tree.map(jnp.zeros_like, p), p)
-        product = over(multiply, a, kept)
-        return (product if mask is None else choose(mask, product, p), step(a, b, e, mask, reset)), None
+    def body(p: Any, now: tuple) -> tuple[Any, None]:
+        scanned, mask, reset = now
+        # A reset forgets products that overflowed, too.
+        new = over(multiply, whole(scanned), p if reset is None else choose(reset, jax.tree.map(jnp.zeros_like, p), p))
+        return new if mask is None else choose(mask, new, p), None
 
-    begin = over(identity, a, like), jax.tree.map(jnp.zeros_like, like)
-    return jax.lax.scan(body, begin, (scanned, b, mask, resets))[0]
+    length = jax.tree.leaves(b)[0].shape[0]
+    return jax.lax.scan(body, over(identity, a, like), (scanned, mask, resets), length)[0]
