@@ -79,7 +79,7 @@ def test_what_a_reset_forgets_may_be_nan(radix):
     _, states = linear_scan(jnp.full((1,), 0.5), jnp.ones((T, 1)), jnp.full(1, jnp.nan), resets=resets, radix=radix)
     assert jnp.isnan(states[:5]).all()
     assert jnp.isfinite(states[5:]).all()
-    resets = jnp.arange(T) % 2 == 0
+    resets = jnp.arange(T) % 2 == 1
     _, states = linear_scan(jnp.full((1,), 1e25), jnp.ones((T, 1)), jnp.ones(1), resets=resets, radix=4 if radix else 0)
     assert jnp.isfinite(states).all()  # though products over a piece are not
 
