@@ -71,23 +71,19 @@ def test_an_expanding_row_is_nan_and_says_so_and_no_other_is(jacobian):
     assert jnp.isfinite(jax.grad(lambda xs: loss(xs[:, 1:]))(xs)).all()
 
 
-def test_what_converged_in_an_expanding_system_is_as_right_as_scan():
-    """Rounding grows there whatever the strategy: in float32 no answer is near that in float64 for long, and Newton's is not further off."""
-    cell, lengths = rnn.Elman(H), jnp.arange(20, 420, 40)
+def test_what_converged_in_an_expanding_system_fits_at_every_step():
+    """As many iterations as steps solve any system, but errors grow along it, as rounding does with Scan: only the steps can be held to anything."""
+    cell, lengths = rnn.Elman(H), jnp.array([20, 60, 419])
     params, xs = contracting(cell, scale=4.0)
     xs = jnp.broadcast_to(xs[:420, :1], (420, len(lengths), F))
     mask = rnn.lengths_to_mask(lengths, 420)
     _, ys, info = newton.solve(cell, params, xs, mask=mask, strategy=rnn.Newton(max_iters=150))
-    scanned = rnn.unroll(cell, params, xs, mask=mask)[1]
+    assert info.converged.tolist() == [True, True, False]
+    assert jnp.isnan(ys[:419, 2]).all()
     with jax.enable_x64(True):
-        wide = jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), (params, xs))
-        truth = np.asarray(rnn.unroll(cell, *wide, mask=mask)[1])
-    off, by_scan = (np.abs(np.asarray(y) - truth).max((0, 2)) for y in (ys, scanned))
-    converged = np.asarray(info.converged)
-    assert converged[0]
-    assert not converged[-1]
-    assert np.isnan(off[~converged]).all()
-    assert (off[converged] < 5 * by_scan[converged] + 1e-4).all()
+        p, x, h = jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), (params, xs[1:60, 1], info.states[:60, 1]))
+        fits = cell.step(p, h[:-1], cell.project(p, x), rnn.Dot.plain(p))
+        np.testing.assert_allclose(fits, h[1:], atol=1e-4)
 
 
 def test_as_many_iterations_as_steps_solve_anything():

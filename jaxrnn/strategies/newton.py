@@ -37,7 +37,7 @@ class Newton(Strategy):
     The trajectory is the only fixed point. The gradient is that of the fixed point, by one linear recurrence with the exact Jacobian, whatever the
     iteration used. A row that has not converged is NaN, in values and gradients. It pays where a processor holds many steps, the state is small
     or the cell diagonal, and the cell forgets (its largest Lyapunov exponent is negative). An expanding cell does not converge before as many
-    iterations as steps, and what rounding makes of it is then as far from the exact answer as with `Scan`.
+    iterations as steps; then every step fits to within `tol`, but errors grow along the sequence, as rounding does with `Scan`.
     Jacobians take `[T, ..., N, N]`: cut long sequences with `Chunked(size, inner=Newton())`. A `LinearCell` is evaluated as it is.
 
     Args:
