@@ -29,7 +29,7 @@ python3 -m venv .venv && .venv/bin/pip install -q -e ".[all-examples]"
 `quickstart.py` is the tour of the library in a minute and `your_own_cell.py` a cell of one's own; the others are below. Numbers are means over
 seeds with their standard deviation; time is that of training and scoring, all seeds; while
 `pronounce`, `pronounce_long` and `translate` ran the machine did much other work (a seed of `pronounce` or `translate` takes four to five
-minutes where it does none, `pronounce_long` about half an hour). Choices were made on a part of the training set, and the
+minutes where it does none). Choices were made on a part of the training set, and the
 test set was read once, except where a section says otherwise. This page is made by `overview.py` from the records in [results/](results).
 """
 

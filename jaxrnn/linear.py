@@ -101,7 +101,7 @@ def linear_scan(
       mask, resets: booleans, or None.
       reverse: from T-1 to 0; `b_t` and the states keep their places.
       radix: 0 for one loop of T steps. Otherwise time is cut into pieces of that many steps, all run side by side: their ends from zero, the
-        recurrence of the ends by the same rule, the pieces from their starts. 2 radix log T / log radix steps, and twice the work.
+        recurrence of the ends by the same rule, the pieces from their starts. 3 radix log T / log radix steps, and about thrice the work.
       unroll: of the loop, as in lax.scan.
 
     Example:

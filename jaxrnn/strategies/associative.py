@@ -17,7 +17,7 @@ class Associative(Strategy):
         (a_2, b_2) after (a_1, b_1) = (a_2 a_1, a_2 b_1 + b_2)
 
     is associative, so pieces of time can be run side by side and put together (Blelloch 1990). The derivative is one such recurrence
-    against time, never that of the tree. The pieces cost twice the work of one loop; on a CPU one loop is faster, and is what is run there.
+    against time, never that of the tree. The pieces cost about thrice the work of one loop; on a CPU one loop is faster, and is what is run there.
 
     Args:
       radix: the steps of a piece, and of a piece of pieces; by default 16 on accelerators and 0, one loop, on a CPU.
