@@ -18,13 +18,15 @@ class Info(NamedTuple):
     """How the iteration ended.
 
     `states [T, ...]`, leaf by leaf, are the guess for a next time; `iterations []`; for each row `step` (the last change), `residual` (how far a
-    state is from one step after the state before it), both relative to 1 + |state| and the largest of the row, and `converged`.
+    state is from one step after the state before it), `rounding` (what a rounding of every step may have grown to, an estimate), all relative to
+    1 + |state| and the largest of the row, and `converged`.
     """
 
     states: State
     iterations: jax.Array
     step: jax.Array
     residual: jax.Array
+    rounding: jax.Array
     converged: jax.Array
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxrnn as rnn
+from jaxrnn import linear
 from jaxrnn.controls import choose
 from jaxrnn.linear import Complex, Matrix, evolve, linear_scan, over, timed
 from jaxrnn.testing.given import options as quickly
@@ -71,6 +72,30 @@ def test_values_and_derivatives_are_those_of_the_loop(kind):
                 got = seen(ours, flags, reverse=reverse, radix=radix)
                 for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
                     np.testing.assert_allclose(x, y, rtol=1e-8, atol=1e-8 * float(jnp.abs(y).max() + 1))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_loops_that_go_back_block_by_block_are_those_of_the_loop(reverse):
+    """Past the caches, as `block` has it; in every other test here arrays are too small for it."""
+    long, wide = 2048, 1024
+    (a, b), start = jax.random.uniform(jax.random.key(0), (2, long, wide)), jnp.ones(wide)
+    resets = jnp.arange(long) % 700 == 5
+    assert linear.block(b) == 128
+    assert not linear.block(b[:, :64])
+    assert linear.block(b[: 2048 - 6]) == 0  # no length between 32 and 128 divides it
+
+    def step(h, now):
+        h = now[0] * jnp.where(now[2], 0, h) + now[1]
+        return h, h
+
+    def seen(f):
+        made, push = jax.vjp(lambda *args: f(*args), a, b, start)
+        return made, push((start, b))
+
+    got = jax.jit(lambda: seen(lambda *args: linear_scan(*args, resets=resets, reverse=reverse)))()
+    want = jax.jit(lambda: seen(lambda a, b, start: jax.lax.scan(step, start, (a, b, resets), reverse=reverse)))()
+    for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("radix", [0, 2])

@@ -9,6 +9,7 @@ import pytest
 
 import jaxrnn as rnn
 from jaxrnn import data, training
+from jaxrnn.models import pooled
 from jaxrnn.training import Batch, cross_entropy
 
 LENGTHS = jnp.array([5, 2, 0, 4])
@@ -74,6 +75,13 @@ def test_by_hand():
     params = net.init(jax.random.key(0), rnn.features(2))
     state, _ = rnn.unroll(bi, params[0], XS[:, 0])
     close(net.apply(params, XS[:, 0]), jnp.concatenate(state) @ params[1]["w"] + params[1]["b"])
+
+
+def test_the_largest_of_many_is_nan_where_one_is():
+    ys = jnp.ones((6000, 2)).at[4, 1].set(jnp.nan)
+    assert pooled.largest(ys, None).tolist()[0] == 1
+    assert jnp.isnan(pooled.largest(ys, None)[1])
+    assert pooled.largest(ys, (jnp.arange(6000) != 4)[:, None] & jnp.ones(2, bool)).tolist() == [1, 1]
 
 
 def test_tokens_noise_and_strategies():

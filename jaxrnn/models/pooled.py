@@ -190,7 +190,8 @@ def largest(ys: jax.Array, mask: Any) -> jax.Array:
     if mask is None:
         mask = jnp.ones(ys.shape[:1], bool)
     low = jnp.array(-jnp.inf, ys.dtype)
-    found = controls.choose(mask, ys, jnp.full_like(ys, low)).max(0, initial=low)
+    seen = controls.choose(mask, ys, jnp.full_like(ys, low))
+    found = jnp.where(jnp.isnan(seen).any(0), jnp.nan, seen.max(0, initial=low))  # XLA:CPU loses NaN in the maximum of many numbers
     return controls.choose(mask.any(0), found, jnp.zeros_like(found))
 
 
