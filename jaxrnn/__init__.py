@@ -33,7 +33,7 @@ from jaxrnn.linear import Complex as Complex
 from jaxrnn.linear import Matrix as Matrix
 from jaxrnn.linear import linear_scan as linear_scan
 from jaxrnn.recurrence import Dot as Dot
-from jaxrnn.recurrence import matmul as matmul
+from jaxrnn.products import matmul as matmul
 
 # Nouns: cells
 from jaxrnn.cells import GRU as GRU

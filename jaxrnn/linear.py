@@ -51,6 +51,17 @@ def multiply(a: Any, h: Any) -> Any:
             return a * h
 
 
+def throughout(a: Any, h: Any) -> Any:
+    """`a h` of all steps at once; where `a` holds for every step they are rows of one axis: XLA:CPU is slow to sum `[T, 1, N]` over T."""
+    parts = jax.tree.leaves(a)
+    shape = parts[0].shape
+    tail = jax.tree.leaves(h)[0].shape
+    if isinstance(a, Matrix) or len(shape) >= len(tail) - 1 or shape != tail[len(tail) - len(shape) :]:
+        return multiply(a, h)
+    rows = multiply(a, jax.tree.map(lambda x: x.reshape(-1, *shape), h))
+    return jax.tree.map(lambda x: x.reshape(tail), rows)
+
+
 def identity(a: Any, h: Any) -> Any:
     """The transition of a's kind that leaves a part of a state like `h` as it is."""
     match a:
@@ -140,7 +151,7 @@ def _linear_jvp(how: How, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
         before = previous(start, out[1], how.reverse)
         if resets is not None:
             before = choose(resets, jax.tree.map(jnp.zeros_like, before), before)
-        db = evolve(da, before, db)
+        db = jax.tree.map(jnp.add, over(throughout, da, before), db)
     return out, _linear(how._replace(tangent=True), a, db, dstart, mask, resets)
 
 

@@ -16,64 +16,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.extend
 import jax.numpy as jnp
-from jax.core import ShapedArray
 from jax.custom_derivatives import SymbolicZero
-from jax.interpreters import ad, batching, mlir
+
+from jaxrnn.products import held, matmul, wide
 
 Path = tuple
-
-
-def wide(dtype: Any) -> Any:
-    """float32, or the dtype itself if it is wider: what products are accumulated in and states are kept in."""
-    return dtype if jnp.finfo(dtype).bits > 32 else jnp.dtype(jnp.float32)
-
-
-def matmul(x: jax.Array, w: jax.Array) -> jax.Array:
-    """`x [..., F] @ w [F, G]`: x cast to w's dtype, accumulated in float32 or wider, which is the result's dtype.
-
-    It is one two-dimensional product, and stays one under `vmap` over x: the transposes of a product with more axes miss
-    XLA:CPU's fast path, which costs a quarter of a whole gradient. Hence a primitive of its own, the same in all else; its precision is
-    what `jax.default_matmul_precision` says where it is called.
-
-    Example:
-      >>> matmul(jnp.ones((5, 2, 3)), jnp.ones((3, 4))).shape
-      (5, 2, 4)
-    """
-    return _matmul(x.astype(w.dtype), w, jax.config.jax_default_matmul_precision)  # type: ignore[attr-defined]
-
-
-def _matmul(x: jax.Array, w: jax.Array, precision: Any) -> jax.Array:
-    return rows_matmul.bind(x.reshape(-1, x.shape[-1]), w, precision=precision).reshape(*x.shape[:-1], w.shape[-1])
-
-
-def _product(x: jax.Array, w: jax.Array, *, precision: Any) -> jax.Array:
-    return jax.lax.dot(x, w, precision=precision, preferred_element_type=wide(w.dtype))
-
-
-def _product_shape(x: Any, w: Any, *, precision: Any) -> Any:
-    return ShapedArray((x.shape[0], w.shape[1]), wide(w.dtype))
-
-
-def _product_batched(args: tuple, axes: tuple, *, precision: Any) -> tuple[jax.Array, int]:
-    (x, w), (bx, bw) = args, axes
-    if bw is None:
-        x = jnp.moveaxis(x, bx, 1)  # rows are time first, and the loop wants time first
-        return _matmul(x, w, precision), 1
-    x = x if bx is None else jnp.moveaxis(x, bx, 0)
-    product = partial(jnp.matmul, precision=precision, preferred_element_type=wide(w.dtype))
-    return jax.vmap(product, (None if bx is None else 0, 0))(x, jnp.moveaxis(w, bw, 0)), 0
-
-
-rows_matmul = jax.extend.core.Primitive("rows_matmul")
-rows_matmul.def_impl(jax.jit(_product, static_argnames="precision"))
-rows_matmul.def_abstract_eval(_product_shape)
-mlir.register_lowering(rows_matmul, mlir.lower_fun(_product, multiple_results=False))
-batching.primitive_batchers[rows_matmul] = _product_batched
-ad.defbilinear(
-    rows_matmul,
-    lambda ct, x, w, *, precision: _matmul(ct, w.T.astype(ct.dtype), precision).astype(w.dtype),
-    lambda ct, x, w, *, precision: _product(x.T.astype(ct.dtype), ct, precision=precision).astype(x.dtype),
-)
 
 
 def lookup(params: Any, path: Path) -> jax.Array:
@@ -153,6 +100,8 @@ def deferred_jvp(loop: Loop, primals: tuple, tangents: tuple) -> tuple[Any, Any]
     only_dotted = {places[path] for path in found.calls} - found.direct
     varied = [i for i in range(len(leaves)) if (moves[i] and i not in only_dotted) or i in carried.values()]
 
+    turned = {path: lookup(params, path).T.astype(wide(lookup(params, path).dtype)) for path in found.calls}
+
     def run(values: list, perturbations: list) -> tuple[tuple[Any, Any], list]:
         merged = list(leaves)
         for i, value in zip(varied, values, strict=True):
@@ -166,7 +115,7 @@ def deferred_jvp(loop: Loop, primals: tuple, tangents: tuple) -> tuple[Any, Any]
             def product(x: jax.Array, path: Path) -> jax.Array:
                 k = len(seen)
                 seen.append(x)
-                y = matmul(x, lookup(params, path))
+                y = held(x, lookup(params, path), turned[path])
                 return y + p[alone.index(k)] if k in alone else y
 
             state = loop.step(params_, state, z, Dot(product))
@@ -197,13 +146,13 @@ def uses(loop: Loop, params: Any, state: Any, zs: Any) -> Uses:
     z = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), zs)
     calls: list[Path] = []
 
-    def probe(params: Any, held: Any, state: Any, z: Any) -> tuple[list[jax.Array], Any]:
+    def probe(params: Any, weights: Any, state: Any, z: Any) -> tuple[list[jax.Array], Any]:
         results: list[jax.Array] = []
         calls.clear()
 
         def product(x: jax.Array, path: Path) -> jax.Array:
             calls.append(path)
-            results.append(matmul(x, lookup(held, path)))
+            results.append(matmul(x, lookup(weights, path)))
             return results[-1]
 
         state = loop.step(params, state, z, Dot(product))

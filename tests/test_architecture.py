@@ -15,7 +15,8 @@ ROOT = Path(rnn.__file__).parent
 
 # What a module may import of the library; a folder stands for each of its files.
 MAY = {
-    "recurrence": set(),
+    "products": set(),
+    "recurrence": {"products"},
     "errors": {"errors"},
     "initializers": set(),
     "derivative": set(),
@@ -24,8 +25,8 @@ MAY = {
     "cell": {"controls", "errors", "linear", "recurrence"},
     "params": {"cell", "errors"},
     "advance": {"cell", "controls", "errors", "params"},
-    "cells": {"cell", "cells", "errors", "initializers", "linear", "recurrence"},
-    "combinators": {"cell", "cells", "combinators", "controls", "errors", "initializers", "recurrence"},
+    "cells": {"cell", "cells", "errors", "initializers", "linear", "products", "recurrence"},
+    "combinators": {"cell", "cells", "combinators", "controls", "errors", "initializers", "products", "recurrence"},
     "strategies": {"cell", "controls", "derivative", "errors", "linear", "recurrence", "strategies"},
     "unroll": {"cell", "controls", "errors", "params", "strategies"},
     "newton": {"cell", "controls", "errors", "strategies", "unroll"},

@@ -57,6 +57,18 @@ def carried(cell, controls):
     return {a.shape for a in jax.tree.leaves(params) if a.ndim > 1}, set().union(*(parts(eqn)[0] for eqn in found))
 
 
+@pytest.mark.parametrize("cell", CELLS, ids=repr)
+def test_weights_are_transposed_before_the_loop_and_not_in_it(cell):
+    """A product that contracts the columns of both is slow, and one transposed in every step slower."""
+    params = cell.init(jax.random.key(0), rnn.features(F))
+    jaxpr = jax.make_jaxpr(jax.grad(lambda p: jnp.sum(rnn.unroll(cell, p, jnp.ones((T, B, F)))[1])))(params).jaxpr
+    (back,) = loops(jaxpr, True)
+    body = getattr(back.params["jaxpr"], "jaxpr", back.params["jaxpr"])
+    assert list(equations(body, "held_matmul"))
+    assert not list(equations(body, "rows_matmul"))
+    assert not list(equations(body, "transpose"))
+
+
 @pytest.mark.parametrize("controls", CONTROLS.values(), ids=CONTROLS)
 @pytest.mark.parametrize("cell", CELLS, ids=repr)
 def test_no_weight_is_carried_through_a_loop(cell, controls):

@@ -12,7 +12,8 @@ from jaxrnn.cell import Cell, Noise, Params
 from jaxrnn.cells.gru import GRUGates
 from jaxrnn.cells.lstm import LSTMState
 from jaxrnn.cells.shared import input_spec, output, state_dtype
-from jaxrnn.recurrence import Dot, matmul
+from jaxrnn.products import matmul
+from jaxrnn.recurrence import Dot
 
 
 def weights(key: jax.Array, size: int, hidden: int, dtype: Any) -> Params:

@@ -13,8 +13,8 @@ import numpy as np
 from jaxrnn import errors
 from jaxrnn.cell import LinearCell, Noise, Params
 from jaxrnn.cells.shared import input_spec, state_dtype
-from jaxrnn.linear import Complex, multiply
-from jaxrnn.recurrence import matmul
+from jaxrnn.linear import Complex, throughout
+from jaxrnn.products import matmul
 
 
 class DiagonalInputs(NamedTuple):
@@ -43,7 +43,7 @@ class ComplexDiagonal(LinearCell):
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> DiagonalInputs:
         z = matmul(xs, params["w_x"])
-        drive = multiply(self.transition(params)[1], Complex(z[..., : self.hidden], z[..., self.hidden :]))
+        drive = throughout(self.transition(params)[1], Complex(z[..., : self.hidden], z[..., self.hidden :]))
         return DiagonalInputs(drive, xs.astype(z.dtype) * params["d"].astype(z.dtype))
 
     def coefficients(self, params: Params, z: DiagonalInputs) -> tuple[Complex, Complex]:

@@ -9,7 +9,8 @@ from jaxrnn import errors, initializers
 from jaxrnn.cell import Cell, Noise, Params
 from jaxrnn.cells.lstm import LSTMGates, LSTMState
 from jaxrnn.cells.shared import input_spec, output, state_dtype
-from jaxrnn.recurrence import Dot, matmul
+from jaxrnn.products import matmul
+from jaxrnn.recurrence import Dot
 
 
 class PeepholeLSTM(Cell):

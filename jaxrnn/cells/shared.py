@@ -6,7 +6,7 @@ import jax
 
 from jaxrnn import errors
 from jaxrnn.cell import Cell
-from jaxrnn.recurrence import wide
+from jaxrnn.products import wide
 
 
 def input_spec(cell: Cell, x: Any) -> tuple[int, Any]:

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jaxrnn import errors, initializers
 from jaxrnn.cell import Cell, Composite, Feedforward, Noise, Params, State
 from jaxrnn.combinators.memory import Score, bound, check, context, found, weigh, weights_of
-from jaxrnn.recurrence import Dot, wide
+from jaxrnn.products import wide
+from jaxrnn.recurrence import Dot
 
 
 class Attended(NamedTuple):

@@ -9,7 +9,8 @@ from jaxrnn import errors, initializers
 from jaxrnn.cell import Feedforward, Noise, Params, State
 from jaxrnn.cells.shared import input_spec, output
 from jaxrnn.combinators.memory import Score, bound, check, context, found, weigh, weights_of
-from jaxrnn.recurrence import Dot, matmul
+from jaxrnn.products import matmul
+from jaxrnn.recurrence import Dot
 
 
 class Looked(NamedTuple):

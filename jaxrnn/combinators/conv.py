@@ -9,7 +9,8 @@ from jaxrnn import errors
 from jaxrnn.cell import Cell, Noise, Params, State
 from jaxrnn.cells.shared import input_spec, output, state_dtype
 from jaxrnn.controls import Piece
-from jaxrnn.recurrence import Dot, matmul
+from jaxrnn.products import matmul
+from jaxrnn.recurrence import Dot
 
 
 class CausalConv(Cell):

@@ -8,7 +8,8 @@ from jaxrnn import errors
 from jaxrnn.cell import Noise, Params, State
 from jaxrnn.combinators.noise import PERS, Per, bernoulli, drop
 from jaxrnn.combinators.wrapper import Wrapper
-from jaxrnn.recurrence import Dot, Path, lookup, matmul
+from jaxrnn.products import matmul
+from jaxrnn.recurrence import Dot, Path, lookup
 
 
 class RecurrentDropout(Wrapper):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.cell import Cell, State
-from jaxrnn.recurrence import wide
+from jaxrnn.products import wide
 from jaxrnn.testing.given import Given, compiled
 from jaxrnn.testing.ways import Way
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxrnn import errors
-from jaxrnn.recurrence import wide
+from jaxrnn.products import wide
 
 
 class Loss(NamedTuple):

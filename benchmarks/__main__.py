@@ -1,0 +1,69 @@
+"""jaxrnn beside its peers: `python -m benchmarks [--quick]`.
+
+Every library runs in a process of its own, by turns, the others stopped meanwhile; each is held to the textbook's loss and gradients before a time is
+printed. Times are medians; compile time and memory are apart. The record goes to benchmarks/results/, with tables and a picture made from it.
+
+    python -m benchmarks --quick                         a few cases, in under five minutes
+    python -m benchmarks --cell lstm --peer torch linen  some of it
+    python -m benchmarks --heap                          every library with the heap kept between calls
+    python -m benchmarks --compare A.json B.json         two records: this library's times, B over A
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+
+from tqdm import tqdm
+
+from benchmarks import report, turns
+from benchmarks.cases import CASES
+from benchmarks.peers import PEERS
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="the cases that tell most, for a shorter time each")
+    parser.add_argument("--cell", nargs="+", choices=("lstm", "gru", "elman"), help="(default: all)")
+    parser.add_argument("--shape", nargs="+", metavar="B,T,D,H", help="(default: all)")
+    parser.add_argument("--peer", nargs="+", choices=PEERS, default=PEERS, help="beside jaxrnn (default: all that are installed)")
+    parser.add_argument("--heap", action="store_true", help="keep the heap between calls, for every library")
+    parser.add_argument("--seconds", type=float, help="to measure each library in each case for (default: 6, quick: 1.5)")
+    parser.add_argument("--out", type=pathlib.Path, help="the record (default: benchmarks/results/DEVICE.json)")
+    parser.add_argument("--list", action="store_true", help="only name the cases")
+    parser.add_argument("--compare", nargs=2, type=pathlib.Path, metavar=("A", "B"), help="only compare two records")
+    options = parser.parse_args()
+    if options.compare:
+        a, b = (json.loads(path.read_text())["records"] for path in options.compare)
+        print(report.compared(a, b))
+        return
+    cases = [case for case in CASES if (case.quick or not options.quick) and (not options.cell or case.cell in options.cell)]
+    if options.shape:
+        cases = [case for case in cases if f"{case.batch},{case.steps},{case.features},{case.hidden}" in options.shape]
+    if not cases:
+        parser.error("no case is left; --list names them")
+    if options.list:
+        print("\n".join(case.name for case in cases))
+        return
+    peers = tuple(dict.fromkeys(("jaxrnn", *options.peer)))
+    machine = turns.machine() | {"heap kept": options.heap}
+    seconds = options.seconds or (1.5 if options.quick else 6)
+    out = options.out or RESULTS / f"cpu{'-quick' if options.quick else ''}{'-heap' if options.heap else ''}.json"
+    records: list[dict] = []
+    with tqdm(total=len(cases) * len(peers)) as bar:
+        for record in turns.measure(cases, peers, turns.HEAP if options.heap else {}, seconds, bar):
+            records.append(record)
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(json.dumps({"machine": machine, "records": records}, indent=1) + "\n")  # nothing is lost on interruption
+    page = report.page(machine, records)
+    print("\n" + page)
+    out.with_suffix(".md").write_text(page)
+    report.draw(out.with_suffix(".png"), records)
+    print(f"record: {out}, with the tables as .md and a picture as .png")
+
+
+if __name__ == "__main__":
+    main()

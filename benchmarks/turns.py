@@ -1,0 +1,134 @@
+"""Libraries measured by turns, each in a process of its own, the others stopped: a thread that spins while it waits slows what is measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tqdm import tqdm
+
+from benchmarks.cases import Case
+from benchmarks.peers import PEERS
+
+# The heap kept between calls: without it glibc gives every large block back, and the kernel zeroes its pages again.
+HEAP = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**28)}
+PASSES = ("forward", "gradient")
+
+
+class Worker:
+    def __init__(self, peer: str, folder: pathlib.Path, environment: dict[str, str]):
+        self.peer = peer
+        self.log = open(folder / f"{peer}.log", "w")  # noqa: SIM115  closed with the process
+        self.process = subprocess.Popen([sys.executable, "-m", "benchmarks.worker", peer, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=self.log, text=True, env=os.environ | environment, cwd=pathlib.Path(__file__).parents[1])  # fmt: skip
+        self.stop()
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def ask(self, told: dict[str, Any]) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.send_signal(signal.SIGCONT)
+        try:
+            self.process.stdin.write(json.dumps(told) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            last = (pathlib.Path(self.log.name).read_text().strip().splitlines() or ["it says nothing"])[-1]
+            return {"refused": f"its process ended: {last}", "ended": True}
+        self.stop()
+        return json.loads(line)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+
+
+@contextmanager
+def workers(peers: tuple[str, ...], environment: dict[str, str]) -> Iterator[dict[str, Worker]]:
+    with tempfile.TemporaryDirectory() as folder:
+        made = {peer: Worker(peer, pathlib.Path(folder), environment) for peer in ("plain", *peers) if peer in PEERS}
+        try:
+            yield made
+        finally:
+            for worker in made.values():
+                worker.end()
+
+
+def measure(cases: list[Case], peers: tuple[str, ...], environment: dict[str, str], seconds: float, bar: tqdm) -> Iterator[dict[str, Any]]:
+    """A record for each case and library; `seconds` is about what each is measured for, compile time apart."""
+    with workers(peers, environment) as pool:
+        for case in cases:
+            bar.set_postfix_str(case.name)
+            if "refused" in (failed := pool["plain"].ask({"refer": case._asdict()})):
+                raise RuntimeError(f"{case.name}: the reference failed: {failed['trace']}")
+            records = {}
+            for peer in peers:
+                records[peer] = {"case": case._asdict(), "name": case.name, "peer": peer, "flops": case.flops()} | pool[peer].ask(
+                    {"build": case._asdict()}
+                )
+            rate = pool["plain"].ask({"matmul": 1024}).get("flops")
+            able = [peer for peer in peers if "refused" not in records[peer]]
+            once = {(peer, name): min(pool[peer].ask({"run": name, "times": 2})["seconds"]) for peer in able for name in PASSES}
+            found: dict[tuple[str, str], list[dict[str, Any]]] = {key: [] for key in once}
+            rounds = 5
+            for _ in range(rounds):
+                for (peer, name), took in once.items():
+                    times = min(max(round(seconds / 2 / rounds / took), 1), 200)
+                    found[peer, name].append(pool[peer].ask({"run": name, "times": times}))
+            for (peer, name), parts in found.items():
+                records[peer][name] = summary(parts)
+            for peer in peers:
+                pool[peer].ask({"drop": True})
+                yield records[peer] | {"matmul": rate}
+                bar.update()
+
+
+def summary(parts: list[dict[str, Any]]) -> dict[str, float]:
+    """The median over rounds of each round's median, and the spread of these."""
+    each = sorted(statistics.median(part["seconds"]) for part in parts)
+    return {
+        "median": statistics.median(each),
+        "least": each[0],
+        "most": each[-1],
+        "runs": sum(len(part["seconds"]) for part in parts),
+        "cpu": statistics.median(part["cpu"] for part in parts),
+        "faults": statistics.median(part["faults"] for part in parts),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers depend on; `jax` and `jaxlib` are the ones installed here."""
+    import importlib.metadata as metadata
+    import platform
+
+    def version(name: str) -> str | None:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            return None
+
+    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.processor())  # noqa: SIM115
+    libraries = ("jax", "jaxlib", "numpy", "torch", "flax", "dm-haiku", "equinox", "keras")
+    return {
+        "device": cpu,
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "versions": {name: version(name) for name in libraries},
+        "date": time.strftime("%Y-%m-%d"),
+    }
