@@ -1,0 +1,104 @@
+"""The benchmark: every library computes what the reference does, a wrong one gets no time, and the tables say what was measured."""
+
+import importlib
+import json
+
+import numpy as np
+import pytest
+from tqdm import tqdm
+
+from benchmarks import report, turns, worker
+from benchmarks.cases import CASES, Case
+from benchmarks.peers import PEERS, plain
+
+TINY = [
+    Case("lstm", 3, 5, 2, 4),
+    Case("gru", 3, 5, 2, 4),
+    Case("elman", 3, 5, 2, 4),
+    Case("lstm", 3, 5, 2, 4, layers=2),
+    Case("gru", 3, 5, 2, 4, layers=2, both=True),
+    Case("lstm", 3, 5, 2, 4, both=True, ragged=True),
+]
+
+
+def held(peer, case, tmp_path):
+    worker.refer(case, tmp_path)
+    return worker.build(peer, case, tmp_path)
+
+
+@pytest.mark.parametrize("case", TINY[:3], ids=lambda case: case.name)
+def test_ours_computes_what_the_reference_does(case, tmp_path):
+    program, facts = held("jaxrnn", case, tmp_path)
+    assert facts["error"] < 1e-5
+    assert facts["gradient temporaries"] > 0
+    assert len(worker.run(program, "gradient", 3)["seconds"]) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", TINY, ids=lambda case: case.name)
+@pytest.mark.parametrize("peer", PEERS)
+def test_every_library_computes_what_the_reference_does(peer, case, tmp_path):
+    if peer in ("haiku", "equinox", "keras"):
+        pytest.importorskip(peer)
+    program, facts = held(peer, case, tmp_path)
+    if program is None:
+        assert peer in ("haiku", "equinox"), facts
+        assert facts == {"refused": "it has no such layer"}
+    else:
+        assert facts["error"] < 1e-5
+
+
+def test_a_wrong_result_gets_no_time(tmp_path, monkeypatch):
+    case = TINY[2]
+    worker.refer(case, tmp_path)
+    right = importlib.import_module("benchmarks.peers.jaxrnn").build
+    monkeypatch.setattr(plain, "build", right)
+    results = right(case).results()
+    for name in results:
+        wrong = results | {name: results[name] * np.float32(1.01)}
+        monkeypatch.setattr(type(right(case)), "results", lambda self, wrong=wrong: wrong)
+        program, facts = worker.build("jaxrnn", case, tmp_path)
+        assert program is None
+        assert "off the reference" in facts["refused"]
+
+
+@pytest.mark.slow
+def test_libraries_by_turns(tmp_path):
+    case = TINY[0]
+    with tqdm(disable=True) as bar:
+        records = list(turns.measure([case], ("jaxrnn", "torch"), {}, 0.1, bar))
+    assert [record["peer"] for record in records] == ["jaxrnn", "torch"]
+    for record in records:
+        assert "refused" not in record, record
+        assert record["matmul"] > 0
+        for name in turns.PASSES:
+            assert 0 < record[name]["least"] <= record[name]["median"] <= record[name]["most"]
+    json.dumps(records)
+    report.draw(tmp_path / "picture.png", records)
+    assert (tmp_path / "picture.png").stat().st_size < 200_000
+
+
+def test_tables_say_what_was_measured():
+    def record(name, peer, forward, gradient):
+        times = {"forward": {"median": forward}, "gradient": {"median": gradient}}
+        return {"name": name, "peer": peer, "flops": 6e6, "matmul": 1e9, "peak": 4e6} | times
+
+    records = [
+        record("a", "jaxrnn", 0.01, 0.02),
+        record("a", "torch", 0.02, 0.01),
+        record("b", "jaxrnn", 0.01, 0.01),
+        record("b", "torch", 0.02, 0.04),
+    ]
+    records.append({"name": "b", "peer": "haiku", "refused": "it has no such layer"})
+    gradient = report.table(records, "gradient").splitlines()
+    assert gradient[2] == "| a | 20.00 | 30% | 0.50 | - |"
+    assert gradient[-1] == "| geometric mean | | | **1.41** | - |"
+    assert report.table(records, "forward").splitlines()[2] == "| a | 10.00 | 20% | 2.00 | - |"
+    assert "haiku: it has no such layer" in report.refusals(records)
+    faster = [one | {"gradient": {"median": one["gradient"]["median"] / 2}} if "gradient" in one else one for one in records]
+    assert report.compared(records, faster).splitlines()[2] == "| a | 1.00 | 0.50 |"
+
+
+def test_every_case_has_a_name_of_its_own():
+    assert len({case.name for case in CASES}) == len(CASES)
+    assert all(np.diff(case.lengths()).max() <= 0 for case in CASES if case.ragged)
