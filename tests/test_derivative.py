@@ -147,7 +147,7 @@ def test_the_precision_asked_for_reaches_every_product_and_newton_asks_for_the_h
 
     def asked(strategy):
         jaxpr = jax.make_jaxpr(jax.grad(lambda p: rnn.unroll(cell, p, xs, strategy=strategy)[1].sum()))(params)
-        return [eqn.params["precision"] for kind in ("rows_matmul", "dot_general") for eqn in equations(jaxpr.jaxpr, kind)]
+        return [eqn.params["precision"] for kind in ("rows_matmul", "held_matmul", "dot_general") for eqn in equations(jaxpr.jaxpr, kind)]
 
     assert set(asked(rnn.Scan())) == {None}
     with jax.default_matmul_precision("highest"):
