@@ -25,9 +25,9 @@ LONG = {"r_min": 0.99, "r_max": 0.9999}
 SLOW = LONG | {"max_phase": math.pi / 100}  # as its paper's longest task has it: a sum over all time wants states that hardly turn
 
 
-def adds(cell, lr=3e-3):
+def adds(cell):
     """Without a product in its step a cell needs a layer that lets the marked numbers through, before it sums."""
-    return ADDING, rnn.Stack((rnn.Dense(64, "relu"), cell, rnn.Dense(1))), lr
+    return ADDING, rnn.Stack((rnn.Dense(64, "relu"), cell, rnn.Dense(1))), 3e-3
 
 
 def copies(cell):

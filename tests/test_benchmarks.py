@@ -2,15 +2,17 @@
 
 import importlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from tqdm import tqdm
 
-from benchmarks import report, turns, worker
+from benchmarks import learning, report, turns, worker
 from benchmarks.cases import CASES, Case
 from benchmarks.peers import PEERS, plain
 
+ROOT = Path(__file__).parents[1]
 TINY = [
     Case("lstm", 3, 5, 2, 4),
     Case("gru", 3, 5, 2, 4),
@@ -102,3 +104,23 @@ def test_tables_say_what_was_measured():
 def test_every_case_has_a_name_of_its_own():
     assert len({case.name for case in CASES}) == len(CASES)
     assert all(np.diff(case.lengths()).max() <= 0 for case in CASES if case.ragged)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in learning.CHECKS if name.startswith("adding")])
+def test_every_family_learns_to_add_what_was_marked(name, monkeypatch):
+    """The command's own check over shorter sequences; `benchmarks/results/learning.json` has T=600."""
+    (task, settings, loss, _, trivial), net, lr = learning.CHECKS[name]
+    short = task, settings | {"length": 20}, loss, trivial / 5, trivial
+    monkeypatch.setitem(learning.CHECKS, name, (short, net, 3 * lr))
+    found = learning.learn(name, 800, 0)
+    assert found["reached"], found
+    assert found["loss"] < trivial / 5
+
+
+def test_the_record_of_what_was_learnt_is_of_every_check():
+    record = json.loads((ROOT / "benchmarks/results/learning.json").read_text())
+    assert set(record) == set(learning.CHECKS)
+    for name, found in record.items():
+        assert found["reached"], name
+        assert found["net"] == repr(learning.CHECKS[name][1])
