@@ -39,7 +39,8 @@ def test_ours_computes_what_the_reference_does(case, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("case", TINY, ids=lambda case: case.name)
 @pytest.mark.parametrize("peer", PEERS)
-def test_every_library_computes_what_the_reference_does(peer, case, tmp_path):
+def test_every_library_computes_what_the_reference_does(peer, case, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
     if peer in ("haiku", "equinox", "keras"):
         pytest.importorskip(peer)
     program, facts = held(peer, case, tmp_path)
