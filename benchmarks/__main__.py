@@ -32,7 +32,9 @@ def main() -> None:
     parser.add_argument("--peer", nargs="+", choices=PEERS, default=PEERS, help="beside jaxrnn (default: all that are installed)")
     parser.add_argument("--heap", action="store_true", help="keep the heap between calls, for every library")
     parser.add_argument("--seconds", type=float, help="to measure each library in each case for (default: 6, quick: 1.5)")
-    parser.add_argument("--out", type=pathlib.Path, help="the record (default: benchmarks/results/DEVICE.json)")
+    parser.add_argument(
+        "--out", type=pathlib.Path, help="the record (default: benchmarks/results/cpu.json, or runs/ for a part of the cases or libraries)"
+    )
     parser.add_argument("--list", action="store_true", help="only name the cases")
     parser.add_argument("--compare", nargs=2, type=pathlib.Path, metavar=("A", "B"), help="only compare two records")
     options = parser.parse_args()
@@ -51,7 +53,9 @@ def main() -> None:
     peers = tuple(dict.fromkeys(("jaxrnn", *options.peer)))
     machine = turns.machine() | {"heap kept": options.heap}
     seconds = options.seconds or (1.5 if options.quick else 6)
-    out = options.out or RESULTS / f"cpu{'-quick' if options.quick else ''}{'-heap' if options.heap else ''}.json"
+    whole = not options.cell and not options.shape and set(peers) == set(PEERS)
+    name = f"cpu{'-quick' if options.quick else ''}{'-heap' if options.heap else ''}.json"
+    out = options.out or (RESULTS if whole else pathlib.Path("runs/benchmarks")) / name
     records: list[dict] = []
     with tqdm(total=len(cases) * len(peers)) as bar:
         for record in turns.measure(cases, peers, turns.HEAP if options.heap else {}, seconds, bar):

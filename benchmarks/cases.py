@@ -54,6 +54,10 @@ class Case(NamedTuple):
         """Of the rows of a ragged batch, the longest first, as torch packs them."""
         return np.linspace(self.steps, self.steps // 4, self.batch).astype(np.int32)
 
+    def mask(self) -> np.ndarray | None:
+        """`[T, B]`, true for the steps of a ragged row; None where all rows are whole."""
+        return np.arange(self.steps)[:, None] < self.lengths() if self.ragged else None
+
     def flops(self) -> float:
         """Of the matrix products of a gradient: forward, and twice that backward."""
         return sum(3 * 2 * self.steps * self.batch * w.size for one in self.weights() for name, w in one.items() if name.startswith("w"))

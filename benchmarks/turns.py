@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import platform
 import signal
 import statistics
 import subprocess
@@ -13,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from typing import Any
 
 from tqdm import tqdm
@@ -27,7 +29,6 @@ PASSES = ("forward", "gradient")
 
 class Worker:
     def __init__(self, peer: str, folder: pathlib.Path, environment: dict[str, str]):
-        self.peer = peer
         self.log = open(folder / f"{peer}.log", "w")  # noqa: SIM115  closed with the process
         self.process = subprocess.Popen([sys.executable, "-m", "benchmarks.worker", peer, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=self.log, text=True, env=os.environ | environment, cwd=pathlib.Path(__file__).parents[1])  # fmt: skip
@@ -48,7 +49,7 @@ class Worker:
             line = ""
         if not line:
             last = (pathlib.Path(self.log.name).read_text().strip().splitlines() or ["it says nothing"])[-1]
-            return {"refused": f"its process ended: {last}", "ended": True}
+            return {"refused": f"its process ended: {last}"}
         self.stop()
         return json.loads(line)
 
@@ -75,7 +76,7 @@ def measure(cases: list[Case], peers: tuple[str, ...], environment: dict[str, st
         for case in cases:
             bar.set_postfix_str(case.name)
             if "refused" in (failed := pool["plain"].ask({"refer": case._asdict()})):
-                raise RuntimeError(f"{case.name}: the reference failed: {failed['trace']}")
+                raise RuntimeError(f"{case.name}: the reference failed: {failed.get('trace', failed['refused'])}")
             records = {}
             for peer in peers:
                 records[peer] = {"case": case._asdict(), "name": case.name, "peer": peer, "flops": case.flops()} | pool[peer].ask(
@@ -83,7 +84,13 @@ def measure(cases: list[Case], peers: tuple[str, ...], environment: dict[str, st
                 )
             rate = pool["plain"].ask({"matmul": 1024}).get("flops")
             able = [peer for peer in peers if "refused" not in records[peer]]
-            once = {(peer, name): min(pool[peer].ask({"run": name, "times": 2})["seconds"]) for peer in able for name in PASSES}
+            once = {}
+            for peer in able:
+                tried = {name: pool[peer].ask({"run": name, "times": 2}) for name in PASSES}
+                if failed := [one for one in tried.values() if "refused" in one]:
+                    records[peer] |= failed[0]
+                else:
+                    once |= {(peer, name): min(one["seconds"]) for name, one in tried.items()}
             found: dict[tuple[str, str], list[dict[str, Any]]] = {key: [] for key in once}
             rounds = 5
             for _ in range(rounds):
@@ -113,8 +120,6 @@ def summary(parts: list[dict[str, Any]]) -> dict[str, float]:
 
 def machine() -> dict[str, Any]:
     """What the numbers depend on; `jax` and `jaxlib` are the ones installed here."""
-    import importlib.metadata as metadata
-    import platform
 
     def version(name: str) -> str | None:
         try:

@@ -99,7 +99,7 @@ def measured(cell: rnn.Cell, steps: int, args: argparse.Namespace, bar: tqdm) ->
 def apart(got: Any, want: Any) -> float:
     """The largest difference between two gradients, leaf by leaf, as a share of the leaf's largest number."""
     pairs = zip(*(map(np.asarray, jax.tree.leaves(tree)) for tree in (got, want)), strict=True)
-    return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs)
+    return float(np.max([np.abs(a - b).max() / np.abs(b).max() for a, b in pairs]))
 
 
 def shown(row: dict[str, Any], scan: dict[str, Any]) -> str:

@@ -52,7 +52,7 @@ def tour() -> None:
         return optax.softmax_cross_entropy_with_integer_labels(logits, tokens[1:]).mean()
 
     one, other = (jax.jit(jax.grad(loss), static_argnums=1)(params, strategy) for strategy in (rnn.Scan(), rnn.Chunked(5)))
-    worst = max(jax.tree.leaves(jax.tree.map(lambda a, b: float(np.abs(a - b).max()), one, other)))
+    worst = np.max(jax.tree.leaves(jax.tree.map(lambda a, b: np.abs(a - b).max(), one, other)))
     print(f"gradients: norm {optax.tree.norm(one):.3f}, Scan and Chunked differ by {worst:.0e}")
 
     model = jax.tree_util.Partial(rnn.advance, net, params)

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from benchmarks import learning, report, turns, worker
 from benchmarks.cases import CASES, Case
-from benchmarks.peers import PEERS, plain
+from benchmarks.peers import PEERS
 
 ROOT = Path(__file__).parents[1]
 TINY = [
@@ -55,14 +55,14 @@ def test_a_wrong_result_gets_no_time(tmp_path, monkeypatch):
     case = TINY[2]
     worker.refer(case, tmp_path)
     right = importlib.import_module("benchmarks.peers.jaxrnn").build
-    monkeypatch.setattr(plain, "build", right)
     results = right(case).results()
     for name in results:
-        wrong = results | {name: results[name] * np.float32(1.01)}
-        monkeypatch.setattr(type(right(case)), "results", lambda self, wrong=wrong: wrong)
-        program, facts = worker.build("jaxrnn", case, tmp_path)
-        assert program is None
-        assert "off the reference" in facts["refused"]
+        for factor in (1.01, np.nan):
+            wrong = results | {name: results[name] * np.float32(factor)}
+            monkeypatch.setattr(type(right(case)), "results", lambda self, wrong=wrong: wrong)
+            program, facts = worker.build("jaxrnn", case, tmp_path)
+            assert program is None
+            assert "off the reference" in facts["refused"]
 
 
 @pytest.mark.slow
@@ -117,6 +117,14 @@ def test_every_family_learns_to_add_what_was_marked(name, monkeypatch):
     found = learning.learn(name, 800, 0)
     assert found["reached"], found
     assert found["loss"] < trivial / 5
+
+
+def test_the_page_shows_the_records():
+    page = (ROOT / "benchmarks/README.md").read_text()
+    records = json.loads((ROOT / "benchmarks/results/cpu-quick.json").read_text())["records"]
+    assert all(report.table(records, name) in page for name in turns.PASSES)
+    for name, found in json.loads((ROOT / "benchmarks/results/learning.json").read_text()).items():
+        assert f"| {name} | {found['params']:,} | {found['steps']:,} | {found['loss']:.2e} |" in page
 
 
 def test_the_record_of_what_was_learnt_is_of_every_check():

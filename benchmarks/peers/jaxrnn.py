@@ -31,5 +31,5 @@ def flat(case: Case, params: Any) -> list[Any]:
 
 
 def build(case: Case) -> Program | None:
-    net, mask = network(case), rnn.lengths_to_mask(jnp.asarray(case.lengths()), case.steps) if case.ragged else None
+    net, mask = network(case), None if case.mask() is None else jnp.asarray(case.mask())
     return Program(lambda params, xs: rnn.unroll(net, params, xs, mask=mask)[1], parameters(case), case.inputs(), lambda g: flat(case, g), case.cell)

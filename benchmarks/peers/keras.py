@@ -25,7 +25,7 @@ def build(case: Case) -> Program | None:
     layers = [layer() for _ in range(case.layers)]
     for one, size in zip(layers, case.sizes(), strict=True):
         one.build((case.batch, case.steps, size))
-    mask = jnp.arange(case.steps) < jnp.asarray(case.lengths())[:, None] if case.ragged else None
+    mask = None if case.mask() is None else case.mask().T
 
     def turned(block: Any) -> Any:  # a GRU's blocks are z, r, n there
         if case.cell != "gru":

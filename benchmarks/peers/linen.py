@@ -28,7 +28,7 @@ def build(case: Case) -> Program | None:
         for _ in range(case.layers):
             ys = one(forward)
             xs = jnp.concatenate([ys, one(backward)], -1) if case.both else ys
-        return xs if lengths is None else jnp.where((jnp.arange(case.steps)[:, None] < lengths)[..., None], xs, 0)
+        return xs if lengths is None else jnp.where(case.mask()[..., None], xs, 0)
 
     def weights(grads: Any) -> list[Any]:
         return [from_linen(cell, g)[1] for g in grads]

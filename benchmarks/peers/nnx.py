@@ -30,7 +30,7 @@ def build(case: Case) -> Program | None:
 
         for k in range(case.layers):
             xs = jnp.concatenate([one(2 * k), one(2 * k + 1)], -1) if case.both else one(k)
-        return xs if lengths is None else jnp.where((jnp.arange(case.steps)[:, None] < lengths)[..., None], xs, 0)
+        return xs if lengths is None else jnp.where(case.mask()[..., None], xs, 0)
 
     def weights(grads: Any) -> list[Any]:
         return [from_nnx(nnx.merge(graph, g))[1] for graph, g in zip(graphs, grads, strict=True)]

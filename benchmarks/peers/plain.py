@@ -42,7 +42,7 @@ def layer(cell: str, hidden: int, p: Any, xs: Any, mask: Any, reverse: bool) -> 
 
 def build(case: Case, cell: str | None = None) -> Program | None:
     cell = cell or case.cell
-    mask = jnp.arange(case.steps)[:, None] < case.lengths() if case.ragged else None
+    mask = case.mask()
 
     def apply(params: Any, xs: Any) -> Any:
         layers = iter(params)

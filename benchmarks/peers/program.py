@@ -12,7 +12,7 @@ import numpy as np
 
 
 class Program:
-    """`forward()` and `gradient()` wait for their results; `results()` is what the law compares."""
+    """`run("forward")` and `run("gradient")` wait for their results; `results()` is what the law compares."""
 
     def __init__(
         self,

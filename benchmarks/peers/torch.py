@@ -4,29 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import torch
 from torch import nn
 
 from benchmarks.cases import Case
-
-KINDS = {"lstm": nn.LSTM, "gru": nn.GRU, "elman": nn.RNN}
+from benchmarks.peers.jaxrnn import network, parameters
+from jaxrnn.interop.torch import to_torch
 
 
 class Program:
     def __init__(self, case: Case):
         self.cell, self.facts = case.cell, {"threads": torch.get_num_threads()}
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.net = KINDS[case.cell](case.features, case.hidden, num_layers=case.layers, bidirectional=case.both)
+        self.net = to_torch(network(case), jax.tree.map(jnp.asarray, parameters(case))).to(self.device)
         self.suffixes = [f"l{k}{end}" for k in range(case.layers) for end in (("", "_reverse") if case.both else ("",))]
-        with torch.no_grad():
-            for suffix, p in zip(self.suffixes, case.weights(), strict=True):
-                for name, value in (("weight_ih", p["w_x"].T), ("weight_hh", p["w_h"].T), ("bias_ih", p["b"])):
-                    getattr(self.net, f"{name}_{suffix}").copy_(torch.from_numpy(np.ascontiguousarray(value)))
-                second = getattr(self.net, f"bias_hh_{suffix}").zero_()
-                if "b_n" in p:
-                    second[2 * case.hidden :] = torch.from_numpy(p["b_n"])
-        self.net.to(self.device)
         self.xs = torch.from_numpy(case.inputs()).to(self.device).requires_grad_()
         self.lengths = torch.from_numpy(case.lengths()).to(torch.int64) if case.ragged else None
 
