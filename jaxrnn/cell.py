@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from jaxrnn import controls, errors
 from jaxrnn.linear import evolve
-from jaxrnn.recurrence import Dot
+from jaxrnn.dot import Dot
 
 Params = Any
 State = Any

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxrnn import controls, errors
 from jaxrnn.cell import Cell, Composite, Noise, Params, State, run_children
-from jaxrnn.recurrence import Dot
+from jaxrnn.dot import Dot
 from jaxrnn.strategies import Scan
 from jaxrnn.unroll import Run, check_static, prepare, sequence
 

@@ -13,7 +13,7 @@ from jaxrnn.cells.gru import GRUGates
 from jaxrnn.cells.lstm import LSTMState
 from jaxrnn.cells.shared import input_spec, output, state_dtype
 from jaxrnn.products import matmul
-from jaxrnn.recurrence import Dot
+from jaxrnn.dot import Dot
 
 
 def weights(key: jax.Array, size: int, hidden: int, dtype: Any) -> Params:

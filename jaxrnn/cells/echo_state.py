@@ -9,7 +9,7 @@ from jaxrnn import errors, initializers
 from jaxrnn.cell import Cell, Noise, Params
 from jaxrnn.cells.shared import input_spec, output, state_dtype
 from jaxrnn.products import matmul, wide
-from jaxrnn.recurrence import Dot
+from jaxrnn.dot import Dot
 
 
 class EchoState(Cell):
@@ -74,12 +74,12 @@ class EchoState(Cell):
         return jnp.zeros((*batch_shape, self.hidden), state_dtype(params["fixed"]["w_h"]))
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
-        z = matmul(xs, params["fixed"]["w_x"])
-        return z + params["fixed"]["b"].astype(z.dtype)
+        return matmul(xs, params["fixed"]["w_x"])
 
     def step(self, params: Params, state: jax.Array, z: jax.Array, dot: Dot) -> jax.Array:
         leak = params["fixed"]["leak"].astype(state.dtype)
-        return (1 - leak) * state + leak * jnp.tanh(z + dot["fixed"](state, "w_h"))
+        dot = dot["fixed"]
+        return (1 - leak) * state + leak * jnp.tanh(dot.add(z, "b") + dot(state, "w_h"))
 
     def readout(self, params: Params, state: jax.Array, z: jax.Array) -> jax.Array:
         return output(state, params["fixed"]["w_h"])

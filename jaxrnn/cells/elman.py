@@ -9,7 +9,7 @@ from jaxrnn import errors, initializers
 from jaxrnn.cell import Cell, Noise, Params
 from jaxrnn.cells.shared import input_spec, output, state_dtype
 from jaxrnn.products import matmul
-from jaxrnn.recurrence import Dot
+from jaxrnn.dot import Dot
 
 
 class Elman(Cell):
@@ -58,11 +58,10 @@ class Elman(Cell):
         return jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_h"]))
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
-        z = matmul(xs, params["w_x"])
-        return z + params["b"].astype(z.dtype)
+        return matmul(xs, params["w_x"])
 
     def step(self, params: Params, state: jax.Array, z: jax.Array, dot: Dot) -> jax.Array:
-        return getattr(jax.nn, self.activation)(z + dot(state, "w_h"))
+        return getattr(jax.nn, self.activation)(dot.add(z, "b") + dot(state, "w_h"))
 
     def readout(self, params: Params, state: jax.Array, z: jax.Array) -> jax.Array:
         return output(state, params["w_h"])

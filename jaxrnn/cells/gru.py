@@ -7,9 +7,9 @@ import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
 from jaxrnn.cell import Cell, Noise, Params
-from jaxrnn.cells.shared import input_spec, output, state_dtype
+from jaxrnn.cells.shared import input_spec, output, sigmoid, state_dtype
 from jaxrnn.products import matmul
-from jaxrnn.recurrence import Dot
+from jaxrnn.dot import Dot
 
 
 class GRUGates(NamedTuple):
@@ -21,8 +21,7 @@ class GRUGates(NamedTuple):
 
 
 class GRUInputs(NamedTuple):
-    """What the loop needs of the inputs: `h` is added to `h @ w_h` as it stands (`[..., 3H]`, its last block `b_n`; or
-    `[..., 2H]` where the reset comes first), `n [..., H]` is the candidate's part."""
+    """`x @ w_x` without its bias: the part of reset and update, `[..., 2H]`, and the candidate's, `[..., H]`."""
 
     h: jax.Array
     n: jax.Array
@@ -75,19 +74,17 @@ class GRU(Cell):
         return jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_h"]))
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> GRUInputs:
-        z = matmul(xs, params["w_x"])
-        z = z + params["b"].astype(z.dtype)
-        h, n = z[..., : 2 * self.hidden], z[..., 2 * self.hidden :]
-        if self.reset_after:
-            # b_n rides along, so that all of h @ w_h is only ever added to an input, whose tangent then carries that of w_h
-            h = jnp.concatenate([h, jnp.broadcast_to(params["b_n"].astype(z.dtype), n.shape)], axis=-1)
-        return GRUInputs(h, n)
+        # Two products, as cutting one would copy it.
+        return GRUInputs(matmul(xs, params["w_x"][:, : 2 * self.hidden]), matmul(xs, params["w_x"][:, 2 * self.hidden :]))
 
     def gates(self, params: Params, state: jax.Array, z: GRUInputs, dot: Dot) -> GRUGates:
-        h = z.h + dot(state, "w_h")
-        r, u = jnp.split(jax.nn.sigmoid(h[..., : 2 * self.hidden]), 2, axis=-1)
-        n = z.n + (r * h[..., 2 * self.hidden :] if self.reset_after else dot(r * state, "w_n"))
-        return GRUGates(r, u, jnp.tanh(n))
+        x, n = dot.add(z.h, "b"), dot.add(z.n, "b", 2 * self.hidden)
+        if self.reset_after:
+            h, c = dot(state, "w_h", 2 * self.hidden)
+            r, u = jnp.split(sigmoid(x + h), 2, axis=-1)
+            return GRUGates(r, u, jnp.tanh(n + r * dot.add(c, "b_n")))
+        r, u = jnp.split(sigmoid(x + dot(state, "w_h")), 2, axis=-1)
+        return GRUGates(r, u, jnp.tanh(n + dot(r * state, "w_n")))
 
     def step(self, params: Params, state: jax.Array, z: GRUInputs, dot: Dot) -> jax.Array:
         _, u, n = self.gates(params, state, z, dot)

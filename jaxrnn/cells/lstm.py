@@ -7,9 +7,9 @@ import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
 from jaxrnn.cell import Cell, Noise, Params
-from jaxrnn.cells.shared import input_spec, output, state_dtype
+from jaxrnn.cells.shared import activated, input_spec, output, state_dtype
 from jaxrnn.products import matmul
-from jaxrnn.recurrence import Dot
+from jaxrnn.dot import Dot
 
 
 class LSTMState(NamedTuple):
@@ -82,12 +82,11 @@ class LSTM(Cell):
         return LSTMState(jnp.zeros((*batch_shape, params["w_h"].shape[0]), dtype), jnp.zeros((*batch_shape, self.hidden), dtype))
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
-        z = matmul(xs, params["w_x"])
-        return z + params["b"].astype(z.dtype)
+        return matmul(xs, params["w_x"])
 
     def gates(self, params: Params, state: LSTMState, z: jax.Array, dot: Dot) -> LSTMGates:
-        i, f, g, o = jnp.split(z + dot(state.h, "w_h"), 4, axis=-1)
-        return LSTMGates(jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o))
+        z = dot.add(z, "b") + dot(state.h, "w_h")
+        return LSTMGates(*jnp.split(activated(z, (False, False, True, False)), 4, axis=-1))
 
     def step(self, params: Params, state: LSTMState, z: jax.Array, dot: Dot) -> LSTMState:
         i, f, g, o = self.gates(params, state, z, dot)

@@ -11,7 +11,7 @@ from jaxrnn.cells.gru import GRUGates, GRUInputs
 from jaxrnn.cells.lstm import LSTMGates, LSTMState
 from jaxrnn.cells.shared import input_spec, output, state_dtype
 from jaxrnn.products import matmul
-from jaxrnn.recurrence import Dot
+from jaxrnn.dot import Dot
 
 
 def normalise(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:

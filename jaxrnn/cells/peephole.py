@@ -10,7 +10,7 @@ from jaxrnn.cell import Cell, Noise, Params
 from jaxrnn.cells.lstm import LSTMGates, LSTMState
 from jaxrnn.cells.shared import input_spec, output, state_dtype
 from jaxrnn.products import matmul
-from jaxrnn.recurrence import Dot
+from jaxrnn.dot import Dot
 
 
 class PeepholeLSTM(Cell):
@@ -60,11 +60,10 @@ class PeepholeLSTM(Cell):
         return LSTMState(zero, zero)
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
-        z = matmul(xs, params["w_x"])
-        return z + params["b"].astype(z.dtype)
+        return matmul(xs, params["w_x"])
 
     def gates(self, params: Params, state: LSTMState, z: jax.Array, dot: Dot) -> LSTMGates:
-        i, f, g, o = jnp.split(z + dot(state.h, "w_h"), 4, axis=-1)
+        i, f, g, o = jnp.split(dot.add(z, "b") + dot(state.h, "w_h"), 4, axis=-1)
         p_i, p_f, p_o = jnp.split(params["p"].astype(state.c.dtype), 3)
         i, f, g = jax.nn.sigmoid(i + p_i * state.c), jax.nn.sigmoid(f + p_f * state.c), jnp.tanh(g)
         return LSTMGates(i, f, g, jax.nn.sigmoid(o + p_o * (f * state.c + i * g)))

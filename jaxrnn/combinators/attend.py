@@ -10,7 +10,7 @@ from jaxrnn import errors, initializers
 from jaxrnn.cell import Cell, Composite, Feedforward, Noise, Params, State
 from jaxrnn.combinators.memory import Score, bound, check, context, found, weigh, weights_of
 from jaxrnn.products import wide
-from jaxrnn.recurrence import Dot
+from jaxrnn.dot import Dot
 
 
 class Attended(NamedTuple):

@@ -10,7 +10,7 @@ from jaxrnn.cell import Feedforward, Noise, Params, State
 from jaxrnn.cells.shared import input_spec, output
 from jaxrnn.combinators.memory import Score, bound, check, context, found, weigh, weights_of
 from jaxrnn.products import matmul
-from jaxrnn.recurrence import Dot
+from jaxrnn.dot import Dot
 
 
 class Looked(NamedTuple):

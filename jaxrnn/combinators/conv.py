@@ -10,7 +10,7 @@ from jaxrnn.cell import Cell, Noise, Params, State
 from jaxrnn.cells.shared import input_spec, output, state_dtype
 from jaxrnn.controls import Piece
 from jaxrnn.products import matmul
-from jaxrnn.recurrence import Dot
+from jaxrnn.dot import Dot
 
 
 class CausalConv(Cell):

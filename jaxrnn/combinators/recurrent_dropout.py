@@ -9,7 +9,7 @@ from jaxrnn.cell import Noise, Params, State
 from jaxrnn.combinators.noise import PERS, Per, bernoulli, drop
 from jaxrnn.combinators.wrapper import Wrapper
 from jaxrnn.products import matmul
-from jaxrnn.recurrence import Dot, Path, lookup
+from jaxrnn.dot import Dot, Path
 
 
 class RecurrentDropout(Wrapper):
@@ -52,11 +52,13 @@ class RecurrentDropout(Wrapper):
         shapes: dict[str, tuple[int, ...]] = {}
 
         def step(params: Params, state: State, z: Any) -> State:
-            def product(x: jax.Array, path: Path) -> jax.Array:
-                shapes[str(path)] = x.shape
-                return matmul(x, lookup(params, path))
+            plain = Dot.plain(params)
 
-            return self.cell.step(params, state, z, Dot(product))
+            def product(x: jax.Array, path: Path, cuts: tuple[int, ...]) -> tuple[jax.Array, ...]:
+                shapes[str(path)] = x.shape
+                return plain.product(x, path, cuts)
+
+            return self.cell.step(params, state, z, Dot(product, plain.plus))
 
         jax.eval_shape(step, params, state, z)
         if not shapes:
@@ -66,7 +68,11 @@ class RecurrentDropout(Wrapper):
     def lowered(self, dot: Dot, masks: Any) -> Dot:
         if masks is None:
             return dot
-        return Dot(lambda x, path: dot.product(drop(x, masks[str(path)], self.rate), (*dot.path, *path)))
+
+        def product(x: jax.Array, path: Path, cuts: tuple[int, ...]) -> tuple[jax.Array, ...]:
+            return dot.product(drop(x, masks[str(path)], self.rate), (*dot.path, *path), cuts)
+
+        return Dot(product, lambda z, path, start: dot.plus(z, (*dot.path, *path), start))
 
     def settled(self, old: State, new: State, masks: Any) -> State:
         return new

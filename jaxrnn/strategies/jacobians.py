@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxrnn import controls
 from jaxrnn.cell import Cell
 from jaxrnn.linear import Matrix
-from jaxrnn.recurrence import Dot
+from jaxrnn.dot import Dot
 
 
 class Inputs(NamedTuple):
