@@ -8,12 +8,12 @@ transpose that recomputes the rest from what it is given. Differentiated, it is 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.extend
 import jax.numpy as jnp
-import numpy as np
 from jax.core import ShapedArray
 from jax.interpreters import ad, batching, mlir
 
@@ -85,34 +85,46 @@ def _spec(a: Any, row: bool = False) -> Any:
     return jax.ShapeDtypeStruct(a.shape[row:], a.dtype)
 
 
-def written(*args: Any, shape: Shape) -> list:
-    """The loop as it runs: every y is written row by row, where an x was if that was asked for and fits."""
-    consts, carry, xs = shape.split(args)
-    rows = shape.rows()
-    place = {}
-    if not shape.linear:
-        place = {j: i for i, j in shape.reuse if (xs[i].shape[1:], xs[i].dtype) == (rows[j].shape, rows[j].dtype)}
-    buffers = [xs[place[j]] if j in place else jax.lax.empty((shape.length, *a.shape), a.dtype) for j, a in enumerate(rows)]
-    kept = sorted(place)  # the ys that are written over xs
+def written(*args: Any, shape: Shape, fenced: bool) -> list:
+    """The loop as it runs: every y is written row by row, on a CPU where an x was if that was asked for and fits.
 
-    def at(k: Any) -> Any:
-        return shape.length - 1 - k if shape.reverse else k
+    With a fence a step is one operation that the compiler neither looks into nor takes apart. Without it XLA:CPU reads a row again for each of its uses,
+    after the row was written over by its reckoning, so it would copy the whole array in every step; nor does it vectorise what it computes from
+    a slice of a slice. On an accelerator a fence would wait for the host.
+    """
+    consts, carry, xs = shape.split(args)
+    rows, given = shape.rows(), [x.shape[1:] for x in xs]
+    place = {}
+    if fenced and not shape.linear:
+        place = {j: i for i, j in shape.reuse if (xs[i].shape[1:], xs[i].dtype) == (rows[j].shape, rows[j].dtype)}
+    # Axes of size one are left out: XLA copies an array to move them.
+    xs = [x.reshape(shape.length, *_slim(x.shape[1:])) for x in xs]
+    # Each is filled with another number: equal arrays would become one, copied for each.
+    buffers = [xs[place[j]] if j in place else jnp.full((shape.length, *_slim(a.shape)), j, a.dtype) for j, a in enumerate(rows)]
+    unknown = jax.lax.optimization_barrier(jnp.asarray(shape.length))  # to the compiler, which would remove a fence that is always passed
+
+    def step(carry: list, x: list) -> tuple[list, list]:
+        return shape.step(consts, carry, x)
+
+    def idle(carry: list, x: list) -> tuple[list, list]:
+        return carry, [jnp.zeros(a.shape, a.dtype) for a in rows]
 
     def body(k: Any, state: Any) -> Any:
-        carry, ahead, buffers = state
-        t = at(k)
-        x = [None if i in place.values() else jax.lax.dynamic_index_in_dim(a, t, keepdims=False) for i, a in enumerate(xs)]
-        for j, row in zip(kept, ahead, strict=True):
-            x[place[j]] = row
-        carry, ys = shape.step(consts, carry, x)
-        buffers = [jax.lax.dynamic_update_index_in_dim(b, y, t, 0) for b, y in zip(buffers, ys, strict=True)]
-        # The next row is read after this one is written: were both read and written from the old array, XLA would copy all of it at every step.
-        after = at(jnp.minimum(k + 1, shape.length - 1))
-        return carry, [jax.lax.dynamic_index_in_dim(buffers[j], after, keepdims=False) for j in kept], buffers
+        carry, buffers, length = state
+        t = shape.length - 1 - k if shape.reverse else k
+        source = dict(enumerate(xs)) | {i: buffers[j] for j, i in place.items()}
+        x = [jax.lax.dynamic_index_in_dim(source[i], t, 0, False, allow_negative_indices=False).reshape(row) for i, row in enumerate(given)]
+        carry, ys = jax.lax.cond(k < length, step, idle, carry, x) if fenced else step(carry, x)
+        ys = [y.reshape(b.shape[1:]) for y, b in zip(ys, buffers, strict=True)]
+        put = [jax.lax.dynamic_update_index_in_dim(b, y, t, 0, allow_negative_indices=False) for b, y in zip(buffers, ys, strict=True)]
+        return carry, put, length
 
-    first = [xs[place[j]][at(0)] for j in kept]
-    carry, _, buffers = jax.lax.fori_loop(0, shape.length, body, (carry, first, buffers), unroll=shape.unroll)
-    return [*carry, *buffers]
+    carry, buffers, _ = jax.lax.fori_loop(0, shape.length, body, (carry, buffers, unknown), unroll=shape.unroll)
+    return [*carry, *(b.reshape(shape.length, *a.shape) for b, a in zip(buffers, rows, strict=True))]
+
+
+def _slim(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(n for n in shape if n != 1)
 
 
 def scanned(*args: Any, shape: Shape) -> list:
@@ -192,9 +204,10 @@ def _transposed(cts: Sequence, *args: Any, shape: Shape) -> list:
 
 loop_p = jax.extend.core.Primitive("loop")
 loop_p.multiple_results = True
-loop_p.def_impl(lambda *args, shape: jax.jit(written, static_argnames="shape")(*args, shape=shape))
+loop_p.def_impl(lambda *args, shape: jax.jit(lambda *args: loop_p.bind(*args, shape=shape))(*args))
 loop_p.def_abstract_eval(_shapes)
-mlir.register_lowering(loop_p, mlir.lower_fun(written, multiple_results=True))
+mlir.register_lowering(loop_p, mlir.lower_fun(partial(written, fenced=True), multiple_results=True), platform="cpu")
+mlir.register_lowering(loop_p, mlir.lower_fun(partial(written, fenced=False), multiple_results=True))
 ad.primitive_jvps[loop_p] = _jvp
 ad.primitive_transposes[loop_p] = _transposed
 batching.primitive_batchers[loop_p] = _batched

@@ -76,6 +76,40 @@ class Both(rnn.Cell):
         return output(state, params["w_h"])
 
 
+class Terms(rnn.Cell):
+    """Products and biases in every kind of sum: with z, with one another, of a block, alone; two dots of what is no state."""
+
+    hidden: int
+
+    def init(self, key, x):
+        size, dtype = input_spec(self, x)
+        shapes = {
+            "w_x": (size, self.hidden),
+            "w_h": (self.hidden, 2 * self.hidden),
+            "w_n": (self.hidden,) * 2,
+            "b": (2 * self.hidden,),
+            "c": (self.hidden,),
+        }
+        keys = jax.random.split(key, len(shapes))
+        return {name: 0.5 * jax.random.normal(k, shape, dtype) for (name, shape), k in zip(shapes.items(), keys, strict=True)}
+
+    def initial_state(self, params, batch_shape=()):
+        return jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_h"]))
+
+    def project(self, params, xs, noise=None):
+        return rnn.matmul(xs, params["w_x"])
+
+    def step(self, params, state, z, dot):
+        a, b = dot(state, "w_h", self.hidden)
+        g = jnp.tanh(dot.add(z, "b") + a)
+        u = jax.nn.sigmoid(dot.add(b, "b", self.hidden))
+        v = dot(g * u, "w_n") + dot(state, "w_n")
+        return jnp.tanh(v) * dot.add(g, "c") + dot(u - g, "w_n")
+
+    def readout(self, params, state, z):
+        return output(state, params["w_h"])
+
+
 class Reading(rnn.Composite):
     """A cell bound to a memory that is part of the params, so that the laws see the gradients into it; one of four places is masked."""
 
@@ -147,6 +181,7 @@ CELLS = {
     "bidirectional pair": Case(rnn.Bidirectional(rnn.LSTM(3), rnn.Elman(2), merge="none"), variant=True),
     # bound to a memory
     "attention": Case(Reading(rnn.Stack((rnn.Elman(3), rnn.Attention(3, 2))), 2)),
+    "terms": Case(Terms(3)),
     "attend": Case(Reading(rnn.Attend(rnn.LSTM(3), 2), 2)),
     # nested
     "deep": Case(rnn.Stack((rnn.Embed(5, 3), rnn.LSTM(3), rnn.Dropout(0.2), rnn.Residual(rnn.GRU(3)), rnn.Dense(2))), TOKENS, random=True),

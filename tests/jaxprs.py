@@ -14,16 +14,23 @@ def equations(jaxpr, primitive):
 
 
 def loops(jaxpr, reverse):
-    """Every scan in a jaxpr that runs in the given direction."""
-    return (eqn for eqn in equations(jaxpr, "scan") if eqn.params["reverse"] == reverse)
+    """Every loop in a jaxpr that runs in the given direction: those of the library and those of `lax.scan`."""
+    yield from (eqn for eqn in equations(jaxpr, "loop") if eqn.params["shape"].reverse == reverse)
+    yield from (eqn for eqn in equations(jaxpr, "scan") if eqn.params["reverse"] == reverse)
+
+
+def body(eqn):
+    """The jaxpr of one step of a loop."""
+    inner = eqn.params["shape"].body if "shape" in eqn.params else eqn.params["jaxpr"]
+    return getattr(inner, "jaxpr", inner)
 
 
 def parts(eqn):
-    """Shapes of what a scan carries or accumulates in place, and of what it stacks. What is sliced or stacked has one axis more
+    """Shapes of what a loop carries or accumulates in place, and of what it stacks. What is sliced or stacked has one axis more
     outside the loop than inside."""
-    body = getattr(eqn.params["jaxpr"], "jaxpr", eqn.params["jaxpr"])
-    carry = sum(a.aval.ndim == b.aval.ndim for a, b in zip(eqn.outvars, body.outvars, strict=True))
-    sliced = sum(a.aval.ndim != b.aval.ndim for a, b in zip(eqn.invars, body.invars, strict=True) if hasattr(b.aval, "ndim"))
+    step = body(eqn)
+    carry = sum(a.aval.ndim == b.aval.ndim for a, b in zip(eqn.outvars, step.outvars, strict=True))
+    sliced = sum(a.aval.ndim != b.aval.ndim for a, b in zip(eqn.invars, step.invars, strict=True) if hasattr(b.aval, "ndim"))
     consts = len(eqn.invars) - carry - sliced
     carried = {v.aval.shape for v in eqn.invars[consts : consts + carry]}
     accumulated = {v.aval.inner_aval.shape for v in eqn.invars[:consts] if hasattr(v.aval, "inner_aval")}

@@ -16,21 +16,24 @@ ROOT = Path(rnn.__file__).parent
 # What a module may import of the library; a folder stands for each of its files.
 MAY = {
     "products": set(),
-    "recurrence": {"products"},
+    "dot": {"products"},
+    "uses": {"dot", "products"},
+    "loops": set(),
+    "recurrence": {"dot", "loops", "products", "uses"},
     "errors": {"errors"},
     "initializers": set(),
     "derivative": set(),
-    "controls": {"errors", "recurrence"},
+    "controls": {"dot", "errors"},
     "linear": {"controls"},
-    "cell": {"controls", "errors", "linear", "recurrence"},
+    "cell": {"controls", "dot", "errors", "linear"},
     "params": {"cell", "errors"},
     "advance": {"cell", "controls", "errors", "params"},
-    "cells": {"cell", "cells", "errors", "initializers", "linear", "products", "recurrence"},
-    "combinators": {"cell", "cells", "combinators", "controls", "errors", "initializers", "products", "recurrence"},
-    "strategies": {"cell", "controls", "derivative", "errors", "linear", "recurrence", "strategies"},
+    "cells": {"cell", "cells", "dot", "errors", "initializers", "linear", "products"},
+    "combinators": {"cell", "cells", "combinators", "controls", "dot", "errors", "initializers", "products"},
+    "strategies": {"cell", "controls", "derivative", "dot", "errors", "linear", "recurrence", "strategies"},
     "unroll": {"cell", "controls", "errors", "params", "strategies"},
     "newton": {"cell", "controls", "errors", "strategies", "unroll"},
-    "diagnostics": {"cell", "controls", "errors", "recurrence", "strategies", "unroll"},
+    "diagnostics": {"cell", "controls", "dot", "errors", "strategies", "unroll"},
 }
 PUBLIC_ONLY = {"training", "decoding", "data", "testing", "interop", "models", "metrics", "tasks", "experiments"}
 PEERS = {"flax", "torch", "keras", "equinox", "haiku"}

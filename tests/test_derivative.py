@@ -1,10 +1,13 @@
 """What the gradient of an unrolled cell stores and carries, read off jaxprs and compiled programs."""
 
+import math
+import re
+
 import chex
 import jax
 import jax.numpy as jnp
 import pytest
-from jaxprs import equations, loops, parts
+from jaxprs import body, equations, loops, parts
 
 import jaxrnn as rnn
 
@@ -63,10 +66,9 @@ def test_weights_are_transposed_before_the_loop_and_not_in_it(cell):
     params = cell.init(jax.random.key(0), rnn.features(F))
     jaxpr = jax.make_jaxpr(jax.grad(lambda p: jnp.sum(rnn.unroll(cell, p, jnp.ones((T, B, F)))[1])))(params).jaxpr
     (back,) = loops(jaxpr, True)
-    body = getattr(back.params["jaxpr"], "jaxpr", back.params["jaxpr"])
-    assert list(equations(body, "held_matmul"))
-    assert not list(equations(body, "rows_matmul"))
-    assert not list(equations(body, "transpose"))
+    assert list(equations(body(back), "held_matmul"))
+    assert not list(equations(body(back), "rows_matmul"))
+    assert not list(equations(body(back), "transpose"))
 
 
 @pytest.mark.parametrize("controls", CONTROLS.values(), ids=CONTROLS)
@@ -103,8 +105,32 @@ def test_a_million_steps_in_thirty_megabytes():
     assert gradient_of_the_final_state(rnn.LSTM(128), 1_000_000, rnn.Chunked(1000)) <= 30e6
 
 
-def test_a_plain_scan_stores_every_step():
-    assert gradient_of_the_final_state(rnn.LSTM(128), 10_000, rnn.Scan()) >= 80e6, "the check above sees what it looks for"
+def test_without_chunks_every_step_is_stored():
+    assert gradient_of_the_final_state(rnn.LSTM(128), 10_000, rnn.Scan()) >= 30e6, "the check above sees what it looks for"
+
+
+ARRAYS = {rnn.LSTM: 8, rnn.GRU: 7, rnn.Elman: 4, rnn.PeepholeLSTM: 8, rnn.LayerNormLSTM: 31}
+
+
+def compiled(cell, batch, steps=1000, hidden=64, features=64, **options):
+    params = jax.eval_shape(cell.init, jax.random.key(0), rnn.features(features))
+    xs = jax.ShapeDtypeStruct((steps, *batch, features), jnp.float32)
+    options = {name: jnp.ones((steps, *batch), bool) if name != "reverse" else True for name in options}
+    return jax.jit(jax.grad(lambda p, xs: jnp.sum(rnn.unroll(cell, p, xs, **options)[1] ** 2), (0, 1))).lower(params, xs).compile()
+
+
+@pytest.mark.parametrize("batch", [(), (1,), (8,)])
+@pytest.mark.parametrize("family", ARRAYS, ids=lambda family: family.__name__)
+def test_a_gradient_takes_few_arrays_and_no_step_copies_one(family, batch):
+    """Of `[T, B, H]`: z and its gradient in one place, the state before each step, the states, and one passing product."""
+    program = compiled(family(64), batch)
+    numbers = program.memory_analysis().temp_size_in_bytes / 4
+    assert numbers <= (ARRAYS[family] + 0.3) * 1000 * math.prod(batch) * 64
+    text = program.as_text()
+    bodies = [part for part in re.split(r"\n(?=%|ENTRY)", text) if "ENTRY" not in part and "/while/body" in part]
+    assert bodies
+    whole = re.compile(r"= f32\[1000,[^=]* copy\(")
+    assert not [line for part in bodies for line in part.splitlines() if whole.search(line)]
 
 
 def test_a_whole_network_and_its_loss_over_a_million_steps():
@@ -153,5 +179,5 @@ def test_the_precision_asked_for_reaches_every_product_and_newton_asks_for_the_h
     with jax.default_matmul_precision("highest"):
         assert None not in asked(rnn.Scan())
     inside = asked(rnn.Newton())
-    assert inside.count(None) == 2  # the projection and its weight's gradient
+    assert inside.count(None) == 4  # the two products of the projection and their weights' gradients
     assert len(inside) > 6

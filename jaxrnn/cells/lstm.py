@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
 from jaxrnn.cell import Cell, Noise, Params
-from jaxrnn.cells.shared import activated, input_spec, output, state_dtype
+from jaxrnn.cells.shared import input_spec, output, sigmoid, state_dtype
 from jaxrnn.products import matmul
 from jaxrnn.dot import Dot
 
@@ -85,8 +85,8 @@ class LSTM(Cell):
         return matmul(xs, params["w_x"])
 
     def gates(self, params: Params, state: LSTMState, z: jax.Array, dot: Dot) -> LSTMGates:
-        z = dot.add(z, "b") + dot(state.h, "w_h")
-        return LSTMGates(*jnp.split(activated(z, (False, False, True, False)), 4, axis=-1))
+        i, f, g, o = jnp.split(dot.add(z, "b") + dot(state.h, "w_h"), 4, axis=-1)
+        return LSTMGates(sigmoid(i), sigmoid(f), jnp.tanh(g), sigmoid(o))
 
     def step(self, params: Params, state: LSTMState, z: jax.Array, dot: Dot) -> LSTMState:
         i, f, g, o = self.gates(params, state, z, dot)

@@ -9,7 +9,7 @@ from jaxrnn import errors, initializers
 from jaxrnn.cell import Cell, Noise, Params
 from jaxrnn.cells.gru import GRUGates, GRUInputs
 from jaxrnn.cells.lstm import LSTMGates, LSTMState
-from jaxrnn.cells.shared import input_spec, output, state_dtype
+from jaxrnn.cells.shared import input_spec, output, sigmoid, state_dtype
 from jaxrnn.products import matmul
 from jaxrnn.dot import Dot
 
@@ -80,7 +80,7 @@ class LayerNormLSTM(Cell):
 
     def gates(self, params: Params, state: LSTMState, z: jax.Array, dot: Dot) -> LSTMGates:
         i, f, g, o = jnp.split(z + normalise(dot(state.h, "w_h"), params["scale_h"], self.eps), 4, axis=-1)
-        return LSTMGates(jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o))
+        return LSTMGates(sigmoid(i), sigmoid(f), jnp.tanh(g), sigmoid(o))
 
     def step(self, params: Params, state: LSTMState, z: jax.Array, dot: Dot) -> LSTMState:
         i, f, g, o = self.gates(params, state, z, dot)
@@ -152,7 +152,7 @@ class LayerNormGRU(Cell):
 
     def gates(self, params: Params, state: jax.Array, z: GRUInputs, dot: Dot) -> GRUGates:
         h, n = self.blocks(dot(state, "w_h"), params["scale_h"])
-        r, u = jnp.split(jax.nn.sigmoid(z.h + h), 2, axis=-1)
+        r, u = jnp.split(sigmoid(z.h + h), 2, axis=-1)
         return GRUGates(r, u, jnp.tanh(z.n + r * (n + params["b_n"].astype(n.dtype))))
 
     def step(self, params: Params, state: jax.Array, z: GRUInputs, dot: Dot) -> jax.Array:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxrnn import errors, initializers
 from jaxrnn.cell import Cell, Noise, Params
 from jaxrnn.cells.lstm import LSTMGates, LSTMState
-from jaxrnn.cells.shared import input_spec, output, state_dtype
+from jaxrnn.cells.shared import input_spec, output, sigmoid, state_dtype
 from jaxrnn.products import matmul
 from jaxrnn.dot import Dot
 
@@ -65,8 +65,8 @@ class PeepholeLSTM(Cell):
     def gates(self, params: Params, state: LSTMState, z: jax.Array, dot: Dot) -> LSTMGates:
         i, f, g, o = jnp.split(dot.add(z, "b") + dot(state.h, "w_h"), 4, axis=-1)
         p_i, p_f, p_o = jnp.split(params["p"].astype(state.c.dtype), 3)
-        i, f, g = jax.nn.sigmoid(i + p_i * state.c), jax.nn.sigmoid(f + p_f * state.c), jnp.tanh(g)
-        return LSTMGates(i, f, g, jax.nn.sigmoid(o + p_o * (f * state.c + i * g)))
+        i, f, g = sigmoid(i + p_i * state.c), sigmoid(f + p_f * state.c), jnp.tanh(g)
+        return LSTMGates(i, f, g, sigmoid(o + p_o * (f * state.c + i * g)))
 
     def step(self, params: Params, state: LSTMState, z: jax.Array, dot: Dot) -> LSTMState:
         i, f, g, o = self.gates(params, state, z, dot)

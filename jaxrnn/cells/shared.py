@@ -4,7 +4,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxrnn import errors
 from jaxrnn.cell import Cell
@@ -32,10 +31,3 @@ def output(h: jax.Array, weight: jax.Array) -> jax.Array:
 def sigmoid(x: jax.Array) -> jax.Array:
     """By tanh, which XLA:CPU computes in half the time."""
     return 0.5 * jnp.tanh(0.5 * x) + 0.5
-
-
-def activated(z: jax.Array, tanh: tuple[bool, ...]) -> jax.Array:
-    """Blocks of columns under tanh where `tanh` says so, else under a sigmoid: all in one piece, as XLA:CPU would compute a gate that is cut out first
-    once for each of its uses."""
-    scale = np.repeat(np.where(tanh, 1.0, 0.5), z.shape[-1] // len(tanh)).astype(z.dtype)
-    return jnp.tanh(z * scale) * scale + (1 - scale)
