@@ -18,7 +18,7 @@ import pathlib
 from tqdm import tqdm
 
 from benchmarks import report, turns
-from benchmarks.cases import CASES
+from benchmarks.cases import CASES, GATES, WORK
 from benchmarks.peers import PEERS
 
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -27,9 +27,10 @@ RESULTS = pathlib.Path(__file__).parent / "results"
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="the cases that tell most, for a shorter time each")
-    parser.add_argument("--cell", nargs="+", choices=("lstm", "gru", "elman"), help="(default: all)")
+    parser.add_argument("--work", nargs="+", choices=WORK, help="(default: all)")
+    parser.add_argument("--cell", nargs="+", choices=GATES, help="(default: all)")
     parser.add_argument("--shape", nargs="+", metavar="B,T,D,H", help="(default: all)")
-    parser.add_argument("--peer", nargs="+", choices=PEERS, default=PEERS, help="beside jaxrnn (default: all that are installed)")
+    parser.add_argument("--peer", nargs="+", choices=PEERS, default=list(PEERS), help="beside jaxrnn (default: all that are installed)")
     parser.add_argument("--heap", action="store_true", help="keep the heap between calls, for every library")
     parser.add_argument("--seconds", type=float, help="to measure each library in each case for (default: 6, quick: 1.5)")
     parser.add_argument(
@@ -43,6 +44,7 @@ def main() -> None:
         print(report.compared(a, b))
         return
     cases = [case for case in CASES if (case.quick or not options.quick) and (not options.cell or case.cell in options.cell)]
+    cases = [case for case in cases if not options.work or case.work in options.work]
     if options.shape:
         cases = [case for case in cases if f"{case.batch},{case.steps},{case.features},{case.hidden}" in options.shape]
     if not cases:
@@ -53,11 +55,11 @@ def main() -> None:
     peers = tuple(dict.fromkeys(("jaxrnn", *options.peer)))
     machine = turns.machine() | {"heap kept": options.heap}
     seconds = options.seconds or (1.5 if options.quick else 6)
-    whole = not options.cell and not options.shape and set(peers) == set(PEERS)
+    whole = not options.cell and not options.shape and not options.work and set(peers) == set(PEERS)
     name = f"cpu{'-quick' if options.quick else ''}{'-heap' if options.heap else ''}.json"
     out = options.out or (RESULTS if whole else pathlib.Path("runs/benchmarks")) / name
     records: list[dict] = []
-    with tqdm(total=len(cases) * len(peers)) as bar:
+    with tqdm(total=sum(len(turns.beside(case, peers)) for case in cases)) as bar:
         for record in turns.measure(cases, peers, turns.HEAP if options.heap else {}, seconds, bar):
             records.append(record)
             out.parent.mkdir(parents=True, exist_ok=True)

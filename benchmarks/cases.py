@@ -6,13 +6,26 @@ from typing import NamedTuple
 
 import numpy as np
 
-GATES = {"lstm": 4, "gru": 3, "elman": 1}
+GATES = {"lstm": 4, "gru": 3, "elman": 1, "linear": 0}
+WORK = {
+    "layer": ("forward", "gradient"),
+    "sampling": ("forward",),
+    "training": ("gradient",),
+    "ensemble": ("forward", "gradient"),
+    "recurrence": ("forward", "gradient"),
+}
+CHARACTERS = 96
+MEMBERS = 8
 
 
 class Case(NamedTuple):
-    """A recurrent layer or a few: the loss is the mean square of all outputs, the gradient that in params and inputs.
+    """A piece of work with a recurrent cell: lstm, gru (the reset after the matmul), elman, or linear.
 
-    `cell` is one of lstm, gru (the reset after the matmul) and elman.
+    - layer: one or a few over a sequence; the loss is the mean square of all outputs, the gradient that in params and inputs.
+    - sampling: T characters, each the likeliest after the last, from an embedding (F), the cell (H) and a head over 96 characters.
+    - training: one step of the same net on B rows of T characters: the gradient of the cross entropy, clipped to norm 1, and Adam.
+    - ensemble: eight layers with weights of their own on the same inputs; the gradient is that in params.
+    - recurrence: `h_t = a_t h_{t-1} + b_t` of H numbers; the gradient is that in a, b and the first state.
     """
 
     cell: str
@@ -24,11 +37,14 @@ class Case(NamedTuple):
     both: bool = False
     ragged: bool = False
     quick: bool = False
+    work: str = "layer"
 
     @property
     def name(self) -> str:
-        extra = (f" {self.layers} layers" if self.layers > 1 else "") + (" both directions" if self.both else "") + (" ragged" if self.ragged else "")
-        return f"{self.cell} {self.batch},{self.steps},{self.features},{self.hidden}{extra}"
+        if self.work == "recurrence":
+            return f"linear recurrence {self.steps},{self.hidden}"
+        facts = {self.work: self.work != "layer", f"{self.layers} layers": self.layers > 1, "both directions": self.both, "ragged": self.ragged}
+        return " ".join([f"{self.cell} {self.batch},{self.steps},{self.features},{self.hidden}", *(word for word, holds in facts.items() if holds)])
 
     def sizes(self) -> list[int]:
         """The features each layer is given."""
@@ -37,6 +53,8 @@ class Case(NamedTuple):
     def weights(self) -> list[dict[str, np.ndarray]]:
         """For each layer (with both directions: forward and backward in turn) `w_x [F, G*H]`, `w_h [H, G*H]`, `b`, and a GRU's `b_n`, zero
         since nnx has none."""
+        if self.work == "recurrence":
+            return []
         draw, h = np.random.default_rng(0), self.hidden
 
         def layer(size: int) -> dict[str, np.ndarray]:
@@ -44,7 +62,24 @@ class Case(NamedTuple):
             drawn = {name: draw.uniform(-1, 1, shape).astype(np.float32) / np.float32(h) ** 0.5 for name, shape in shapes.items()}
             return drawn | ({"b_n": np.zeros(h, np.float32)} if self.cell == "gru" else {})
 
-        return [layer(size) for size in self.sizes() for _ in range(2 if self.both else 1)]
+        return [layer(size) for size in self.sizes() for _ in range({"ensemble": MEMBERS}.get(self.work, 2 if self.both else 1))]
+
+    def net(self) -> dict[str, np.ndarray]:
+        """What a net of characters has beside its cell: `embed [96, F]`, `head [H, 96]`."""
+        draw = np.random.default_rng(2)
+        return {name: draw.standard_normal(shape).astype(np.float32) for name, shape in
+                (("embed", (CHARACTERS, self.features)), ("head", (self.hidden, CHARACTERS)))}  # fmt: skip
+
+    def text(self) -> np.ndarray:
+        """Characters `[T + 1, B]`."""
+        return np.random.default_rng(3).integers(0, CHARACTERS, (self.steps + 1, self.batch)).astype(np.int32)
+
+    def coefficients(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """`a [T, H]` in (0, 1), `b [T, H]` and the first state `[H]`."""
+        draw = np.random.default_rng(4)
+        shape = (self.steps, self.hidden)
+        a, b = 1 / (1 + np.exp(-draw.standard_normal(shape))), draw.standard_normal(shape)
+        return a.astype(np.float32), b.astype(np.float32), np.ones(self.hidden, np.float32)
 
     def inputs(self) -> np.ndarray:
         """`[T, B, F]`."""
@@ -59,7 +94,9 @@ class Case(NamedTuple):
         return np.arange(self.steps)[:, None] < self.lengths() if self.ragged else None
 
     def flops(self) -> float:
-        """Of the matrix products of a gradient: forward, and twice that backward."""
+        """Of the matrix products of a layer's gradient: forward, and twice that backward. Of other work none is counted."""
+        if self.work != "layer":
+            return 0.0
         return sum(3 * 2 * self.steps * self.batch * w.size for one in self.weights() for name, w in one.items() if name.startswith("w"))
 
 
@@ -67,5 +104,12 @@ SHAPES = ((1, 1000, 64, 64), (32, 128, 128, 128), (256, 64, 64, 64), (64, 256, 2
 SMALL = (32, 128, 128, 128)
 
 CASES = [Case(cell, *shape, quick=cell != "elman" and shape in SHAPES[:3]) for cell in ("lstm", "gru", "elman") for shape in SHAPES]
+CASES += [
+    Case("lstm", 1, 1000, 64, 256, work="sampling", quick=True),
+    Case("gru", 1, 1000, 64, 256, work="sampling"),
+    Case("lstm", 50, 100, 64, 256, work="training", quick=True),
+    Case("lstm", 16, 128, 64, 64, work="ensemble"),
+    *(Case("linear", 1, steps, 0, 256, work="recurrence", quick=steps == 2**14) for steps in (2**10, 2**14, 2**17)),
+]
 CASES += [Case("lstm", *SMALL, layers=2), Case("lstm", *SMALL, layers=4), Case("lstm", *SMALL, both=True), Case("lstm", *SMALL, ragged=True)]
 GPU_CASES = [Case(cell, 128, 512, 1024, 1024) for cell in ("lstm", "gru")]

@@ -7,6 +7,8 @@ import pathlib
 from collections.abc import Iterable
 from typing import Any
 
+from benchmarks.cases import WORK
+
 Records = list[dict[str, Any]]
 
 
@@ -32,8 +34,18 @@ def ratios(records: Records, name: str) -> dict[str, dict[str, float]]:
     return found
 
 
+def layers(records: Records) -> Records:
+    return [record for record in records if record.get("case", {}).get("work", "layer") == "layer"]
+
+
+def others(records: Records) -> Records:
+    kept = layers(records)
+    return [record for record in records if record not in kept]
+
+
 def table(records: Records, name: str) -> str:
-    """Markdown: our milliseconds, the share of the matmul rate, and how many times as long each of the others takes."""
+    """Markdown: our milliseconds, the share of the matmul rate, and how many times as long each of the others takes over the same layers."""
+    records = layers(records)
     cases, shares = by_case(records), ratios(records, name)
     peers = list(dict.fromkeys(record["peer"] for record in records if record["peer"] != "jaxrnn"))
     lines = [f"| {name}: B,T,D,H | jaxrnn ms | of matmul rate | " + " | ".join(f"{peer} / ours" for peer in peers) + " |"]
@@ -49,13 +61,35 @@ def table(records: Records, name: str) -> str:
     return "\n".join(lines)
 
 
-def temporaries(records: Records) -> str:
-    """Markdown: what a gradient adds to the memory of the process, in MB."""
+def works(records: Records) -> str:
+    """Markdown: the same for all that is no layer."""
+    records = others(records)
     cases = by_case(records)
-    peers = list(dict.fromkeys(record["peer"] for record in records))
-    lines = ["| peak memory of a gradient, MB | " + " | ".join(peers) + " |", "|---|" + "---|" * len(peers)]
+    peers = list(dict.fromkeys(record["peer"] for record in records if record["peer"] != "jaxrnn"))
+    lines = ["| | pass | jaxrnn ms | " + " | ".join(f"{peer} / ours" for peer in peers) + " |", "|---|" + "---|" * (len(peers) + 2)]
     for case, each in cases.items():
-        lines.append(f"| {case} | " + " | ".join(f"{each[p]['peak'] / 1e6:.0f}" if each.get(p, {}).get("peak") else "-" for p in peers) + " |")
+        for name in WORK[each["jaxrnn"]["case"]["work"]] if "jaxrnn" in each else ():
+            row = ratios(records, name).get(case, {})
+            if name in each["jaxrnn"]:
+                cells = " | ".join(f"{row[peer]:.2f}" if peer in row else "-" for peer in peers)
+                lines.append(f"| {case} | {name} | {1e3 * each['jaxrnn'][name]['median']:.2f} | {cells} |")
+    return "\n".join(lines)
+
+
+def temporaries(records: Records) -> str:
+    """Markdown: what the compiler plans for the last pass of each case beside arguments and results; of libraries on JAX."""
+    cases = by_case(records)
+    keys = {case: f"{WORK[next(iter(each.values())).get('case', {}).get('work', 'layer')][-1]} temporaries" for case, each in cases.items()}
+    planned = {case: {p: one[keys[case]] for p, one in each.items() if one.get(keys[case])} for case, each in cases.items()}
+    peers = [p for p in dict.fromkeys(record["peer"] for record in records) if p != "jaxrnn" and any(p in row for row in planned.values())]
+    lines = ["| temporaries | jaxrnn MB | " + " | ".join(f"{peer} / ours" for peer in peers) + " |", "|---|" + "---|" * (len(peers) + 1)]
+    shares = {case: {p: n / row["jaxrnn"] for p, n in row.items()} for case, row in planned.items() if "jaxrnn" in row}
+    for case, row in shares.items():
+        cells = " | ".join(f"{row[peer]:.2f}" if peer in row else "-" for peer in peers)
+        lines.append(f"| {case} | {planned[case]['jaxrnn'] / 1e6:.1f} | {cells} |")
+    kept = {record["name"] for record in layers(records)}
+    means = {peer: mean(row[peer] for case, row in shares.items() if peer in row and case in kept) for peer in peers}
+    lines.append("| geometric mean of layers | | " + " | ".join(f"**{means[peer]:.2f}**" if means[peer] else "-" for peer in peers) + " |")
     return "\n".join(lines)
 
 
@@ -72,14 +106,15 @@ def draw(path: pathlib.Path, records: Records) -> None:
     import matplotlib.pyplot as plt
 
     peers = list(dict.fromkeys(record["peer"] for record in records if record["peer"] != "jaxrnn"))
-    figure, axes = plt.subplots(1, 2, figsize=(11, 1.5 + 0.42 * len(by_case(records))), sharey=True)
+    cases = list(by_case(records))
+    figure, axes = plt.subplots(1, 2, figsize=(11, 1.5 + 0.42 * len(cases)), sharey=True)
     for panel, name in zip(axes, ("forward", "gradient"), strict=True):
         shares = ratios(records, name)
         for k, peer in enumerate(peers):
-            points = [(row[peer], y) for y, row in enumerate(shares.values()) if peer in row]
-            panel.plot(*zip(*points, strict=True), "o", color=f"C{k}", ms=6, alpha=0.8, label=peer)
+            points = [(shares[case][peer], y) for y, case in enumerate(cases) if peer in shares.get(case, {})]
+            panel.plot([x for x, _ in points], [y for _, y in points], "o", color=f"C{k}", ms=6, alpha=0.8, label=peer)
         panel.axvline(1, color="black", lw=1)
-        panel.set(xscale="log", title=f"{name}: their time / ours", yticks=range(len(shares)), yticklabels=list(shares))
+        panel.set(xscale="log", title=f"{name}: their time / ours", yticks=range(len(cases)), yticklabels=cases)
         panel.xaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:g}"))
         panel.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
         panel.set_xticks([t for t in (0.3, 0.5, 0.7, 1, 1.5, 2, 5, 20) if panel.get_xlim()[0] < t < panel.get_xlim()[1]])
@@ -94,7 +129,10 @@ def draw(path: pathlib.Path, records: Records) -> None:
 def page(machine: dict[str, Any], records: Records) -> str:
     """All tables in Markdown, below what they were measured on."""
     facts = ", ".join(f"{name} {value}" for name, value in (machine | machine["versions"]).items() if value is not None and name != "versions")
-    parts = [facts, table(records, "gradient"), table(records, "forward"), temporaries(records)]
+    parts = [facts]
+    parts += [table(records, "gradient"), table(records, "forward")] if layers(records) else []
+    parts += [works(records)] if others(records) else []
+    parts += [temporaries(records)]
     return "\n\n".join(parts + ([f"Not measured:\n\n{refusals(records)}"] if refusals(records) else [])) + "\n"
 
 

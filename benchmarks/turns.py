@@ -19,12 +19,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.cases import Case
+from benchmarks.cases import WORK, Case
 from benchmarks.peers import PEERS
 
 # The heap kept between calls: without it glibc gives every large block back, and the kernel zeroes its pages again.
 HEAP = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**28)}
-PASSES = ("forward", "gradient")
 
 
 class Worker:
@@ -70,6 +69,11 @@ def workers(peers: tuple[str, ...], environment: dict[str, str]) -> Iterator[dic
                 worker.end()
 
 
+def beside(case: Case, peers: tuple[str, ...]) -> list[str]:
+    """Those of the peers that do such work."""
+    return [peer for peer in peers if case.work in PEERS[peer]]
+
+
 def measure(cases: list[Case], peers: tuple[str, ...], environment: dict[str, str], seconds: float, bar: tqdm) -> Iterator[dict[str, Any]]:
     """A record for each case and library; `seconds` is about what each is measured for, compile time apart."""
     with workers(peers, environment) as pool:
@@ -78,15 +82,16 @@ def measure(cases: list[Case], peers: tuple[str, ...], environment: dict[str, st
             if "refused" in (failed := pool["plain"].ask({"refer": case._asdict()})):
                 raise RuntimeError(f"{case.name}: the reference failed: {failed.get('trace', failed['refused'])}")
             records = {}
-            for peer in peers:
+            present = beside(case, peers)
+            for peer in present:
                 records[peer] = {"case": case._asdict(), "name": case.name, "peer": peer, "flops": case.flops()} | pool[peer].ask(
                     {"build": case._asdict()}
                 )
             rate = pool["plain"].ask({"matmul": 1024}).get("flops")
-            able = [peer for peer in peers if "refused" not in records[peer]]
+            able = [peer for peer in present if "refused" not in records[peer]]
             once = {}
             for peer in able:
-                tried = {name: pool[peer].ask({"run": name, "times": 2}) for name in PASSES}
+                tried = {name: pool[peer].ask({"run": name, "times": 2}) for name in WORK[case.work]}
                 if failed := [one for one in tried.values() if "refused" in one]:
                     records[peer] |= failed[0]
                 else:
@@ -99,7 +104,7 @@ def measure(cases: list[Case], peers: tuple[str, ...], environment: dict[str, st
                     found[peer, name].append(pool[peer].ask({"run": name, "times": times}))
             for (peer, name), parts in found.items():
                 records[peer][name] = summary(parts)
-            for peer in peers:
+            for peer in present:
                 pool[peer].ask({"drop": True})
                 yield records[peer] | {"matmul": rate}
                 bar.update()

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cases import Case
+from benchmarks.cases import WORK, Case
 
 TOLERANCE = 2e-3  # of the largest number of an array, in float32 over a thousand steps
 
@@ -42,8 +42,8 @@ def apart(got: dict[str, np.ndarray], want: Any) -> float:
     return float(np.max([np.abs(got[name] - want[name]).max() / np.abs(want[name]).max() for name in got]))  # NaN wherever one is
 
 
-def peak(program: Any) -> int:
-    """What a gradient, its results included, adds to the memory of this process at its highest; 0 where the system does not say."""
+def peak(program: Any, name: str) -> int:
+    """What a pass, its results included, adds to the memory of this process at its highest; 0 where the system does not say."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)  # what earlier runs left in the heap would hide it
     before = memory("VmRSS")
@@ -51,22 +51,23 @@ def peak(program: Any) -> int:
         pathlib.Path("/proc/self/clear_refs").write_text("5")
     except OSError:
         return 0
-    kept = program.run("gradient")
+    kept = program.run(name)
     highest = memory("VmHWM")
     del kept
     return max(highest - before, 0)
 
 
 def build(peer: str, case: Case, folder: pathlib.Path) -> tuple[Any, dict[str, Any]]:
-    program = importlib.import_module(f"benchmarks.peers.{peer}").build(case)
+    library = importlib.import_module(f"benchmarks.peers.{peer}")
+    program = library.build(case) if case.work == "layer" else library.other(case)
     if program is None:
-        return None, {"refused": "it has no such layer"}
+        return None, {"refused": f"it has no such {case.work}"}
     facts = dict(program.facts)
     facts["error"] = apart(program.results(), np.load(folder / f"{case.name} {program.cell}.npz"))
     facts["computes"] = program.cell
     if not facts["error"] < TOLERANCE:
         return None, facts | {"refused": f"its results are {facts['error']:.1e} off the reference"}
-    facts["peak"] = peak(program)
+    facts["peak"] = peak(program, WORK[case.work][-1])
     return program, facts
 
 

@@ -20,6 +20,7 @@ from jaxrnn.unroll import fold as fold
 from jaxrnn.unroll import unroll as unroll
 from jaxrnn.controls import lengths_to_mask as lengths_to_mask
 from jaxrnn.params import trainable as trainable
+from jaxrnn.heap import keep_heap as keep_heap
 
 # Nouns: the four kinds of cell, and what their authors use
 from jaxrnn.cell import Cell as Cell

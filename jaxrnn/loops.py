@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import jax
 import jax.extend
 import jax.numpy as jnp
-from jax.core import ShapedArray
+from jax.core import ShapedArray, Tracer, eval_jaxpr
 from jax.interpreters import ad, batching, mlir
 
 
@@ -56,12 +57,12 @@ def loop(
     reverse: bool = False,
     unroll: int = 1,
     reuse: Sequence[tuple[int, int]] = (),
-    linear: tuple[list[bool], list[bool], list[bool]] | None = None,
+    linear: Sequence[list[bool]] | None = None,
 ) -> tuple[Leaves, Leaves]:
     """`carry, ys_t = body(consts, carry, xs_t)` for all t: the last carry and all ys. All are lists of arrays.
 
-    `reuse` holds pairs `(i, j)`: `ys[j]` may be written over `xs[i]`. With `linear`, a flag for each of consts, carry and xs, the loop is linear in what
-    is flagged, which must be all of the carry, and `reuse` says that the cotangent of `xs[j]` may be written over `xs[i]`.
+    `reuse` holds pairs `(i, j)`: `ys[j]` may be written over `xs[i]`. With `linear`, flags for all of consts, carry and xs, the loop is linear in
+    what is flagged, which must be all of the carry, and `reuse` says that the cotangent of `xs[j]` may be written over `xs[i]`.
     """
     counts = len(consts), len(consts) + len(carry)
 
@@ -71,11 +72,11 @@ def loop(
 
     specs = [_spec(a) for a in (*consts, *carry)] + [_spec(x, row=True) for x in xs]
     step = jax.make_jaxpr(flat)(*specs)
-    closed = list(step.consts) if any(isinstance(c, jax.core.Tracer) for c in step.consts) else []
+    closed = list(step.consts) if any(isinstance(c, Tracer) for c in step.consts) else []
     if closed:  # what the body closes over becomes a constant like the others
         n, inner = len(closed), step.jaxpr
-        step = jax.make_jaxpr(lambda *args: jax.core.eval_jaxpr(inner, args[:n], *args[n:]))(*map(_spec, closed), *specs)
-    flags = () if linear is None else (*[False] * len(closed), *linear[0], *linear[1], *linear[2])
+        step = jax.make_jaxpr(lambda *args: eval_jaxpr(inner, args[:n], *args[n:]))(*map(_spec, closed), *specs)
+    flags = () if linear is None else (*[False] * len(closed), *chain(*linear))
     shape = Shape(step, len(closed) + len(consts), len(carry), length, reverse, unroll, tuple(reuse), flags)
     outs = loop_p.bind(*closed, *consts, *carry, *xs, shape=shape)
     return outs[: len(carry)], outs[len(carry) :]
@@ -88,9 +89,9 @@ def _spec(a: Any, row: bool = False) -> Any:
 def written(*args: Any, shape: Shape, fenced: bool) -> list:
     """The loop as it runs: every y is written row by row, on a CPU where an x was if that was asked for and fits.
 
-    With a fence a step is one operation that the compiler neither looks into nor takes apart. Without it XLA:CPU reads a row again for each of its uses,
-    after the row was written over by its reckoning, so it would copy the whole array in every step; nor does it vectorise what it computes from
-    a slice of a slice. On an accelerator a fence would wait for the host.
+    Within a fence a step is one operation that the compiler neither looks into nor takes apart. Without it XLA:CPU reads a row again for each of
+    its uses, some of them after the row has been written over as it sees it, and so copies the whole array in every step; nor does it vectorise
+    what it computes from a slice of a slice. On an accelerator a fence would wait for the host.
     """
     consts, carry, xs = shape.split(args)
     rows, given = shape.rows(), [x.shape[1:] for x in xs]

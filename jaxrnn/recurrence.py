@@ -1,10 +1,10 @@
 """The loop over time and its derivative.
 
-`jax.grad` of `lax.scan` carries the gradient of every recurrent weight, `[H, G*H]`, through the whole reverse loop: one small matmul and one large
-addition a step; and it keeps every intermediate that the backward pass reads, a dozen arrays `[T, B, H]` for an LSTM. Here two loops are written out:
+`jax.grad` of `lax.scan` carries the gradient of every recurrent weight, `[H, G*H]`, through the whole reverse loop: one small matmul and one
+large addition a step; and it keeps all that the backward pass reads, a dozen arrays `[T, B, H]` for an LSTM. Here two loops are written out:
 
-- The weights that a step uses through `dot` are held constant inside the loops, and the tangent of a weight is the product `x_t @ dW` for all steps at
-  once, which JAX transposes into one matmul over T * B after the loop. Where a step only adds the product to z, the tangent of z carries it.
+- The weights that a step uses through `dot` are held constant inside the loops, and the tangent of a weight is the product `x_t @ dW` for all
+  steps at once, which JAX transposes into one matmul over T * B after the loop. Where a step only adds the product to z, the tangent of z carries it.
 - The forward loop keeps the state before each step and the sums of z and the products, in the place of z; the backward loop computes the step
   again from these, which takes no matmul, and writes the gradient of z where the sums were.
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import jax
@@ -69,7 +70,7 @@ def deferred(static: Recurrence, params: Any, state: Any, zs: Any) -> tuple[Any,
 
 def forward(static: Recurrence, found: Uses | None, *args: Any) -> tuple[Any, Any, Saved | None]:
     """The last state, all states, and for a derivative what it needs."""
-    leaves, tree = _flat(args)
+    leaves, tree = flatten(args)
 
     def body(consts: list, carry: list, x: list) -> tuple[list, list]:
         params, state, z = _whole(tree, (consts, carry, x))
@@ -95,7 +96,7 @@ def forward(static: Recurrence, found: Uses | None, *args: Any) -> tuple[Any, An
 
     n = len(leaves[1])
     reuse = [] if found is None else [(s.z, 2 * n + j) for j, s in enumerate(found.sums) if s.z is not None]
-    last, ys = loop(body, *leaves, static.length, static.reverse, static.unroll, reuse)
+    last, ys = loop(body, leaves[0], leaves[1], leaves[2], static.length, static.reverse, static.unroll, reuse)
     states = tree[1].unflatten(ys[:n])
     if found is None:
         return tree[1].unflatten(last), states, None
@@ -114,7 +115,7 @@ def deferred_jvp(static: Recurrence, primals: tuple, tangents: tuple) -> tuple[A
     found = uses(static.step, *primals)
     last, states, saved = forward(static, found, *primals)
     assert saved is not None
-    leaves, tree = _flat(primals)
+    leaves, tree = flatten(primals)
     dparams, dstate, dzs = (jax.tree.leaves(t, is_leaf=_is_zero) for t in tangents)
     moving = {path for path, d in zip(paths(primals[0]), dparams, strict=True) if not _is_zero(d)}
 
@@ -151,13 +152,16 @@ def deferred_jvp(static: Recurrence, primals: tuple, tangents: tuple) -> tuple[A
     flags = [[False] * len(consts[0]) + [True] * len(consts[1]), [True] * len(carry), [False] * len(xs[0]) + [True] * len(xs[1])]
     reuse = [(len(saved.before) + i, len(xs[0]) + j) for j, i in enumerate(dzs) if i in extra]
     reuse += [(len(saved.before) + len(saved.zs) + i, len(xs[0]) + len(dzs) + j) for j, i in enumerate(dresults)]
-    made = loop(body, sum(consts, []), carry, sum(xs, []), static.length, static.reverse, static.unroll, reuse, flags)
+    made = loop(body, [*chain(*consts)], carry, [*chain(*xs)], static.length, static.reverse, static.unroll, reuse, flags)
     return (last, states), tuple(_tangent(like, floats, d) for like, d in zip((last, states), made, strict=True))
 
 
-def replayed(static: Recurrence, found: Uses, tree: tuple, varied: tuple, fixed: list, x: list, *tangents: Any) -> list:
-    """The tangents of the new state, of a step computed again from what was saved: `fixed` are the params and the turned weights, x is a row of what
-    `Saved` holds, `varied` says which leaves of params, state, z and results move, and `tangents` are their tangents, those of z and results in one list."""
+def replayed(static: Recurrence, found: Uses, tree: list, varied: tuple, fixed: list, x: list, *tangents: Any) -> list:
+    """The tangents of the new state, of a step computed again from what was saved.
+
+    `fixed` are the params and the turned weights, x is a row of what `Saved` holds, `varied` says which leaves of params, state, z and results
+    move, and `tangents` are their tangents, those of z and results in one list.
+    """
     params, turned = fixed[: tree[0].num_leaves], fixed[tree[0].num_leaves :]
     ends = tree[1].num_leaves, tree[1].num_leaves + tree[2].num_leaves
     known = params, x[: ends[0]], x[ends[0] : ends[1]], x[ends[1] :]
@@ -180,7 +184,8 @@ def replayed(static: Recurrence, found: Uses, tree: tuple, varied: tuple, fixed:
         def plus(z: jax.Array, path: Path, start: int) -> jax.Array:
             return z if next(count) in taken else z + columns(tree[0].unflatten(values[0]), path, start, z)
 
-        new = static.step(*_whole(tree, values[:3]), Dot(product, plus))
+        params_, state_, z_ = _whole(tree, values[:3])
+        new = static.step(params_, state_, z_, Dot(product, plus))
         return [leaf for i, leaf in enumerate(tree[1].flatten_up_to(new)) if i in varied[1]]
 
     dparams, dstate, rest = tangents
@@ -196,7 +201,7 @@ def remembered(x: jax.Array, w: jax.Array, turned: jax.Array, *ys: jax.Array) ->
 
 @partial(remembered.defjvp, symbolic_zeros=True)
 def remembered_jvp(primals: tuple, tangents: tuple) -> tuple[tuple, tuple]:
-    (x, w, turned, *ys), (dx, _, _, *dys) = primals, tangents
+    (_, w, turned, *ys), (dx, _, _, *dys) = primals, tangents
     cuts = tuple(np.cumsum([y.shape[-1] for y in ys[:-1]]))
     moved = [None] * len(ys) if _is_zero(dx) else blocks(held(dx, w, turned), cuts)
     parts = [[d for d in (a, None if _is_zero(b) else b) if d is not None] for a, b in zip(moved, dys, strict=True)]
@@ -210,8 +215,10 @@ def _sum(first: list, rest: list) -> Any:
     return total
 
 
-def _flat(trees: Iterable) -> tuple[tuple, tuple]:
-    return tuple(zip(*map(jax.tree.flatten, trees), strict=True))  # type: ignore[return-value]
+def flatten(trees: Iterable) -> tuple[list, list]:
+    """The leaves of each, and the structure of each."""
+    both = [jax.tree.flatten(tree) for tree in trees]
+    return [leaves for leaves, _ in both], [tree for _, tree in both]
 
 
 def _whole(trees: Iterable, leaves: Iterable) -> list:

@@ -22,6 +22,7 @@ MAY = {
     "recurrence": {"dot", "loops", "products", "uses"},
     "errors": {"errors"},
     "initializers": set(),
+    "heap": set(),
     "derivative": set(),
     "controls": {"dot", "errors"},
     "linear": {"controls"},

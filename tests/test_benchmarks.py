@@ -9,7 +9,7 @@ import pytest
 from tqdm import tqdm
 
 from benchmarks import learning, report, turns, worker
-from benchmarks.cases import CASES, Case
+from benchmarks.cases import CASES, WORK, Case
 from benchmarks.peers import PEERS
 
 ROOT = Path(__file__).parents[1]
@@ -20,6 +20,10 @@ TINY = [
     Case("lstm", 3, 5, 2, 4, layers=2),
     Case("gru", 3, 5, 2, 4, layers=2, both=True),
     Case("lstm", 3, 5, 2, 4, both=True, ragged=True),
+    Case("lstm", 1, 9, 2, 4, work="sampling"),
+    Case("gru", 3, 5, 2, 4, work="training"),
+    Case("lstm", 3, 5, 2, 4, work="ensemble"),
+    Case("linear", 1, 9, 0, 4, work="recurrence"),
 ]
 
 
@@ -28,17 +32,19 @@ def held(peer, case, tmp_path):
     return worker.build(peer, case, tmp_path)
 
 
-@pytest.mark.parametrize("case", TINY[:3], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", TINY[:3] + TINY[6:], ids=lambda case: case.name)
 def test_ours_computes_what_the_reference_does(case, tmp_path):
     program, facts = held("jaxrnn", case, tmp_path)
     assert facts["error"] < 1e-5
-    assert facts["gradient temporaries"] > 0
-    assert len(worker.run(program, "gradient", 3)["seconds"]) == 3
+    name = WORK[case.work][-1]
+    assert facts[f"{name} temporaries"] > 0
+    assert len(worker.run(program, name, 3)["seconds"]) == 3
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", TINY, ids=lambda case: case.name)
-@pytest.mark.parametrize("peer", PEERS)
+@pytest.mark.parametrize(
+    ("case", "peer"), [(case, p) for case in TINY for p in turns.beside(case, tuple(PEERS))], ids=lambda a: getattr(a, "name", a)
+)
 def test_every_library_computes_what_the_reference_does(peer, case, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     if peer in ("haiku", "equinox", "keras"):
@@ -74,7 +80,7 @@ def test_libraries_by_turns(tmp_path):
     for record in records:
         assert "refused" not in record, record
         assert record["matmul"] > 0
-        for name in turns.PASSES:
+        for name in WORK["layer"]:
             assert 0 < record[name]["least"] <= record[name]["median"] <= record[name]["most"]
     json.dumps(records)
     report.draw(tmp_path / "picture.png", records)
@@ -98,6 +104,11 @@ def test_tables_say_what_was_measured():
     assert gradient[-1] == "| geometric mean | | | **1.41** | - |"
     assert report.table(records, "forward").splitlines()[2] == "| a | 10.00 | 20% | 2.00 | - |"
     assert "haiku: it has no such layer" in report.refusals(records)
+    other = [{"case": case._asdict(), "name": case.name, "peer": p, "forward": {"median": t}, "forward temporaries": 1e6 * t} for p, t in
+             (("jaxrnn", 1), ("torch", 3)) for case in TINY[6:7]]  # fmt: skip
+    assert report.works(records + other).splitlines()[-1] == "| lstm 1,9,2,4 sampling | forward | 1000.00 | 3.00 |"
+    assert report.table(records + other, "gradient").splitlines() == gradient, "other work stands apart"
+    assert report.temporaries(records + other).splitlines()[2] == "| lstm 1,9,2,4 sampling | 1.0 | 3.00 |"
     faster = [one | {"gradient": {"median": one["gradient"]["median"] / 2}} if "gradient" in one else one for one in records]
     assert report.compared(records, faster).splitlines()[2] == "| a | 1.00 | 0.50 |"
 
@@ -122,7 +133,7 @@ def test_every_family_learns_to_add_what_was_marked(name, monkeypatch):
 def test_the_page_shows_the_records():
     page = (ROOT / "benchmarks/README.md").read_text()
     records = json.loads((ROOT / "benchmarks/results/cpu-quick.json").read_text())["records"]
-    assert all(report.table(records, name) in page for name in turns.PASSES)
+    assert all(report.table(records, name) in page for name in WORK["layer"])
     for name, found in json.loads((ROOT / "benchmarks/results/learning.json").read_text()).items():
         assert f"| {name} | {found['params']:,} | {found['steps']:,} | {found['loss']:.2e} |" in page
 

@@ -1,3 +1,15 @@
-"""The libraries, one a file, each imported in a process of its own: `build(case) -> Program`, or None where the library cannot do it."""
+"""The libraries, one a file, each imported in a process of its own: `build(case) -> Program` for layers, `other(case)` for other work; None where the
+library cannot do it."""
 
-PEERS = ("jaxrnn", "plain", "torch", "linen", "nnx", "haiku", "equinox", "keras")
+LAYERS = ("layer",)
+PEERS = {  # what each is measured at
+    "jaxrnn": ("layer", "sampling", "training", "ensemble", "recurrence"),
+    "plain": ("layer", "sampling", "training", "ensemble", "recurrence"),
+    "torch": ("layer", "sampling", "training", "ensemble"),
+    "linen": LAYERS,
+    "nnx": LAYERS,
+    "haiku": LAYERS,
+    "equinox": LAYERS,
+    "keras": LAYERS,
+    "associative": ("recurrence",),
+}

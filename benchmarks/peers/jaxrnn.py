@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 import jaxrnn as rnn
-from benchmarks.cases import Case
-from benchmarks.peers.program import Program
+from benchmarks.cases import CHARACTERS, Case
+from benchmarks.peers import work
+from benchmarks.peers.program import Compiled, Program
 
 CELLS = {"lstm": rnn.LSTM, "gru": rnn.GRU, "elman": rnn.Elman}
 
@@ -33,3 +35,22 @@ def flat(case: Case, params: Any) -> list[Any]:
 def build(case: Case) -> Program | None:
     net, mask = network(case), None if case.mask() is None else jnp.asarray(case.mask())
     return Program(lambda params, xs: rnn.unroll(net, params, xs, mask=mask)[1], parameters(case), case.inputs(), lambda g: flat(case, g), case.cell)
+
+
+def other(case: Case) -> Compiled | None:
+    if case.work == "recurrence":
+        return work.recurrence(case, lambda a, b, start: rnn.linear_scan(a, b, start)[1])
+    cell = CELLS[case.cell](case.hidden)
+    if case.work == "ensemble":
+        return work.ensemble(case, lambda params, xs: jax.vmap(rnn.unroll, (None, 0, None))(cell, params, xs)[1])
+    net = rnn.Stack((rnn.Embed(CHARACTERS, case.features), cell, rnn.Dense(CHARACTERS)))
+    given = jax.tree.map(jnp.asarray, case.net())
+    params = ({"w": given["embed"]}, jax.tree.map(jnp.asarray, case.weights()[0]), {"w": given["head"], "b": jnp.zeros(CHARACTERS)})
+    if case.work == "training":
+        return work.training(case, lambda params, text: rnn.unroll(net, params, text)[1], params)
+
+    def sample(params: Any) -> Any:
+        step = jax.tree_util.Partial(rnn.advance, net, params)
+        return rnn.decoding.greedy(step, net.initial_state(params, (1,)), jnp.zeros((1, 1), jnp.int32), case.steps)[1]
+
+    return work.sampling(case, sample, params)

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.cases import Case
-from benchmarks.peers.program import Program
+from benchmarks.peers import work
+from benchmarks.peers.program import Compiled, Program
 
 
 def step(cell: str, p: Any, state: Any, x: Any) -> Any:
@@ -54,6 +55,38 @@ def build(case: Case, cell: str | None = None) -> Program | None:
     return Program(apply, case.weights(), case.inputs(), lambda grads: grads, cell)
 
 
+def recurrence(a: Any, b: Any, start: Any) -> Any:
+    def body(h: Any, ab: Any) -> Any:
+        h = ab[0] * h + ab[1]
+        return h, h
+
+    return jax.lax.scan(body, start, (a, b))[1]
+
+
+def other(case: Case) -> Compiled | None:
+    if case.work == "recurrence":
+        return work.recurrence(case, recurrence)
+    if case.work == "ensemble":
+        return work.ensemble(case, jax.vmap(lambda p, xs: layer(case.cell, case.hidden, p, xs, None, False), (0, None)))
+    params = jax.tree.map(jnp.asarray, case.net() | {"cell": case.weights()[0]})
+    if case.work == "training":
+        return work.training(case, lambda p, text: layer(case.cell, case.hidden, p["cell"], p["embed"][text], None, False) @ p["head"], params)
+
+    def sample(p: Any) -> Any:
+        def body(carry: Any, _: Any) -> Any:
+            state, token = carry
+            state = step(case.cell, p["cell"], state, p["embed"][token])
+            token = jnp.argmax(state[0] @ p["head"], -1).astype(jnp.int32)
+            return (state, token), token
+
+        zero = (jnp.zeros((1, case.hidden)),) * (2 if case.cell == "lstm" else 1)
+        return jax.lax.scan(body, (zero, jnp.zeros(1, jnp.int32)), None, case.steps)[1]
+
+    return work.sampling(case, sample, params)
+
+
 def references(case: Case) -> dict[str, Any]:
     """The results that the libraries are held to, by what they compute: "gru before" is the GRU of a library without the other."""
+    if case.work != "layer":
+        return {case.cell: other(case).results()}
     return {cell: build(case, cell).results() for cell in ((case.cell, "gru before") if case.cell == "gru" else (case.cell,))}

@@ -1,4 +1,4 @@
-"""What a library makes of a case: its forward pass and its gradient, compiled, with what they cost to compile and to keep."""
+"""What a library makes of a case: what it runs, compiled, with what that costs to compile and to keep."""
 
 from __future__ import annotations
 
@@ -11,8 +11,35 @@ import jax.numpy as jnp
 import numpy as np
 
 
-class Program:
-    """`run("forward")` and `run("gradient")` wait for their results; `results()` is what the law compares."""
+class Compiled:
+    """`run(name)` waits for the results of a pass; `results()` is what the law compares."""
+
+    def __init__(self, passes: dict[str, Callable], args: tuple, named: Callable[[Any], dict[str, Any]], cell: str):
+        """
+        Args:
+          passes: functions of `args`.
+          named: the arrays to compare, of the results of the last pass.
+          cell: what is computed; "gru before" is another function than "gru".
+        """
+        self.cell, self.named, self.args = cell, named, jax.device_put(args)
+        self.facts: dict[str, Any] = {}
+        self.runs = {}
+        for name, f in passes.items():
+            began = time.perf_counter()
+            compiled = jax.jit(f).lower(*self.args).compile()
+            self.facts[f"{name} compile seconds"] = time.perf_counter() - began
+            self.facts[f"{name} temporaries"] = compiled.memory_analysis().temp_size_in_bytes
+            self.runs[name] = compiled
+
+    def run(self, name: str) -> Any:
+        return jax.block_until_ready(self.runs[name](*self.args))
+
+    def results(self) -> dict[str, np.ndarray]:
+        return {name: np.asarray(value) for name, value in self.named(self.run(list(self.runs)[-1])).items()}
+
+
+class Program(Compiled):
+    """A layer or a few."""
 
     def __init__(
         self,
@@ -27,29 +54,17 @@ class Program:
         Args:
           apply: outputs of params and inputs, of one shape whatever the library, save that batch comes first with `batch_first`.
           weights: the library's gradients in the registry's layout, `w_x` and `w_h` layer by layer.
-          cell: what it computes; "gru before" is another function than "gru".
         """
-        self.cell, self.weights, self.batch_first = cell, weights, batch_first
-        self.args = jax.device_put((params, jnp.asarray(xs.swapaxes(0, 1) if batch_first else xs)))
 
         def loss(params: Any, xs: Any) -> Any:
             return jnp.mean(jnp.square(apply(params, xs)))
 
-        self.facts: dict[str, Any] = {}
-        self.runs = {}
-        for name, f in (("forward", loss), ("gradient", jax.value_and_grad(loss, (0, 1)))):
-            began = time.perf_counter()
-            compiled = jax.jit(f).lower(*self.args).compile()
-            self.facts[f"{name} compile seconds"] = time.perf_counter() - began
-            self.facts[f"{name} temporaries"] = compiled.memory_analysis().temp_size_in_bytes
-            self.runs[name] = compiled
+        def named(made: Any) -> dict[str, Any]:
+            loss, (dparams, dxs) = made
+            found = {"loss": loss, "dxs": dxs.swapaxes(0, 1) if batch_first else dxs}
+            for k, layer in enumerate(weights(dparams)):
+                found |= {f"{name} {k}": layer[name] for name in ("w_x", "w_h")}
+            return found
 
-    def run(self, name: str) -> Any:
-        return jax.block_until_ready(self.runs[name](*self.args))
-
-    def results(self) -> dict[str, np.ndarray]:
-        loss, (dparams, dxs) = self.run("gradient")
-        found = {"loss": loss, "dxs": dxs.swapaxes(0, 1) if self.batch_first else dxs}
-        for k, layer in enumerate(self.weights(dparams)):
-            found |= {f"{name} {k}": layer[name] for name in ("w_x", "w_h")}
-        return {name: np.asarray(value) for name, value in found.items()}
+        passes = {"forward": loss, "gradient": jax.value_and_grad(loss, (0, 1))}
+        super().__init__(passes, (params, jnp.asarray(xs.swapaxes(0, 1) if batch_first else xs)), named, cell)

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.cases import Case
+from benchmarks.cases import CHARACTERS, Case
 from benchmarks.peers.jaxrnn import network, parameters
+from benchmarks.peers.work import ADAM
 from jaxrnn.interop.torch import to_torch
 
 
@@ -50,5 +51,86 @@ class Program:
         return {name: value.cpu().numpy() for name, value in found.items()}
 
 
+class Net(nn.Module):
+    """Characters in, logits out."""
+
+    def __init__(self, case: Case):
+        super().__init__()
+        given = {name: torch.from_numpy(value) for name, value in case.net().items()}
+        self.embed = nn.Embedding.from_pretrained(given["embed"], freeze=False)
+        self.cell = to_torch(network(case), jax.tree.map(jnp.asarray, parameters(case)))
+        self.head = nn.Linear(case.hidden, CHARACTERS)
+        with torch.no_grad():
+            self.head.weight.copy_(given["head"].T)
+            self.head.bias.zero_()
+
+    def forward(self, text: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any]:
+        ys, state = self.cell(self.embed(text), state)
+        return self.head(ys), state
+
+
+class Sampling:
+    def __init__(self, case: Case):
+        self.cell, self.facts, self.case, self.net = case.cell, {}, case, Net(case)
+
+    def run(self, name: str) -> list[torch.Tensor]:
+        token, state, written = torch.zeros((1, 1), dtype=torch.int64), None, []
+        with torch.inference_mode():
+            for _ in range(self.case.steps):
+                logits, state = self.net(token, state)
+                token = logits.argmax(-1)
+                written.append(token)
+        return written
+
+    def results(self) -> dict[str, np.ndarray]:
+        return {"characters": torch.cat(self.run("forward")).reshape(-1).to(torch.float32).numpy()}
+
+
+class Training:
+    def __init__(self, case: Case):
+        self.cell, self.facts, self.net = case.cell, {}, Net(case)
+        self.text = torch.from_numpy(case.text()).to(torch.int64)
+        self.rule = torch.optim.Adam(self.net.parameters(), ADAM)
+
+    def run(self, name: str) -> torch.Tensor:
+        logits = self.net(self.text[:-1])[0]
+        loss = nn.functional.cross_entropy(logits.reshape(-1, CHARACTERS), self.text[1:].reshape(-1))
+        self.rule.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self.rule.step()
+        return loss
+
+    def results(self) -> dict[str, np.ndarray]:
+        return {name: self.run("gradient").detach().numpy() for name in ("loss", "loss after")}
+
+
+class Ensemble:
+    def __init__(self, case: Case):
+        self.cell, self.facts = case.cell, {}
+        self.nets = [to_torch(network(case), jax.tree.map(jnp.asarray, weights)) for weights in case.weights()]
+        self.xs = torch.from_numpy(case.inputs())
+
+    def run(self, name: str) -> Any:
+        if name == "forward":
+            with torch.no_grad():
+                return torch.stack([net(self.xs)[0] for net in self.nets]).square().mean()
+        loss = torch.stack([net(self.xs)[0] for net in self.nets]).square().mean()
+        return loss, torch.autograd.grad(loss, [p for net in self.nets for p in net.parameters()])
+
+    def results(self) -> dict[str, np.ndarray]:
+        loss, grads = self.run("gradient")
+        names = [(name, k) for k, net in enumerate(self.nets) for name, _ in net.named_parameters()]
+        found = dict(zip(names, grads, strict=True))
+        pick = {"w_x": "weight_ih_l0", "w_h": "weight_hh_l0"}
+        stacked = {ours: torch.stack([found[theirs, k].T for k in range(len(self.nets))]).numpy() for ours, theirs in pick.items()}
+        return {"loss": loss.detach().numpy()} | stacked
+
+
 def build(case: Case) -> Program | None:
     return Program(case)
+
+
+def other(case: Case) -> Any:
+    made = {"sampling": Sampling, "training": Training, "ensemble": Ensemble}.get(case.work)
+    return made and made(case)

@@ -8,7 +8,6 @@ from jaxrnn import errors
 from jaxrnn.cell import Noise, Params, State
 from jaxrnn.combinators.noise import PERS, Per, bernoulli, drop
 from jaxrnn.combinators.wrapper import Wrapper
-from jaxrnn.products import matmul
 from jaxrnn.dot import Dot, Path
 
 

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 
 from jaxrnn import controls
 from jaxrnn.cell import Cell
-from jaxrnn.linear import Matrix
 from jaxrnn.dot import Dot
+from jaxrnn.linear import Matrix
 
 
 class Inputs(NamedTuple):

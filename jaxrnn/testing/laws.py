@@ -13,9 +13,9 @@ import numpy as np
 
 from jaxrnn.cell import Cell, Composite
 from jaxrnn.controls import choose
+from jaxrnn.dot import Dot
 from jaxrnn.params import is_fixed
 from jaxrnn.products import wide
-from jaxrnn.dot import Dot
 from jaxrnn.strategies import Scan, Strategy
 from jaxrnn.testing.given import CUT, STEPS, Given
 from jaxrnn.testing.observe import TOLERANCE, LawError, Seen, agree, compiled, ensemble, equal, name, observe, slopes, values

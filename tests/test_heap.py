@@ -1,0 +1,31 @@
+"""Keeping the heap does what it says."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import resource, sys
+import jax, jax.numpy as jnp
+import jaxrnn as rnn
+
+if sys.argv[1] == "keep":
+    assert rnn.keep_heap()
+cell = rnn.LSTM(128)
+params, xs = cell.init(jax.random.key(0), rnn.features(128)), jnp.ones((200, 128, 128))
+gradient = jax.jit(jax.grad(lambda p: rnn.unroll(cell, p, xs)[1].sum()))
+for _ in range(2):
+    jax.block_until_ready(gradient(params))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+jax.block_until_ready(gradient(params))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc")
+def test_a_kept_heap_takes_no_new_pages():
+    faults = [int(subprocess.run([sys.executable, "-c", PROGRAM, how], stdout=subprocess.PIPE, check=True).stdout) for how in ("", "keep")]
+    assert faults[0] > 10_000, "the check below sees what it looks for"
+    assert faults[1] < faults[0] / 10
