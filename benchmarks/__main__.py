@@ -6,6 +6,7 @@ printed. Times are medians; compile time and memory are apart. The record goes t
     python -m benchmarks --quick                         a few cases, in under five minutes
     python -m benchmarks --cell lstm --peer torch linen  some of it
     python -m benchmarks --heap                          every library with the heap kept between calls
+    python -m benchmarks --devices 2                     the batch split over two virtual devices, for every library on JAX
     python -m benchmarks --compare A.json B.json         two records: this library's times, B over A
 """
 
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--shape", nargs="+", metavar="B,T,D,H", help="(default: all)")
     parser.add_argument("--peer", nargs="+", choices=PEERS, default=list(PEERS), help="beside jaxrnn (default: all that are installed)")
     parser.add_argument("--heap", action="store_true", help="keep the heap between calls, for every library")
+    parser.add_argument("--devices", type=int, default=1, help="virtual devices that every library on JAX splits the batch over (default: 1)")
     parser.add_argument("--seconds", type=float, help="to measure each library in each case for (default: 6, quick: 1.5)")
     parser.add_argument(
         "--out", type=pathlib.Path, help="the record (default: benchmarks/results/cpu.json, or runs/ for a part of the cases or libraries)"
@@ -47,20 +49,24 @@ def main() -> None:
     cases = [case for case in cases if not options.work or case.work in options.work]
     if options.shape:
         cases = [case for case in cases if f"{case.batch},{case.steps},{case.features},{case.hidden}" in options.shape]
+    if options.devices > 1:  # a layer's rows alone are split, and each device takes as many
+        cases = [case for case in cases if case.work == "layer" and not case.ragged and case.batch % options.devices == 0]
     if not cases:
         parser.error("no case is left; --list names them")
     if options.list:
         print("\n".join(case.name for case in cases))
         return
     peers = tuple(dict.fromkeys(("jaxrnn", *options.peer)))
-    machine = turns.machine() | {"heap kept": options.heap}
+    machine = turns.machine() | {"heap kept": options.heap, "devices": options.devices}
+    environment = (turns.HEAP if options.heap else {}) | turns.devices(options.devices)
     seconds = options.seconds or (1.5 if options.quick else 6)
     whole = not options.cell and not options.shape and not options.work and set(peers) == set(PEERS)
-    name = f"cpu{'-quick' if options.quick else ''}{'-heap' if options.heap else ''}.json"
+    settings = {"quick": options.quick, "heap": options.heap, "split": options.devices > 1}
+    name = "-".join(["cpu", *(word for word, given in settings.items() if given)]) + ".json"
     out = options.out or (RESULTS if whole else pathlib.Path("runs/benchmarks")) / name
     records: list[dict] = []
     with tqdm(total=sum(len(turns.beside(case, peers)) for case in cases)) as bar:
-        for record in turns.measure(cases, peers, turns.HEAP if options.heap else {}, seconds, bar):
+        for record in turns.measure(cases, peers, environment, seconds, bar):
             records.append(record)
             out.parent.mkdir(parents=True, exist_ok=True)
             out.write_text(json.dumps({"machine": machine, "records": records}, indent=1) + "\n")  # nothing is lost on interruption

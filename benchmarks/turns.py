@@ -26,6 +26,12 @@ from benchmarks.peers import PEERS
 HEAP = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**28)}
 
 
+def devices(count: int) -> dict[str, str]:
+    """The environment in which a CPU is so many devices."""
+    flags = [os.environ.get("XLA_FLAGS", ""), f"--xla_force_host_platform_device_count={count}"]
+    return {"XLA_FLAGS": " ".join(flags).strip()} if count > 1 else {}
+
+
 class Worker:
     def __init__(self, peer: str, folder: pathlib.Path, environment: dict[str, str]):
         self.log = open(folder / f"{peer}.log", "w")  # noqa: SIM115  closed with the process

@@ -67,4 +67,29 @@ class Program(Compiled):
             return found
 
         passes = {"forward": loss, "gradient": jax.value_and_grad(loss, (0, 1))}
+        if len(jax.devices()) > 1:
+            passes = split(passes, 0 if batch_first else 1)
         super().__init__(passes, (params, jnp.asarray(xs.swapaxes(0, 1) if batch_first else xs)), named, cell)
+
+
+def split(passes: dict[str, Callable], axis: int) -> dict[str, Callable]:
+    """The same with the batch, this axis of the inputs, over all devices; the means of the parts are that of the whole."""
+    devices = jax.devices()
+    mesh = jax.sharding.Mesh(np.array(devices), ("rows",))
+    rows, all_ = jax.P(*[None] * axis, "rows"), jax.P()
+
+    def forward(params: Any, xs: Any) -> Any:
+        return jax.lax.pmean(passes["forward"](params, xs), "rows")
+
+    def gradient(params: Any, xs: Any) -> Any:
+        loss, (dparams, dxs) = passes["gradient"](params, xs)
+        return *jax.lax.pmean((loss, dparams), "rows"), dxs / len(devices)
+
+    def whole(f: Callable, out: Any) -> Callable:
+        return jax.shard_map(f, mesh=mesh, in_specs=(all_, rows), out_specs=out, check_vma=False)
+
+    def packed(params: Any, xs: Any) -> Any:
+        loss, dparams, dxs = whole(gradient, (all_, all_, rows))(params, xs)
+        return loss, (dparams, dxs)
+
+    return {"forward": whole(forward, all_), "gradient": packed}

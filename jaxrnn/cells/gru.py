@@ -74,8 +74,11 @@ class GRU(Cell):
         return jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_h"]))
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> GRUInputs:
-        # Two products, as cutting one would copy it.
-        return GRUInputs(matmul(xs, params["w_x"][:, : 2 * self.hidden]), matmul(xs, params["w_x"][:, 2 * self.hidden :]))
+        w, cut = params["w_x"], 2 * self.hidden
+        if xs.size < w.size:  # the smaller is cut, for that copies it
+            z = matmul(xs, w)
+            return GRUInputs(z[..., :cut], z[..., cut:])
+        return GRUInputs(matmul(xs, w[:, :cut]), matmul(xs, w[:, cut:]))
 
     def gates(self, params: Params, state: jax.Array, z: GRUInputs, dot: Dot) -> GRUGates:
         x, n = dot.add(z.h, "b"), dot.add(z.n, "b", 2 * self.hidden)
