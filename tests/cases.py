@@ -193,7 +193,7 @@ CELLS = {
     # users' cells
     "average": Case(Average()),
     "plain": Case(Plain(3)),
-    "both": Case(Both(3)),
+    "both": Case(Both(3), variant=True),
 }
 
 STRATEGIES = {
