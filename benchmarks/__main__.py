@@ -1,7 +1,7 @@
 """jaxrnn beside its peers: `python -m benchmarks [--quick]`.
 
 Every library runs in a process of its own, by turns, the others stopped meanwhile; each is held to the textbook's loss and gradients before a time is
-printed. Times are medians; compile time and memory are apart. The record goes to benchmarks/results/, with tables and a picture made from it.
+printed. Times are medians; compile time and memory are apart. A whole record goes to benchmarks/results/, with tables and a picture made from it.
 
     python -m benchmarks --quick                         a few cases, in under five minutes
     python -m benchmarks --cell lstm --peer torch linen  some of it
@@ -60,7 +60,7 @@ def main() -> None:
     machine = turns.machine() | {"heap kept": options.heap, "devices": options.devices}
     environment = (turns.HEAP if options.heap else {}) | turns.devices(options.devices)
     seconds = options.seconds or (1.5 if options.quick else 6)
-    whole = not options.cell and not options.shape and not options.work and set(peers) == set(PEERS)
+    whole = not (options.quick or options.cell or options.shape or options.work) and set(peers) == set(PEERS)
     settings = {"quick": options.quick, "heap": options.heap, "split": options.devices > 1}
     name = "-".join(["cpu", *(word for word, given in settings.items() if given)]) + ".json"
     out = options.out or (RESULTS if whole else pathlib.Path("runs/benchmarks")) / name

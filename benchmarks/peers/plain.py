@@ -6,8 +6,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from benchmarks.cases import Case
+from benchmarks.cases import CHARACTERS, Case
 from benchmarks.peers import work
 from benchmarks.peers.program import Compiled, Program
 
@@ -68,15 +69,19 @@ def other(case: Case) -> Compiled | None:
         return work.recurrence(case, recurrence)
     if case.work == "ensemble":
         return work.ensemble(case, jax.vmap(lambda p, xs: layer(case.cell, case.hidden, p, xs, None, False), (0, None)))
-    params = jax.tree.map(jnp.asarray, case.net() | {"cell": case.weights()[0]})
+    params = jax.tree.map(jnp.asarray, case.net() | {"bias": np.zeros(CHARACTERS, np.float32), "cell": case.weights()[0]})
+
+    def logits(p: Any, text: Any) -> Any:
+        return layer(case.cell, case.hidden, p["cell"], p["embed"][text], None, False) @ p["head"] + p["bias"]
+
     if case.work == "training":
-        return work.training(case, lambda p, text: layer(case.cell, case.hidden, p["cell"], p["embed"][text], None, False) @ p["head"], params)
+        return work.training(case, logits, params)
 
     def sample(p: Any) -> Any:
         def body(carry: Any, _: Any) -> Any:
             state, token = carry
             state = step(case.cell, p["cell"], state, p["embed"][token])
-            token = jnp.argmax(state[0] @ p["head"], -1).astype(jnp.int32)
+            token = jnp.argmax(state[0] @ p["head"] + p["bias"], -1).astype(jnp.int32)
             return (state, token), token
 
         zero = (jnp.zeros((1, case.hidden)),) * (2 if case.cell == "lstm" else 1)

@@ -29,7 +29,8 @@ def training(case: Case, logits: Callable[[Any, Any], Any], params: Any) -> Comp
 
     def step(params: Any, state: Any, text: Any) -> Any:
         value, grads = jax.value_and_grad(loss)(params, text)
-        updates, state = rule.update(grads, state, params)
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes integers and floats
+            updates, state = rule.update(grads, state, params)
         return optax.apply_updates(params, updates), state, value
 
     text = jnp.asarray(case.text())
