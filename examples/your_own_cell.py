@@ -30,11 +30,10 @@ class MinimalGatedUnit(rnn.Cell):
         return jnp.zeros((*batch_shape, self.hidden))
 
     def project(self, params, xs, noise=None):
-        z = rnn.matmul(xs, params["w_x"])
-        return z + params["b"].astype(z.dtype)
+        return rnn.matmul(xs, params["w_x"])
 
     def step(self, params, h, z, dot):
-        z_f, z_n = jnp.split(z, 2, axis=-1)
+        z_f, z_n = jnp.split(dot.add(z, "b"), 2, axis=-1)
         f = jax.nn.sigmoid(z_f + dot(h, "u_f"))
         return (1 - f) * h + f * jnp.tanh(z_n + dot(f * h, "u_n"))
 

@@ -127,7 +127,10 @@ class Cell(abc.ABC):
 
     @abc.abstractmethod
     def step(self, params: Params, state: State, z: Any, dot: Dot) -> State:
-        """The state after one step, with the structure, shapes and dtypes of the state before."""
+        """The state after one step, with the structure, shapes and dtypes of the state before.
+
+        Recurrent products and biases go through `dot` (see `Dot`). A gradient computes the step again from their results, all but the products.
+        """
 
     @abc.abstractmethod
     def readout(self, params: Params, state: State, z: Any) -> Any:

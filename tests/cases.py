@@ -170,7 +170,7 @@ CELLS = {
     "convolution": Case(rnn.CausalConv(3, 3)),
     "depthwise": Case(rnn.CausalConv(2, 2, depthwise=True), variant=True),
     # cells of cells
-    "stack": Case(rnn.Stack((rnn.GRU(3), rnn.LSTM(2)))),
+    "stack": Case(rnn.Stack((rnn.GRU(3), rnn.LSTM(2))), variant=True),
     "residual": Case(rnn.Residual(rnn.LSTM(2))),
     "recurrent dropout": Case(rnn.RecurrentDropout(rnn.GRU(3), 0.4), random=True),
     "recurrent dropout by step": Case(rnn.RecurrentDropout(rnn.Elman(3), 0.4, per="step"), random=True, variant=True),
@@ -185,7 +185,9 @@ CELLS = {
     "attend": Case(Reading(rnn.Attend(rnn.LSTM(3), 2), 2)),
     # nested
     "deep": Case(rnn.Stack((rnn.Embed(5, 3), rnn.LSTM(3), rnn.Dropout(0.2), rnn.Residual(rnn.GRU(3)), rnn.Dense(2))), TOKENS, random=True),
-    "deep bidirectional": Case(rnn.Stack((rnn.Bidirectional(rnn.Elman(2), merge="product"), rnn.Residual(rnn.CausalConv(2, 2)), rnn.GRU(2)))),
+    "deep bidirectional": Case(
+        rnn.Stack((rnn.Bidirectional(rnn.Elman(2), merge="product"), rnn.Residual(rnn.CausalConv(2, 2)), rnn.GRU(2))), variant=True
+    ),
     "mixed": Case(rnn.Stack((rnn.LRU(2, r_max=0.9), rnn.LearnedState(rnn.MinGRU(3)), rnn.Bidirectional(rnn.GRU(2))))),
     "noisy": Case(rnn.Zoneout(rnn.RecurrentDropout(rnn.LSTM(2), 0.3, per="step"), 0.3), random=True, variant=True),
     # LayerNorm over few features magnifies the rounding of bfloat16: at a width of 3 half a digit in the params moves gradients by 8 %.

@@ -54,7 +54,8 @@ def test_every_library_computes_what_the_reference_does(peer, case, tmp_path, mo
         assert peer in ("haiku", "equinox"), facts
         assert facts == {"refused": "it has no such layer"}
     else:
-        assert facts["error"] < 1e-5
+        # Adam's first step is a gradient over its own size, whatever that is.
+        assert facts["error"] < (1e-4 if case.work == "training" else 1e-5)
 
 
 def test_a_wrong_result_gets_no_time(tmp_path, monkeypatch):
