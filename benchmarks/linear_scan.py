@@ -17,27 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxrnn as rnn
+from benchmarks.peers import associative, plain
 from benchmarks.timing import compiled
 
-
-def associative_scan(a, b, start):
-    """What one would write with JAX alone."""
-
-    def after(first, second):
-        return first[0] * second[0], second[0] * first[1] + second[1]
-
-    return jax.lax.associative_scan(after, (a, b.at[0].add(a[0] * start)))[1]
-
-
-def plain_scan(a, b, start):
-    def step(h, ab):
-        h = ab[0] * h + ab[1]
-        return h, h
-
-    return jax.lax.scan(step, start, (a, b))[1]
-
-
-WAYS = {"jax.grad through lax.associative_scan": associative_scan, "jax.grad through lax.scan": plain_scan} | {
+WAYS = {"jax.grad through lax.associative_scan": associative.scan, "jax.grad through lax.scan": plain.recurrence} | {
     f"linear_scan(radix={radix})": lambda a, b, start, radix=radix: rnn.linear_scan(a, b, start, radix=radix)[1] for radix in (0, 16, 128)
 }
 
@@ -50,7 +33,7 @@ def measured(name, steps, size, repeats):
         return jax.grad(lambda a, b, start: jnp.sum(f(a, b, start) ** 2), (0, 1, 2))
 
     program, took = compiled(gradient(WAYS[name]), *args)
-    for x, y in zip(program(*args), jax.jit(gradient(plain_scan))(*args), strict=True):
+    for x, y in zip(program(*args), jax.jit(gradient(plain.recurrence))(*args), strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-3, atol=1e-4 * float(np.abs(y).max()))
     seconds, kept = [], None
     for _ in range(repeats + 2):
