@@ -205,7 +205,7 @@ def _transposed(cts: Sequence, *args: Any, shape: Shape) -> list:
 
 loop_p = jax.extend.core.Primitive("loop")
 loop_p.multiple_results = True
-loop_p.def_impl(lambda *args, shape: jax.jit(lambda *args: loop_p.bind(*args, shape=shape))(*args))
+loop_p.def_impl(jax.jit(lambda *args, shape: loop_p.bind(*args, shape=shape), static_argnames="shape"))
 loop_p.def_abstract_eval(_shapes)
 mlir.register_lowering(loop_p, mlir.lower_fun(partial(written, fenced=True), multiple_results=True), platform="cpu")
 mlir.register_lowering(loop_p, mlir.lower_fun(partial(written, fenced=False), multiple_results=True))

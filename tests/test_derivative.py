@@ -101,12 +101,12 @@ def gradient_of_the_final_state(cell, steps, strategy):
     return jax.jit(jax.grad(loss)).lower(params, xs).compile().memory_analysis().temp_size_in_bytes
 
 
-def test_a_million_steps_in_thirty_megabytes():
-    assert gradient_of_the_final_state(rnn.LSTM(128), 1_000_000, rnn.Chunked(1000)) <= 30e6
+def test_a_million_steps_in_ten_megabytes():
+    assert gradient_of_the_final_state(rnn.LSTM(128), 1_000_000, rnn.Chunked(1000)) <= 10e6
 
 
 def test_without_chunks_every_step_is_stored():
-    assert gradient_of_the_final_state(rnn.LSTM(128), 10_000, rnn.Scan()) >= 30e6, "the check above sees what it looks for"
+    assert gradient_of_the_final_state(rnn.LSTM(128), 30_000, rnn.Scan()) >= 80e6, "the check above sees what it looks for"
 
 
 ARRAYS = {rnn.LSTM: 8, rnn.GRU: 7, rnn.Elman: 4, rnn.PeepholeLSTM: 8, rnn.LayerNormLSTM: 31}
@@ -144,7 +144,7 @@ def test_a_whole_network_and_its_loss_over_a_million_steps():
     def loss(params, tokens):
         return rnn.fold(net, params, tokens, add, 0.0, extra=tokens, strategy=rnn.Chunked(1000))[1]
 
-    assert jax.jit(jax.grad(loss)).lower(params, tokens).compile().memory_analysis().temp_size_in_bytes <= 30e6
+    assert jax.jit(jax.grad(loss)).lower(params, tokens).compile().memory_analysis().temp_size_in_bytes <= 20e6
 
 
 def test_vmap_over_batch_first_data_is_the_same_program():

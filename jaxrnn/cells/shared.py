@@ -29,5 +29,5 @@ def output(h: jax.Array, weight: jax.Array) -> jax.Array:
 
 
 def sigmoid(x: jax.Array) -> jax.Array:
-    """By tanh, which XLA:CPU computes in half the time."""
+    """By tanh, which takes XLA:CPU about four fifths of the time."""
     return 0.5 * jnp.tanh(0.5 * x) + 0.5
