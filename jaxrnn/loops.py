@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.extend
@@ -18,31 +18,7 @@ import jax.numpy as jnp
 from jax.core import ShapedArray, Tracer, eval_jaxpr
 from jax.interpreters import ad, batching, mlir
 
-
-class Shape(NamedTuple):
-    """What is static about a loop. Its arguments are constants, the carry, and xs; its results the carry and ys."""
-
-    body: Any  # the closed jaxpr of one step
-    consts: int
-    carry: int
-    length: int
-    reverse: bool
-    unroll: int
-    reuse: tuple[tuple[int, int], ...]  # (x, y): y has the place of x; in a linear loop: so has the cotangent of y, one of xs
-    linear: tuple[bool, ...] = ()  # of the arguments, in a linear loop
-
-    def split(self, args: Sequence) -> tuple[list, list, list]:
-        ends = self.consts, self.consts + self.carry
-        return list(args[: ends[0]]), list(args[ends[0] : ends[1]]), list(args[ends[1] :])
-
-    def step(self, consts: Sequence, carry: Sequence, x: Sequence) -> tuple[list, list]:
-        outs = jax.extend.core.jaxpr_as_fun(self.body)(*consts, *carry, *x)
-        return outs[: self.carry], outs[self.carry :]
-
-    def rows(self) -> list[Any]:
-        """A row of every y."""
-        return self.body.out_avals[self.carry :]
-
+from jaxrnn.lowering import Shape, written
 
 Leaves = list
 Body = Callable[[Leaves, Leaves, Leaves], tuple[Leaves, Leaves]]  # body(consts, carry, x) -> (carry, y)
@@ -84,48 +60,6 @@ def loop(
 
 def _spec(a: Any, row: bool = False) -> Any:
     return jax.ShapeDtypeStruct(a.shape[row:], a.dtype)
-
-
-def written(*args: Any, shape: Shape, fenced: bool) -> list:
-    """The loop as it runs: every y is written row by row, on a CPU where an x was if that was asked for and fits.
-
-    Within a fence a step is one operation that the compiler neither looks into nor takes apart. Without it XLA:CPU reads a row again for each of
-    its uses, some of them after the row has been written over as it sees it, and so copies the whole array in every step; nor does it vectorise
-    what it computes from a slice of a slice. On an accelerator a fence would wait for the host.
-    """
-    consts, carry, xs = shape.split(args)
-    rows, given = shape.rows(), [x.shape[1:] for x in xs]
-    place = {}
-    if fenced and not shape.linear:
-        place = {j: i for i, j in shape.reuse if (xs[i].shape[1:], xs[i].dtype) == (rows[j].shape, rows[j].dtype)}
-    # Axes of size one are left out: XLA copies an array to move them.
-    xs = [x.reshape(shape.length, *_slim(x.shape[1:])) for x in xs]
-    # Each is filled with another number: equal arrays would become one, copied for each.
-    buffers = [xs[place[j]] if j in place else jnp.full((shape.length, *_slim(a.shape)), j, a.dtype) for j, a in enumerate(rows)]
-    unknown = jax.lax.optimization_barrier(jnp.asarray(shape.length))  # to the compiler, which would remove a fence that is always passed
-
-    def step(carry: list, x: list) -> tuple[list, list]:
-        return shape.step(consts, carry, x)
-
-    def idle(carry: list, x: list) -> tuple[list, list]:
-        return carry, [jnp.zeros(a.shape, a.dtype) for a in rows]
-
-    def body(k: Any, state: Any) -> Any:
-        carry, buffers, length = state
-        t = shape.length - 1 - k if shape.reverse else k
-        source = dict(enumerate(xs)) | {i: buffers[j] for j, i in place.items()}
-        x = [jax.lax.dynamic_index_in_dim(source[i], t, 0, False, allow_negative_indices=False).reshape(row) for i, row in enumerate(given)]
-        carry, ys = jax.lax.cond(k < length, step, idle, carry, x) if fenced else step(carry, x)
-        ys = [y.reshape(b.shape[1:]) for y, b in zip(ys, buffers, strict=True)]
-        put = [jax.lax.dynamic_update_index_in_dim(b, y, t, 0, allow_negative_indices=False) for b, y in zip(buffers, ys, strict=True)]
-        return carry, put, length
-
-    carry, buffers, _ = jax.lax.fori_loop(0, shape.length, body, (carry, buffers, unknown), unroll=shape.unroll)
-    return [*carry, *(b.reshape(shape.length, *a.shape) for b, a in zip(buffers, rows, strict=True))]
-
-
-def _slim(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(n for n in shape if n != 1)
 
 
 def scanned(*args: Any, shape: Shape) -> list:

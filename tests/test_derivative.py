@@ -133,6 +133,25 @@ def test_a_gradient_takes_few_arrays_and_no_step_copies_one(family, batch):
     assert not [line for part in bodies for line in part.splitlines() if whole.search(line)]
 
 
+@pytest.mark.parametrize("controls", ["bare", "all"])
+@pytest.mark.parametrize("cell", [rnn.LSTM(H), rnn.GRU(H)], ids=repr)
+def test_short_rows_are_taken_a_few_at_a_time(cell, controls):
+    steps = 67  # whole fours and a rest
+    options = {"mask": jnp.arange(steps)[:, None] < 60, "resets": jnp.arange(steps)[:, None] == 30, "reverse": True} if controls == "all" else {}
+    params = cell.init(jax.random.key(0), rnn.features(F))
+    xs = jax.random.normal(jax.random.key(1), (steps, 1, F))
+
+    def taken(strategy):
+        loss = lambda p, xs: jnp.sum(rnn.unroll(cell, p, xs, strategy=strategy, **options)[1] ** 2)  # noqa: E731
+        program = jax.jit(jax.value_and_grad(loss, (0, 1))).lower(params, xs).compile()
+        return program(params, xs), re.search(r"= f32\[4,(1,)?8\]", program.as_text())
+
+    (got, fours), (want, none) = taken(rnn.Scan()), taken(rnn.Chunked(20))  # too short to be worth it
+    assert fours
+    assert not none
+    chex.assert_trees_all_close(got, want, rtol=1e-4, atol=1e-5)
+
+
 def test_a_whole_network_and_its_loss_over_a_million_steps():
     net = rnn.Stack((rnn.Embed(256, 64), rnn.LSTM(128), rnn.LSTM(128), rnn.Dense(256)))
     params = jax.eval_shape(net.init, jax.random.key(0), rnn.TOKEN)
