@@ -75,15 +75,18 @@ def written(*args: Any, shape: Shape, fenced: bool) -> list:
     def idle(n: int, carry: list, x: list) -> tuple[list, list]:
         return carry, [jnp.zeros((n, *b.shape[1:]), b.dtype) for b in buffers]
 
+    read = partial(jax.lax.dynamic_slice_in_dim, allow_negative_indices=False)
+    put = partial(jax.lax.dynamic_update_slice_in_dim, axis=0, allow_negative_indices=False)
+
     def block(n: int, first: int, k: Any, state: Any) -> Any:
         """The n steps from first + k * n on."""
         carry, buffers, length = state
         t = first + k * n
         t = shape.length - n - t if shape.reverse else t
         source = dict(enumerate(xs)) | {i: buffers[j] for j, i in place.items()}
-        x = [jax.lax.dynamic_slice_in_dim(source[i], t, n) for i in range(len(xs))]
+        x = [read(source[i], t, n) for i in range(len(xs))]
         carry, ys = jax.lax.cond(k < length, partial(steps, n), partial(idle, n), carry, x) if fenced else steps(n, carry, x)
-        return carry, [jax.lax.dynamic_update_slice_in_dim(b, y, t, 0) for b, y in zip(buffers, ys, strict=True)], length
+        return carry, [put(b, y, t) for b, y in zip(buffers, ys, strict=True)], length
 
     short = max((math.prod(a.shape) * a.dtype.itemsize for a in (*rows, *shape.body.in_avals[shape.consts + shape.carry :])), default=0) <= SHORT
     together = TOGETHER if fenced and short and shape.length >= LONG else 1
