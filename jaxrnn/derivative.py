@@ -7,6 +7,7 @@ be done (a `while_loop`), the rule must belong to a primitive.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ import jax.extend
 import jax.numpy as jnp
 import numpy as np
 from jax.core import ShapedArray
+from jax.custom_derivatives import SymbolicZero
 from jax.interpreters import ad, batching, mlir
 
 
@@ -87,6 +89,23 @@ def with_tangent(primal: Callable[..., Any], tangent: Callable[..., Any]) -> Cal
         return jax.tree.unflatten(made, primitive.bind(*map(jnp.asarray, leaves), call=Call(static, given, made)))
 
     return f
+
+
+def differentiated_as(f: Callable[..., Any], run: Callable[..., Any]) -> Callable[..., Any]:
+    """`run(*args)` where nothing is differentiated; elsewhere `f(*args)`, which computes the same. Arguments and results are pytrees of arrays."""
+    either = jax.custom_jvp(run)
+
+    @partial(either.defjvp, symbolic_zeros=True)
+    def rule(primals: tuple, tangents: tuple) -> tuple[Any, Any]:
+        leaves, tree = jax.tree.flatten(primals)
+        moving = {i: d for i, d in enumerate(tree.flatten_up_to(tangents)) if not isinstance(d, SymbolicZero)}
+
+        def moved(values: dict) -> Any:
+            return f(*jax.tree.unflatten(tree, [values.get(i, leaf) for i, leaf in enumerate(leaves)]))
+
+        return jax.jvp(moved, [{i: leaves[i] for i in moving}], [moving])
+
+    return either
 
 
 def floating(x: Any) -> bool:

@@ -33,7 +33,7 @@ MAY = {
     "cells": {"cell", "cells", "dot", "errors", "initializers", "linear", "products"},
     "combinators": {"cell", "cells", "combinators", "controls", "dot", "errors", "initializers", "products"},
     "strategies": {"cell", "controls", "derivative", "dot", "errors", "linear", "recurrence", "strategies"},
-    "unroll": {"cell", "controls", "errors", "params", "strategies"},
+    "unroll": {"cell", "controls", "derivative", "errors", "params", "strategies"},
     "newton": {"cell", "controls", "errors", "strategies", "unroll"},
     "diagnostics": {"cell", "controls", "dot", "errors", "strategies", "unroll"},
 }

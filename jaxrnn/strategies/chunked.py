@@ -73,5 +73,8 @@ class Chunked(Strategy):
             outs = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), outs, last)
         return carry, outs
 
+    def loops(self, cell: Cell) -> bool:
+        return self.inner.loops(cell)
+
     def run(self, cell: Cell, params: Any, piece: Piece) -> tuple[Any, Any]:
         return self.inner.run(cell, params, piece)

@@ -14,9 +14,10 @@ class Scan(Strategy):
     """One `lax.scan` over time: O(T) steps, O(T) memory under reverse differentiation.
 
     Weight gradients of every `dot` are one matmul after the loop. A `LinearCell`'s coefficients are made for all steps at once, outside it.
+    On a CPU a large pass through which nothing is differentiated projects its inputs a few steps at a time, so that z never exists for all steps.
 
     Args:
-      unroll: lax.scan's: how many steps one iteration of the compiled loop holds.
+      unroll: how many steps one iteration of the compiled loop holds; four at least for short rows on a CPU.
 
     Raises:
       ValueError: for an `unroll` that is no positive integer.
@@ -35,6 +36,9 @@ class Scan(Strategy):
 
     def cut(self, block: Block, carry: Any, length: int, reverse: bool) -> tuple[Any, Any]:
         return block(carry, 0, length)
+
+    def loops(self, cell: Cell) -> bool:
+        return not isinstance(cell, LinearCell)
 
     def run(self, cell: Cell, params: Any, piece: Piece) -> tuple[Any, Any]:
         if isinstance(cell, LinearCell):

@@ -30,6 +30,10 @@ class Strategy(abc.ABC):
         """Run a causal network over all T steps: `block` runs it over `size` steps from `start`, in the order of time
         or, reversed, from the last piece to the first."""
 
+    def loops(self, cell: Cell) -> bool:
+        """Whether this cell's steps are run one after another, so that its time may be cut where nothing is differentiated."""
+        return False
+
     @abc.abstractmethod
     def run(self, cell: Cell, params: Any, piece: Piece) -> tuple[Any, Any]:
         """One cell's recurrence over a piece: the last state and all states `[T, ...]`."""
