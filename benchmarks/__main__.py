@@ -7,6 +7,8 @@ printed. Times are medians; compile time and memory are apart. A whole record go
     python -m benchmarks --cell lstm --peer torch linen  some of it
     python -m benchmarks --heap                          every library with the heap kept between calls
     python -m benchmarks --devices 2                     the batch split over two virtual devices, for every library on JAX
+    python -m benchmarks --strategy chunked auto         this library by other strategies too, beside the default
+    python -m benchmarks --device gpu                    on a GPU, with cuDNN and a larger shape beside the others
     python -m benchmarks --compare A.json B.json         two records: this library's times, B over A
 """
 
@@ -19,8 +21,8 @@ import pathlib
 from tqdm import tqdm
 
 from benchmarks import report, turns
-from benchmarks.cases import CASES, GATES, WORK
-from benchmarks.peers import PEERS
+from benchmarks.cases import CASES, GATES, GPU_CASES, WORK
+from benchmarks.peers import GPU_ONLY, PEERS, STRATEGIES
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 
@@ -31,12 +33,15 @@ def main() -> None:
     parser.add_argument("--work", nargs="+", choices=WORK, help="(default: all)")
     parser.add_argument("--cell", nargs="+", choices=GATES, help="(default: all)")
     parser.add_argument("--shape", nargs="+", metavar="B,T,D,H", help="(default: all)")
-    parser.add_argument("--peer", nargs="+", choices=PEERS, default=list(PEERS), help="beside jaxrnn (default: all that are installed)")
+    parser.add_argument("--peer", nargs="+", choices=PEERS, help="beside jaxrnn (default: all that run there)")
+    parser.add_argument("--strategy", nargs="+", choices=STRATEGIES, default=[], help="of this library, over layers, beside its default")
+    parser.add_argument("--device", choices=("cpu", "gpu"), help="(default: a GPU where JAX finds one)")
+    parser.add_argument("--tf32", action="store_true", help="let products on a GPU round their inputs to 10 bits, for every library")
     parser.add_argument("--heap", action="store_true", help="keep the heap between calls, for every library")
     parser.add_argument("--devices", type=int, default=1, help="virtual devices that every library on JAX splits the batch over (default: 1)")
     parser.add_argument("--seconds", type=float, help="to measure each library in each case for (default: 6, quick: 1.5)")
     parser.add_argument(
-        "--out", type=pathlib.Path, help="the record (default: benchmarks/results/cpu.json, or runs/ for a part of the cases or libraries)"
+        "--out", type=pathlib.Path, help="the record (default: benchmarks/results/<device>.json, or runs/ for a part of the cases or libraries)"
     )
     parser.add_argument("--list", action="store_true", help="only name the cases")
     parser.add_argument("--compare", nargs=2, type=pathlib.Path, metavar=("A", "B"), help="only compare two records")
@@ -45,7 +50,12 @@ def main() -> None:
         a, b = (json.loads(path.read_text())["records"] for path in options.compare)
         print(report.compared(a, b))
         return
-    cases = [case for case in CASES if (case.quick or not options.quick) and (not options.cell or case.cell in options.cell)]
+    settings = {"cpu": turns.CPU, "gpu": turns.GPU, None: {}}[options.device]
+    device, kind = turns.found(settings)
+    if not device:
+        parser.error(f"got --device {options.device}, but JAX finds none here ({kind}). Install JAX for it, say jax[cuda13], or leave it out.")
+    cases = [*CASES, *(GPU_CASES if device == "gpu" else [])]
+    cases = [case for case in cases if (case.quick or not options.quick) and (not options.cell or case.cell in options.cell)]
     cases = [case for case in cases if not options.work or case.work in options.work]
     if options.shape:
         cases = [case for case in cases if f"{case.batch},{case.steps},{case.features},{case.hidden}" in options.shape]
@@ -56,13 +66,17 @@ def main() -> None:
     if options.list:
         print("\n".join(case.name for case in cases))
         return
-    peers = tuple(dict.fromkeys(("jaxrnn", *options.peer)))
-    machine = turns.machine() | {"heap kept": options.heap, "devices": options.devices}
-    environment = (turns.HEAP if options.heap else {}) | turns.devices(options.devices)
+    every = [peer for peer in PEERS if device == "gpu" or peer not in GPU_ONLY]
+    peers = tuple(dict.fromkeys(("jaxrnn", *(f"jaxrnn {name}" for name in options.strategy), *(options.peer or every))))
+    machine = turns.machine(kind if device == "gpu" else None) | {"heap kept": options.heap, "devices": options.devices}
+    environment = (turns.GPU if device == "gpu" else turns.CPU) | (turns.HEAP if options.heap else {}) | turns.devices(options.devices)
+    if device == "gpu":
+        machine |= {"tf32": options.tf32}
+        environment |= {} if options.tf32 else turns.FLOAT32
     seconds = options.seconds or (1.5 if options.quick else 6)
-    whole = not (options.quick or options.cell or options.shape or options.work) and set(peers) == set(PEERS)
-    settings = {"quick": options.quick, "heap": options.heap, "split": options.devices > 1}
-    name = "-".join(["cpu", *(word for word, given in settings.items() if given)]) + ".json"
+    whole = not (options.quick or options.cell or options.shape or options.work) and set(peers) == set(every)
+    words = {"quick": options.quick, "heap": options.heap, "split": options.devices > 1, "tf32": options.tf32}
+    name = "-".join([device, *(word for word, given in words.items() if given)]) + ".json"
     out = options.out or (RESULTS if whole else pathlib.Path("runs/benchmarks")) / name
     records: list[dict] = []
     with tqdm(total=sum(len(turns.beside(case, peers)) for case in cases)) as bar:

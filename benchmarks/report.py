@@ -34,6 +34,12 @@ def ratios(records: Records, name: str) -> dict[str, dict[str, float]]:
     return found
 
 
+def milliseconds(times: dict[str, float]) -> str:
+    """The median, and the least and the most of the rounds'."""
+    spread = f" ({1e3 * times['least']:.2f}-{1e3 * times['most']:.2f})" if "least" in times else ""
+    return f"{1e3 * times['median']:.2f}{spread}"
+
+
 def layers(records: Records) -> Records:
     return [record for record in records if record.get("case", {}).get("work", "layer") == "layer"]
 
@@ -55,7 +61,7 @@ def table(records: Records, name: str) -> str:
         flops = ours.get("flops", 0) / (3 if name == "forward" else 1)
         rate = flops / ours[name]["median"] / ours["matmul"] if ours.get("matmul") else math.nan
         cells = " | ".join(f"{row[peer]:.2f}" if peer in row else "-" for peer in peers)
-        lines.append(f"| {case} | {1e3 * ours[name]['median']:.2f} | {rate:.0%} | {cells} |")
+        lines.append(f"| {case} | {milliseconds(ours[name])} | {rate:.0%} | {cells} |")
     means = {peer: mean(row[peer] for row in shares.values() if peer in row) for peer in peers}
     lines.append("| geometric mean | | | " + " | ".join(f"**{means[peer]:.2f}**" if means[peer] else "-" for peer in peers) + " |")
     return "\n".join(lines)
@@ -72,21 +78,25 @@ def works(records: Records) -> str:
             row = ratios(records, name).get(case, {})
             if name in each["jaxrnn"]:
                 cells = " | ".join(f"{row[peer]:.2f}" if peer in row else "-" for peer in peers)
-                lines.append(f"| {case} | {name} | {1e3 * each['jaxrnn'][name]['median']:.2f} | {cells} |")
+                lines.append(f"| {case} | {name} | {milliseconds(each['jaxrnn'][name])} | {cells} |")
     return "\n".join(lines)
 
 
-def temporaries(records: Records) -> str:
-    """Markdown: what the compiler plans for the last pass of each case beside arguments and results; of libraries on JAX."""
-    cases = by_case(records)
-    keys = {case: f"{WORK[next(iter(each.values())).get('case', {}).get('work', 'layer')][-1]} temporaries" for case, each in cases.items()}
+COSTS = {"temporaries": (1e6, "MB"), "compile seconds": (1, "s")}
+
+
+def costs(records: Records, what: str) -> str:
+    """Markdown: the temporaries that the compiler plans for the last pass of each case, beside arguments and results, or the seconds it takes; of
+    libraries on JAX."""
+    cases, (scale, unit) = by_case(records), COSTS[what]
+    keys = {case: f"{WORK[next(iter(each.values())).get('case', {}).get('work', 'layer')][-1]} {what}" for case, each in cases.items()}
     planned = {case: {p: one[keys[case]] for p, one in each.items() if one.get(keys[case])} for case, each in cases.items()}
     peers = [p for p in dict.fromkeys(record["peer"] for record in records) if p != "jaxrnn" and any(p in row for row in planned.values())]
-    lines = ["| temporaries | jaxrnn MB | " + " | ".join(f"{peer} / ours" for peer in peers) + " |", "|---|" + "---|" * (len(peers) + 1)]
+    lines = [f"| {what} | jaxrnn {unit} | " + " | ".join(f"{peer} / ours" for peer in peers) + " |", "|---|" + "---|" * (len(peers) + 1)]
     shares = {case: {p: n / row["jaxrnn"] for p, n in row.items()} for case, row in planned.items() if "jaxrnn" in row}
     for case, row in shares.items():
         cells = " | ".join(f"{row[peer]:.2f}" if peer in row else "-" for peer in peers)
-        lines.append(f"| {case} | {planned[case]['jaxrnn'] / 1e6:.1f} | {cells} |")
+        lines.append(f"| {case} | {planned[case]['jaxrnn'] / scale:.1f} | {cells} |")
     kept = {record["name"] for record in layers(records)}
     means = {peer: mean(row[peer] for case, row in shares.items() if peer in row and case in kept) for peer in peers}
     lines.append("| geometric mean of layers | | " + " | ".join(f"**{means[peer]:.2f}**" if means[peer] else "-" for peer in peers) + " |")
@@ -98,7 +108,7 @@ def refusals(records: Records) -> str:
 
 
 def draw(path: pathlib.Path, records: Records) -> None:
-    """Their time over ours for each case, a panel for each pass, a colour for each library."""
+    """Their time over ours for each case, a panel for each pass, a colour for each library; and what each reaches of the rate of large products."""
     import matplotlib
     import matplotlib.ticker
 
@@ -107,8 +117,8 @@ def draw(path: pathlib.Path, records: Records) -> None:
 
     peers = list(dict.fromkeys(record["peer"] for record in records if record["peer"] != "jaxrnn"))
     cases = list(by_case(records))
-    figure, axes = plt.subplots(1, 2, figsize=(11, 1.5 + 0.42 * len(cases)), sharey=True)
-    for panel, name in zip(axes, ("forward", "gradient"), strict=True):
+    figure, axes = plt.subplots(1, 3, figsize=(13, 1.5 + 0.42 * len(cases)), sharey=True, width_ratios=(3, 3, 2))
+    for panel, name in zip(axes[:2], ("forward", "gradient"), strict=True):
         shares = ratios(records, name)
         for k, peer in enumerate(peers):
             points = [(shares[case][peer], y) for y, case in enumerate(cases) if peer in shares.get(case, {})]
@@ -119,6 +129,16 @@ def draw(path: pathlib.Path, records: Records) -> None:
         panel.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
         panel.set_xticks([t for t in (0.3, 0.5, 0.7, 1, 1.5, 2, 5, 20) if panel.get_xlim()[0] < t < panel.get_xlim()[1]])
         panel.grid(alpha=0.3)
+    for y, each in enumerate(by_case(records).values()):
+        for peer, one in each.items():
+            if one.get("flops") and one.get("matmul") and "gradient" in one:
+                rate = one["flops"] / one["gradient"]["median"] / one["matmul"]
+                axes[2].plot(rate, y, "o", color="black" if peer == "jaxrnn" else f"C{peers.index(peer)}", ms=6, alpha=0.8)
+    axes[2].set(xlim=(0, None), title="gradient: share of matmul rate")
+    axes[2].plot([], [], "o", color="black", ms=6, label="jaxrnn")
+    axes[2].legend(frameon=False, fontsize=8)
+    axes[2].xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
+    axes[2].grid(alpha=0.3)
     axes[0].invert_yaxis()
     axes[1].legend(frameon=False, fontsize=8)
     figure.tight_layout()
@@ -128,11 +148,12 @@ def draw(path: pathlib.Path, records: Records) -> None:
 
 def page(machine: dict[str, Any], records: Records) -> str:
     """All tables in Markdown, below what they were measured on."""
-    facts = ", ".join(f"{name} {value}" for name, value in (machine | machine["versions"]).items() if value is not None and name != "versions")
+    stated = machine | machine["versions"] | {f"{r['peer']}'s algorithm": r.get("algorithm") for r in records}
+    facts = ", ".join(f"{name} {value}" for name, value in stated.items() if value is not None and name != "versions")
     parts = [facts]
     parts += [table(records, "gradient"), table(records, "forward")] if layers(records) else []
     parts += [works(records)] if others(records) else []
-    parts += [temporaries(records)]
+    parts += [costs(records, what) for what in COSTS]
     return "\n\n".join(parts + ([f"Not measured:\n\n{refusals(records)}"] if refusals(records) else [])) + "\n"
 
 

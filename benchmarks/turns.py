@@ -20,10 +20,23 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.cases import WORK, Case
-from benchmarks.peers import PEERS
+from benchmarks.peers import works
 
 # The heap kept between calls: without it glibc gives every large block back, and the kernel zeroes its pages again.
 HEAP = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**28)}
+
+
+CPU = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+GPU = {"JAX_PLATFORMS": "cuda", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # the libraries share its memory
+FLOAT32 = {"JAX_DEFAULT_MATMUL_PRECISION": "float32", "NVIDIA_TF32_OVERRIDE": "0"}  # products on a GPU, for every library
+
+
+def found(environment: dict[str, str]) -> tuple[str, str]:
+    """What JAX runs on in such an environment: "cpu" or "gpu" and the device's name; or "" and why it finds none."""
+    code = "import jax; d = jax.devices()[0]; print(d.platform, d.device_kind, sep='\\n')"
+    asked = subprocess.run([sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True)
+    lines = asked.stdout.split("\n") if asked.returncode == 0 else ["", (asked.stderr.strip().splitlines() or ["it does not say why"])[-1]]
+    return lines[0], lines[1]
 
 
 def devices(count: int) -> dict[str, str]:
@@ -67,7 +80,7 @@ class Worker:
 @contextmanager
 def workers(peers: tuple[str, ...], environment: dict[str, str]) -> Iterator[dict[str, Worker]]:
     with tempfile.TemporaryDirectory() as folder:
-        made = {peer: Worker(peer, pathlib.Path(folder), environment) for peer in ("plain", *peers) if peer in PEERS}
+        made = {peer: Worker(peer, pathlib.Path(folder), environment) for peer in ("plain", *peers)}
         try:
             yield made
         finally:
@@ -77,7 +90,7 @@ def workers(peers: tuple[str, ...], environment: dict[str, str]) -> Iterator[dic
 
 def beside(case: Case, peers: tuple[str, ...]) -> list[str]:
     """Those of the peers that do such work."""
-    return [peer for peer in peers if case.work in PEERS[peer]]
+    return [peer for peer in peers if case.work in works(peer)]
 
 
 def measure(cases: list[Case], peers: tuple[str, ...], environment: dict[str, str], seconds: float, bar: tqdm) -> Iterator[dict[str, Any]]:
@@ -129,8 +142,8 @@ def summary(parts: list[dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def machine() -> dict[str, Any]:
-    """What the numbers depend on; `jax` and `jaxlib` are the ones installed here."""
+def machine(device: str | None = None) -> dict[str, Any]:
+    """What the numbers depend on; `jax` and `jaxlib` are the ones installed here, the device a CPU if none is named."""
 
     def version(name: str) -> str | None:
         try:
@@ -143,7 +156,7 @@ def machine() -> dict[str, Any]:
     cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
     libraries = ("jax", "jaxlib", "numpy", "torch", "flax", "dm-haiku", "equinox", "keras")
     return {
-        "device": cpu,
+        "device": device or cpu,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "python": platform.python_version(),
         "system": platform.system(),

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 from tqdm import tqdm
 
 from benchmarks import learning, report, turns, worker
+from benchmarks.__main__ import main
 from benchmarks.cases import CASES, WORK, Case
-from benchmarks.peers import PEERS
+from benchmarks.peers import GPU_ONLY, PEERS, STRATEGIES
 
 ROOT = Path(__file__).parents[1]
 TINY = [
@@ -43,7 +45,7 @@ def test_ours_computes_what_the_reference_does(case, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("case", "peer"), [(case, p) for case in TINY for p in turns.beside(case, tuple(PEERS))], ids=lambda a: getattr(a, "name", a)
+    ("case", "peer"), [(case, p) for case in TINY for p in turns.beside(case, tuple(PEERS)) if p not in GPU_ONLY], ids=lambda a: getattr(a, "name", a)
 )
 def test_every_library_computes_what_the_reference_does(peer, case, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
@@ -55,6 +57,35 @@ def test_every_library_computes_what_the_reference_does(peer, case, tmp_path, mo
         assert facts == {"refused": "it has no such layer"}
     else:
         assert facts["error"] < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_computes_what_the_reference_does(name, tmp_path):
+    assert turns.beside(TINY[5], (f"jaxrnn {name}",))
+    assert held(f"jaxrnn {name}", TINY[5], tmp_path)[1]["error"] < 1e-5
+
+
+@pytest.mark.parametrize("case", [Case("lstm", 3, 5, 2, 4, layers=2), Case("lstm", 3, 5, 2, 4, both=True)], ids=lambda case: case.name)
+def test_weights_as_cudnn_wants_them(case, monkeypatch, tmp_path):
+    """Through the reference that JAX keeps beside cuDNN's LSTM, which runs on a GPU alone."""
+    from benchmarks.peers import cudnn
+
+    def reference(xs, h, c, weights, lengths, features, hidden, layers, dropout, both):
+        unpacked = cudnn.rnn.unpack_lstm_weights(weights, features, hidden, layers, both)
+        return cudnn.rnn.lstm_ref(xs, h, c, *unpacked, lengths, features, hidden, layers, dropout, both)
+
+    monkeypatch.setattr(cudnn.rnn, "lstm", reference)
+    monkeypatch.setattr(cudnn, "build", cudnn.program)
+    assert held("cudnn", case, tmp_path)[1]["error"] < 1e-5
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(turns, "found", lambda environment: ("", "no CUDA"))
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--device", "gpu"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "got --device gpu, but JAX finds none here (no CUDA). Install JAX for it" in capsys.readouterr().err
 
 
 def test_a_wrong_result_gets_no_time(tmp_path, monkeypatch):
@@ -99,6 +130,7 @@ def test_tables_say_what_was_measured():
         record("b", "torch", 0.02, 0.04),
     ]
     records.append({"name": "b", "peer": "haiku", "refused": "it has no such layer"})
+    assert report.milliseconds({"median": 0.01, "least": 0.009, "most": 0.02}) == "10.00 (9.00-20.00)"
     gradient = report.table(records, "gradient").splitlines()
     assert gradient[2] == "| a | 20.00 | 30% | 0.50 | - |"
     assert gradient[-1] == "| geometric mean | | | **1.41** | - |"
@@ -108,7 +140,7 @@ def test_tables_say_what_was_measured():
              (("jaxrnn", 1), ("torch", 3)) for case in TINY[6:7]]  # fmt: skip
     assert report.works(records + other).splitlines()[-1] == "| lstm 1,9,2,4 sampling | forward | 1000.00 | 3.00 |"
     assert report.table(records + other, "gradient").splitlines() == gradient, "other work stands apart"
-    assert report.temporaries(records + other).splitlines()[2] == "| lstm 1,9,2,4 sampling | 1.0 | 3.00 |"
+    assert report.costs(records + other, "temporaries").splitlines()[2] == "| lstm 1,9,2,4 sampling | 1.0 | 3.00 |"
     faster = [one | {"gradient": {"median": one["gradient"]["median"] / 2}} if "gradient" in one else one for one in records]
     assert report.compared(records, faster).splitlines()[2] == "| a | 1.00 | 0.50 |"
 
@@ -134,7 +166,8 @@ def test_the_page_shows_the_records():
     page = (ROOT / "benchmarks/README.md").read_text()
     for name in ("cpu", "cpu-heap", "cpu-split"):
         records = json.loads((ROOT / f"benchmarks/results/{name}.json").read_text())["records"]
-        tables = (report.table(records, "gradient"), report.table(records, "forward"), report.works(records), report.temporaries(records))
+        tables = [report.table(records, "gradient"), report.table(records, "forward"), report.works(records)]
+        tables += [report.costs(records, what) for what in report.COSTS]
         assert all(table in page for table in (tables if name == "cpu" else tables[:1])), name
     for name, found in json.loads((ROOT / "benchmarks/results/learning.json").read_text()).items():
         assert f"| {name} | {found['params']:,} | {found['steps']:,} | {found['loss']:.2e} |" in page

@@ -12,4 +12,11 @@ PEERS = {  # what each is measured at
     "equinox": LAYERS,
     "keras": LAYERS,
     "associative": ("recurrence",),
+    "cudnn": LAYERS,
 }
+GPU_ONLY = {"cudnn"}
+STRATEGIES = ("auto", "chunked", "kept")  # of this library: "jaxrnn chunked" is a peer of its own
+
+
+def works(peer: str) -> tuple[str, ...]:
+    return LAYERS if " " in peer else PEERS[peer]

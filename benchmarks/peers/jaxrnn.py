@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -32,9 +33,15 @@ def flat(case: Case, params: Any) -> list[Any]:
     return [part for one in layers for part in (one if case.both else (one,))]
 
 
-def build(case: Case) -> Program | None:
+def build(case: Case, name: str = "scan") -> Program | None:
     net, mask = network(case), None if case.mask() is None else jnp.asarray(case.mask())
-    return Program(lambda params, xs: rnn.unroll(net, params, xs, mask=mask)[1], parameters(case), case.inputs(), lambda g: flat(case, g), case.cell)
+    size = math.ceil(math.sqrt(case.steps))
+    strategy = {"scan": rnn.Scan(), "auto": rnn.Auto(), "chunked": rnn.Chunked(size), "kept": rnn.Chunked(size, remat=False)}[name]
+
+    def apply(params: Any, xs: Any) -> Any:
+        return rnn.unroll(net, params, xs, mask=mask, strategy=strategy)[1]
+
+    return Program(apply, parameters(case), case.inputs(), lambda g: flat(case, g), case.cell)
 
 
 def other(case: Case) -> Compiled | None:

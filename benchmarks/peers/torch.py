@@ -15,14 +15,23 @@ from benchmarks.peers.jaxrnn import network, parameters
 from benchmarks.peers.work import ADAM
 from jaxrnn.interop.torch import to_torch
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+# Of cuDNN's algorithms torch chooses a persistent one for float16 alone, as its documentation of nn.LSTM says.
+FACTS = {"threads": torch.get_num_threads()} if DEVICE.type == "cpu" else {"algorithm": f"cuDNN {torch.backends.cudnn.version()}, standard"}
+
+
+def waited(result: Any) -> Any:
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+    return result
+
 
 class Program:
     def __init__(self, case: Case):
-        self.cell, self.facts = case.cell, {"threads": torch.get_num_threads()}
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.net = to_torch(network(case), jax.tree.map(jnp.asarray, parameters(case))).to(self.device)
+        self.cell, self.facts = case.cell, FACTS
+        self.net = to_torch(network(case), jax.tree.map(jnp.asarray, parameters(case))).to(DEVICE)
         self.suffixes = [f"l{k}{end}" for k in range(case.layers) for end in (("", "_reverse") if case.both else ("",))]
-        self.xs = torch.from_numpy(case.inputs()).to(self.device).requires_grad_()
+        self.xs = torch.from_numpy(case.inputs()).to(DEVICE).requires_grad_()
         self.lengths = torch.from_numpy(case.lengths()).to(torch.int64) if case.ragged else None
 
     def loss(self) -> torch.Tensor:
@@ -38,9 +47,7 @@ class Program:
         else:
             loss = self.loss()
             result = loss, torch.autograd.grad(loss, (self.xs, *self.net.parameters()))
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-        return result
+        return waited(result)
 
     def results(self) -> dict[str, np.ndarray]:
         loss, (dxs, *grads) = self.run("gradient")
@@ -71,28 +78,28 @@ class Net(nn.Module):
 
 class Sampling:
     def __init__(self, case: Case):
-        self.cell, self.facts, self.case, self.net = case.cell, {}, case, Net(case)
+        self.cell, self.facts, self.case, self.net = case.cell, FACTS, case, Net(case).to(DEVICE)
 
     def run(self, name: str) -> list[torch.Tensor]:
-        token, state, written = torch.zeros((1, 1), dtype=torch.int64), None, []
+        token, state, written = torch.zeros((1, 1), dtype=torch.int64, device=DEVICE), None, []
         with torch.inference_mode():
             for _ in range(self.case.steps):
                 logits, state = self.net(token, state)
                 token = logits.argmax(-1)
                 written.append(token)
-        return written
+        return waited(written)
 
     def results(self) -> dict[str, np.ndarray]:
-        return {"characters": torch.cat(self.run("forward")).reshape(-1).to(torch.float32).numpy()}
+        return {"characters": torch.cat(self.run("forward")).reshape(-1).to(torch.float32).cpu().numpy()}
 
 
 class Training:
     def __init__(self, case: Case):
-        self.cell, self.facts, self.net = case.cell, {}, Net(case)
-        self.text = torch.from_numpy(case.text()).to(torch.int64)
+        self.cell, self.facts, self.net = case.cell, FACTS, Net(case).to(DEVICE)
+        self.text = torch.from_numpy(case.text()).to(DEVICE, torch.int64)
         self.rule = torch.optim.Adam(self.net.parameters(), ADAM)
         # Its second bias is trained where the others have one: a GRU's candidate.
-        trained = torch.arange(GATES[case.cell] * case.hidden) >= (2 if case.cell == "gru" else 4) * case.hidden
+        trained = torch.arange(GATES[case.cell] * case.hidden, device=DEVICE) >= (2 if case.cell == "gru" else 4) * case.hidden
         self.net.cell.bias_hh_l0.register_hook(lambda grad: grad * trained)
 
     def run(self, name: str) -> torch.Tensor:
@@ -102,32 +109,32 @@ class Training:
         loss.backward()
         nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         self.rule.step()
-        return loss
+        return waited(loss)
 
     def results(self) -> dict[str, np.ndarray]:
-        return {name: self.run("gradient").detach().numpy() for name in ("loss", "loss after")}
+        return {name: self.run("gradient").detach().cpu().numpy() for name in ("loss", "loss after")}
 
 
 class Ensemble:
     def __init__(self, case: Case):
-        self.cell, self.facts = case.cell, {}
-        self.nets = [to_torch(network(case), jax.tree.map(jnp.asarray, weights)) for weights in case.weights()]
-        self.xs = torch.from_numpy(case.inputs())
+        self.cell, self.facts = case.cell, FACTS
+        self.nets = [to_torch(network(case), jax.tree.map(jnp.asarray, weights)).to(DEVICE) for weights in case.weights()]
+        self.xs = torch.from_numpy(case.inputs()).to(DEVICE)
 
     def run(self, name: str) -> Any:
         if name == "forward":
             with torch.no_grad():
-                return torch.stack([net(self.xs)[0] for net in self.nets]).square().mean()
+                return waited(torch.stack([net(self.xs)[0] for net in self.nets]).square().mean())
         loss = torch.stack([net(self.xs)[0] for net in self.nets]).square().mean()
-        return loss, torch.autograd.grad(loss, [p for net in self.nets for p in net.parameters()])
+        return waited((loss, torch.autograd.grad(loss, [p for net in self.nets for p in net.parameters()])))
 
     def results(self) -> dict[str, np.ndarray]:
         loss, grads = self.run("gradient")
         names = [(name, k) for k, net in enumerate(self.nets) for name, _ in net.named_parameters()]
         found = dict(zip(names, grads, strict=True))
         pick = {"w_x": "weight_ih_l0", "w_h": "weight_hh_l0"}
-        stacked = {ours: torch.stack([found[theirs, k].T for k in range(len(self.nets))]).numpy() for ours, theirs in pick.items()}
-        return {"loss": loss.detach().numpy()} | stacked
+        stacked = {ours: torch.stack([found[theirs, k].T for k in range(len(self.nets))]).cpu().numpy() for ours, theirs in pick.items()}
+        return {"loss": loss.detach().cpu().numpy()} | stacked
 
 
 def build(case: Case) -> Program | None:
