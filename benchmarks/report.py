@@ -82,15 +82,18 @@ def works(records: Records) -> str:
     return "\n".join(lines)
 
 
-COSTS = {"temporaries": (1e6, "MB"), "compile seconds": (1, "s")}
+COSTS = {"temporaries": (1e6, "MB"), "peak": (1e6, "MB"), "compile seconds": (1, "s")}
 
 
 def costs(records: Records, what: str) -> str:
-    """Markdown: the temporaries that the compiler plans for the last pass of each case, beside arguments and results, or the seconds it takes; of
-    libraries on JAX."""
+    """Markdown, for the last pass of each case: the temporaries that the compiler plans beside arguments and results; what the pass, with its
+    results, adds to the memory of its process at its highest; the seconds to compile."""
     cases, (scale, unit) = by_case(records), COSTS[what]
     keys = {case: f"{WORK[next(iter(each.values())).get('case', {}).get('work', 'layer')][-1]} {what}" for case, each in cases.items()}
+    keys |= dict.fromkeys(keys, what) if what == "peak" else {}
     planned = {case: {p: one[keys[case]] for p, one in each.items() if one.get(keys[case])} for case, each in cases.items()}
+    if what == "peak":  # blocks below 32 MB lie in a heap that may have had their pages before
+        planned = {case: row for case, row in planned.items() if min(row.values(), default=0) > 2**25}
     peers = [p for p in dict.fromkeys(record["peer"] for record in records) if p != "jaxrnn" and any(p in row for row in planned.values())]
     lines = [f"| {what} | jaxrnn {unit} | " + " | ".join(f"{peer} / ours" for peer in peers) + " |", "|---|" + "---|" * (len(peers) + 1)]
     shares = {case: {p: n / row["jaxrnn"] for p, n in row.items()} for case, row in planned.items() if "jaxrnn" in row}

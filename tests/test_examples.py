@@ -35,12 +35,13 @@ def finished(out, text):
     return training.restore(out / "seed0" / "checkpoints", char_lm.beginning(settings, net, 0)[1])
 
 
-@pytest.mark.slow  # the README's tour, which is much the same, runs every time
+@pytest.mark.slow
 def test_quickstart(capsys):
     assert np.isfinite(example("quickstart").main(["--steps", "3"]))
     assert "decoding: eight tokens" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_char_lm_killed_and_resumed_is_the_uninterrupted_run_bit_for_bit(text, tmp_path, capsys):
     options = ["--text", str(text), "--steps", "120", *TINY]
     killed, whole = tmp_path / "killed", tmp_path / "whole"

@@ -13,20 +13,20 @@ import jaxrnn as rnn
 
 if sys.argv[1] == "keep":
     assert rnn.keep_heap()
-cell = rnn.LSTM(128)
-params, xs = cell.init(jax.random.key(0), rnn.features(128)), jnp.ones((200, 128, 128))
+cell = rnn.Elman(256)
+params, xs = cell.init(jax.random.key(0), rnn.features(1)), jnp.ones((128, 128, 1))
 gradient = jax.jit(jax.grad(lambda p: rnn.unroll(cell, p, xs)[1].sum()))
 faults = []
-for _ in range(12):
+for _ in range(9):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     jax.block_until_ready(gradient(params))
     faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-print(sorted(faults)[4])  # most calls; the first ones fill the heap
+print(sorted(faults)[3])  # most calls; the first ones fill the heap
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc")
 def test_a_kept_heap_takes_no_new_pages():
     faults = [int(subprocess.run([sys.executable, "-c", PROGRAM, how], stdout=subprocess.PIPE, check=True).stdout) for how in ("", "keep")]
-    assert faults[0] > 10_000, "the check below sees what it looks for"
+    assert faults[0] > 5_000, "the check below sees what it looks for"
     assert faults[1] < faults[0] / 10

@@ -34,7 +34,7 @@ def test_the_table_is_complete():
     assert {s for s in public if issubclass(s, rnn.Strategy)} <= strategies
 
 
-QUICK = {"gru", "lstm", "diagonal gru", "lru", "selective", "mixed"}  # evaluated in parallel too
+QUICK = {"gru", "lstm", "diagonal gru", "lru", "selective"}  # evaluated in parallel too
 
 
 @pytest.mark.parametrize("name", [name for name, case in CELLS.items() if not case.variant])

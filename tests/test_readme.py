@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import pytest
 from cases import CELLS, kinds
 
 import jaxrnn as rnn
@@ -13,6 +14,7 @@ import jaxrnn as rnn
 README = Path(__file__).parent.parent.joinpath("README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_tour_runs():
     scope: dict = {}
     for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):

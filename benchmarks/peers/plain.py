@@ -1,4 +1,6 @@
-"""The textbook: `lax.scan` over a step with both products inside it, as most JAX code has it. It is the reference that the others are held to."""
+"""The textbook: `lax.scan` over a step with both products inside it, as most JAX code has it. It is the reference that the others are held to.
+
+Its linear recurrence is also recurrentgemma's on all but TPUs: `lax.scan` over `h = a h + b`, differentiated by JAX."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The seven laws, each a function of a cell, what it is given and a direction of time, that raises where the law is broken."""
+"""The seven laws, each a function of a cell, what it is given and a direction of time, that raises where the law is broken.
+
+What is done to arrays between two compiled functions is done by NumPy: JAX would compile each such operation, which takes longer than the laws.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.cell import Cell, Composite
-from jaxrnn.controls import choose
 from jaxrnn.dot import Dot
 from jaxrnn.params import is_fixed
 from jaxrnn.products import wide
@@ -25,7 +27,7 @@ from jaxrnn.unroll import unroll
 
 def advancing(cell: Cell, given: Given, reverse: bool = False) -> None:
     """Law 1. `unroll` equals a loop over `advance`, bare and controlled, with and without a key; T=0 is the initial state."""
-    seen = observe(Whole(reverse=reverse), cell, given.bare()._replace(xs=given.xs[:0]))
+    seen = observe(Whole(reverse=reverse), cell, given.bare()._replace(xs=np.asarray(given.xs)[:0]))
     equal(1, cell, "a sequence of no steps must end in its initial state: the last state", seen.state, given.state)
     if any(y.shape[0] for y in jax.tree.leaves(seen.outputs)):
         raise LawError(1, cell, f"a sequence of no steps must give no outputs, got {jax.tree.map(jnp.shape, seen.outputs)}")
@@ -74,49 +76,48 @@ def strategic(cell: Cell, given: Given, strategies: tuple[Strategy, ...], revers
 
 def masked(cell: Cell, given: Given, reverse: bool = False) -> None:
     """Law 3. Garbage under a false mask, NaN too, reaches no value and no gradient; the state is carried through."""
-    mask, way = given.mask, Whole(reverse=reverse)
+    mask, way = np.asarray(given.mask), Whole(reverse=reverse)
     clean = observe(way, cell, given)
     garbage = jnp.nan if jnp.issubdtype(given.xs.dtype, jnp.floating) else jnp.iinfo(given.xs.dtype).max
-    got = observe(way, cell, given._replace(xs=choose(mask, given.xs, jnp.full_like(given.xs, garbage))))
+    got = observe(way, cell, given._replace(xs=pick(mask, given.xs, filled(given.xs, garbage))))
     agree(3, cell, "garbage under a false mask against clean inputs", got, clean)
     for claim, tree in (("outputs", got.outputs), ("the gradient in the inputs", got.gradients.get("xs"))):
-        zero = jax.tree.map(jnp.zeros_like, tree)
-        equal(3, cell, f"{claim} under a false mask must be zero", choose(mask, zero, tree), zero)
-    never = jnp.zeros_like(mask)
+        zero = filled(tree, 0)
+        equal(3, cell, f"{claim} under a false mask must be zero", pick(mask, zero, tree), zero)
+    never = np.zeros_like(mask)
     stayed = observe(way, cell, given._replace(mask=never)).state
     equal(3, cell, "a row of length 0 must end in its initial state: the last state", stayed, given.state)
     agree(3, cell, "a mask with gaps against the same steps without gaps", observe(Packed(reverse), cell, given), clean)
-    whole = given._replace(mask=jnp.ones_like(mask), resets=jnp.zeros_like(mask))
+    whole = given._replace(mask=np.ones_like(mask), resets=never)
     agree(3, cell, "a mask that is all true and no reset against no controls", observe(way, cell, whole), observe(way, cell, given.bare()))
     agree(3, cell, "a mask with resets that are all false against a mask alone", observe(way, cell, given._replace(resets=never)),
           observe(way, cell, given._replace(resets=None)))  # fmt: skip
-    short = whole._replace(mask=jnp.broadcast_to(jnp.arange(STEPS)[:, None] < CUT, mask.shape))
+    short = whole._replace(mask=np.broadcast_to(np.arange(STEPS)[:, None] < CUT, mask.shape))
     agree(3, cell, f"a mask of length {CUT} against {CUT} steps", observe(way, cell, short), observe(Shorter(reverse), cell, given.bare()))
 
 
 def reset(cell: Cell, given: Given, reverse: bool = False) -> None:
     """Law 4. A reset run is its pieces run apart; resets replace, so a NaN state does not survive; those under a false mask are ignored."""
     alone = not cell.causal  # such a cell has a last state at either end of time
-    cut = jnp.broadcast_to((jnp.arange(STEPS) == CUT)[:, None], given.mask.shape)
+    given = given._replace(mask=np.asarray(given.mask), resets=np.asarray(given.resets))
+    cut = np.broadcast_to((np.arange(STEPS) == CUT)[:, None], given.mask.shape)
     once = given._replace(mask=None, resets=cut, state=None if alone else given.state)
     want = observe(Pieces(reverse, alone), cell, once.bare())
-    for claim, mask in (("", None), (", with a mask that is all true", jnp.ones_like(cut))):
+    for claim, mask in (("", None), (", with a mask that is all true", np.ones_like(cut))):
         got = observe(Whole(reverse=reverse, outputs_alone=alone), cell, once._replace(mask=mask))
         agree(4, cell, f"a reset at t={CUT}{' reversed' * reverse}{claim}, against the pieces run apart", got, want)
     way = Whole(reverse=reverse)
     want = observe(way, cell, given)
     agree(4, cell, "resets under a false mask, which must be ignored", observe(way, cell, given._replace(resets=given.resets ^ ~given.mask)), want)
     if cell.causal and not reverse:
-        first = jnp.cumsum(given.mask, axis=0) == 1
-        from_nan = given._replace(state=jax.tree.map(lambda s: jnp.full_like(s, jnp.nan), given.state), resets=given.resets | first)
+        first = np.cumsum(given.mask, axis=0) == 1
+        from_nan = given._replace(state=filled(given.state, np.nan), resets=given.resets | first)
         once = observe(way, cell, given._replace(resets=given.resets | first))
         got = observe(way, cell, from_nan)
-        began = jnp.any(given.mask, axis=0)  # a row of length 0 keeps even a NaN state
-        zero = jax.tree.map(jnp.zeros_like, got.state)
+        began = np.any(given.mask, axis=0)  # a row of length 0 keeps even a NaN state
+        zero = filled(got.state, 0)
         equal(4, cell, "a NaN state before a reset must not survive in the outputs", got.outputs, once.outputs)
-        equal(
-            4, cell, "a NaN state before a reset must not survive in the last state", choose(began, got.state, zero), choose(began, once.state, zero)
-        )
+        equal(4, cell, "a NaN state before a reset must not survive in the last state", pick(began, got.state, zero), pick(began, once.state, zero))
 
 
 def batched(cell: Cell, given: Given, ways: tuple[Way, ...] = (Rows("vmap"), Rows("map"), Blocks())) -> None:
@@ -139,10 +140,24 @@ def differentiated(cell: Cell, given: Given, strategy: Strategy = Scan(), revers
     claim = f"the Hessian-vector product{by}, forward over reverse against reverse over reverse"
     agree(6, cell, claim, Seen((), (), seen["forward over reverse"]), Seen((), (), seen["reverse over reverse"]))
     if jax.tree.leaves(given.params):
-        other = jax.tree.map(lambda p: p * 1.25, given.params)
-        both = compiled(ensemble)(way, cell, given, jax.tree.map(lambda *p: jnp.stack(p), given.params, other))
+        other = jax.tree.map(lambda p: (np.asarray(p) * 1.25).astype(p.dtype), given.params)
+        both = jax.device_get(compiled(ensemble)(way, cell, given, jax.tree.map(lambda *p: np.stack(p), given.params, other)))
         for i, member in enumerate((want, observe(way, cell, given._replace(params=other)))):
             agree(6, cell, f"vmap of grad{by} over two sets of params, number {i}", jax.tree.map(lambda a, i=i: a[i], both), member)
+
+
+def pick(flags: Any, yes: Any, no: Any) -> Any:
+    """`controls.choose` by NumPy."""
+
+    def one(a: Any, b: Any) -> np.ndarray:
+        a, b = np.asarray(a), np.asarray(b)
+        return np.where(flags.reshape(flags.shape + (1,) * (a.ndim - flags.ndim)), a, b)
+
+    return jax.tree.map(one, yes, no)
+
+
+def filled(tree: Any, value: Any) -> Any:
+    return jax.tree.map(lambda a: np.full(a.shape, value).astype(a.dtype), tree)
 
 
 def finite(cell: Cell, given: Given, way: Way, size: float = 1e-5) -> None:
@@ -154,11 +169,11 @@ def finite(cell: Cell, given: Given, way: Way, size: float = 1e-5) -> None:
     kept = [i for i, path in enumerate(paths) if not is_fixed(path) and leaves[i].size]
     if not kept:
         return
-    steps = [jnp.stack([a * (h if i == j else 0.0) for h in (size, -size) for i in kept]) for j, a in enumerate(arrows)]
+    steps = [np.stack([a * (h if i == j else 0.0) for h in (size, -size) for i in kept]) for j, a in enumerate(arrows)]
     up, down = np.split(np.asarray(compiled(values)(way, cell, given, jax.tree.unflatten(treedef, steps))), 2)
     measured = (up - down) / (2 * size)
     for i, slope in zip(kept, measured, strict=True):
-        got = float(jnp.vdot(leaves[i], arrows[i]))
+        got = float(np.vdot(leaves[i], arrows[i]))
         allowed = 1e-6 * max(abs(slope), 1.0)
         if not abs(got - slope) <= allowed:
             raise LawError(6, cell, f"{name((jax.tree_util.GetAttrKey('gradients'), *paths[i]))} in float64 against finite differences: "
@@ -168,14 +183,14 @@ def finite(cell: Cell, given: Given, way: Way, size: float = 1e-5) -> None:
 def directions(tree: Any) -> Any:
     leaves, treedef = jax.tree.flatten(tree)
     draw = [np.random.default_rng(i).standard_normal(a.shape) for i, a in enumerate(leaves)]
-    return jax.tree.unflatten(treedef, [jnp.asarray(d, a.dtype) for d, a in zip(draw, leaves, strict=True)])
+    return jax.tree.unflatten(treedef, [d.astype(a.dtype) for d, a in zip(draw, leaves, strict=True)])
 
 
 def recast(given: Given, dtype: Any) -> Given:
     """The same in another dtype; the state float32 or wider."""
 
     def cast(tree: Any, dtype: Any) -> Any:
-        return jax.tree.map(lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree)
+        return jax.tree.map(lambda a: np.asarray(a).astype(jnp.dtype(dtype)) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree)
 
     return given._replace(params=cast(given.params, dtype), state=cast(given.state, wide(dtype)), xs=cast(given.xs, dtype))
 

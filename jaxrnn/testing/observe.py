@@ -107,8 +107,8 @@ def values(way: Way, cell: Cell, given: Given, steps: dict[str, Any]) -> jax.Arr
 
 
 def observe(way: Way, cell: Cell, given: Given) -> Seen:
-    """What `way` gives, and its gradients: compiled once for equal ways, cells and shapes."""
-    return compiled(observed)(way, cell, given)
+    """What `way` gives, and its gradients, as NumPy arrays: compiled once for equal ways, cells and shapes."""
+    return jax.device_get(compiled(observed)(way, cell, given))
 
 
 def agree(law: int, cell: Cell, claim: str, got: Any, want: Any, tolerance: float | None = None) -> None:
@@ -121,7 +121,7 @@ def agree(law: int, cell: Cell, claim: str, got: Any, want: Any, tolerance: floa
         if not g.size:
             continue
         within = tolerance if tolerance is not None else TOLERANCE.get(str(g.dtype), 0.0)
-        g, w = (np.asarray(a.astype(wide(a.dtype)), np.float64) for a in (g, w))
+        g, w = (np.asarray(a).astype(np.float64) for a in (g, w))
         allowed = within * max(float(np.max(np.abs(w), initial=0.0, where=np.isfinite(w))), 0.1)
         gap = np.abs(g - w)
         bad = ~(gap <= allowed)
