@@ -18,6 +18,7 @@ def dictionary(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_from_end_to_end(tmp_path, dictionary, capsys):
     command = [*TINY, "--words", str(dictionary), "--out", str(tmp_path / "run")]
     pronounce.main([*command, "--steps", "4", "--keep", str(tmp_path / "kept" / "pronounce")])
