@@ -80,7 +80,7 @@ class Worker:
 @contextmanager
 def workers(peers: tuple[str, ...], environment: dict[str, str]) -> Iterator[dict[str, Worker]]:
     with tempfile.TemporaryDirectory() as folder:
-        made = {peer: Worker(peer, pathlib.Path(folder), environment) for peer in ("plain", *peers)}
+        made = {peer: Worker(peer, pathlib.Path(folder), environment) for peer in dict.fromkeys(("plain", *peers))}
         try:
             yield made
         finally:

@@ -80,6 +80,24 @@ def test_weights_as_cudnn_wants_them(case, monkeypatch, tmp_path):
     assert held("cudnn", case, tmp_path)[1]["error"] < 1e-5
 
 
+def test_every_process_is_ended(monkeypatch):
+    """The textbook is the reference and a peer, in one process."""
+    began, ended = [], []
+
+    class Quiet:
+        def __init__(self, peer, folder, environment):
+            began.append(peer)
+            self.peer = peer
+
+        def end(self):
+            ended.append(self.peer)
+
+    monkeypatch.setattr(turns, "Worker", Quiet)
+    with turns.workers(("jaxrnn", "plain", "torch"), {}):
+        pass
+    assert sorted(began) == sorted(ended) == ["jaxrnn", "plain", "torch"]
+
+
 def test_a_device_that_is_not_there_is_refused(monkeypatch, capsys):
     monkeypatch.setattr(turns, "found", lambda environment: ("", "no CUDA"))
     monkeypatch.setattr(sys, "argv", ["benchmarks", "--device", "gpu"])
