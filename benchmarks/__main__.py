@@ -54,6 +54,10 @@ def main() -> None:
     device, kind = turns.found(settings)
     if not device:
         parser.error(f"got --device {options.device}, but JAX finds none here ({kind}). Install JAX for it, say jax[cuda13], or leave it out.")
+    if options.tf32 and device == "cpu":
+        parser.error("got --tf32 on a CPU, whose products take their inputs whole. Leave it out.")
+    if options.devices > 1 and device == "gpu":
+        parser.error(f"got --devices {options.devices} on a GPU; only a CPU is made into several. Give --device cpu.")
     cases = [*CASES, *(GPU_CASES if device == "gpu" else [])]
     cases = [case for case in cases if (case.quick or not options.quick) and (not options.cell or case.cell in options.cell)]
     cases = [case for case in cases if not options.work or case.work in options.work]

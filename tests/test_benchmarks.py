@@ -98,12 +98,20 @@ def test_every_process_is_ended(monkeypatch):
     assert sorted(began) == sorted(ended) == ["jaxrnn", "plain", "torch"]
 
 
-def test_a_device_that_is_not_there_is_refused(monkeypatch, capsys):
-    monkeypatch.setattr(turns, "found", lambda environment: ("", "no CUDA"))
-    monkeypatch.setattr(sys, "argv", ["benchmarks", "--device", "gpu"])
+@pytest.mark.parametrize(
+    ("found", "options", "message"),
+    [
+        (("", "no CUDA"), ["--device", "gpu"], "got --device gpu, but JAX finds none here (no CUDA). Install JAX for it"),
+        (("cpu", "cpu"), ["--tf32"], "got --tf32 on a CPU"),
+        (("gpu", "H100"), ["--devices", "2"], "got --devices 2 on a GPU; only a CPU is made into several. Give --device cpu."),
+    ],
+)
+def test_what_a_device_cannot_do_is_refused(found, options, message, monkeypatch, capsys):
+    monkeypatch.setattr(turns, "found", lambda environment: found)
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *options, "--list"])
     with pytest.raises(SystemExit):
         main()
-    assert "got --device gpu, but JAX finds none here (no CUDA). Install JAX for it" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_wrong_result_gets_no_time(tmp_path, monkeypatch):
@@ -182,6 +190,7 @@ def test_every_family_learns_to_add_what_was_marked(name, monkeypatch):
 
 def test_the_page_shows_the_records():
     page = (ROOT / "benchmarks/README.md").read_text()
+    assert "![their time over ours](results/cpu.png)" in page
     for name in ("cpu", "cpu-heap", "cpu-split"):
         records = json.loads((ROOT / f"benchmarks/results/{name}.json").read_text())["records"]
         tables = [report.table(records, "gradient"), report.table(records, "forward"), report.works(records)]
