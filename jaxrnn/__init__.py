@@ -33,8 +33,8 @@ from jaxrnn.cell import features as features
 from jaxrnn.linear import Complex as Complex
 from jaxrnn.linear import Matrix as Matrix
 from jaxrnn.linear import linear_scan as linear_scan
-from jaxrnn.dot import Dot as Dot
-from jaxrnn.products import matmul as matmul
+from jaxrnn.autodiff.dot import Dot as Dot
+from jaxrnn.autodiff.products import matmul as matmul
 
 # Nouns: cells
 from jaxrnn.cells import GRU as GRU

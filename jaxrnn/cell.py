@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import controls, errors
-from jaxrnn.dot import Dot
+from jaxrnn.autodiff.dot import Dot
 from jaxrnn.linear import evolve
 
 Params = Any
@@ -280,7 +280,7 @@ def one_step(
     x = controls.blank(x, mask)
     z = jax.tree.map(lambda a: a[0], cell.project(params, x[None], Noise.at(key, jnp.asarray(t)[None])))
     step = controls.controlled(cell)
-    state = step((params, start), state, (z, mask, reset), Dot.plain((params, start)))
+    state = step((params, start), state, (z, mask, reset), Dot((params, start)))
     return state, cell.readout(params, state, z)
 
 

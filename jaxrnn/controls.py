@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors
-from jaxrnn.dot import Dot
+from jaxrnn.autodiff.dot import Dot
 
 
 class Piece(NamedTuple):

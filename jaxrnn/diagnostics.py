@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxrnn import controls, errors
 from jaxrnn.cell import Cell, Composite, Noise, Params, State, run_children
-from jaxrnn.dot import Dot
+from jaxrnn.autodiff.dot import Dot
 from jaxrnn.strategies import Scan
 from jaxrnn.unroll import Run, check_static, prepare, sequence
 
@@ -79,7 +79,7 @@ def _walk(cell: Cell, params: Params, state: State, start: State, xs: Any, run: 
     states, gates = kept[0] if kept else (None, None)
     if not kept and cell.gates is not None:  # a layer without memory, whose z says all
         zs = cell.project(params, controls.blank(xs, run.mask), Noise.at(run.key, run.times))
-        gates = cell.gates(params, state, zs, Dot.plain(params))
+        gates = cell.gates(params, state, zs, Dot(params))
     return last, ys, Trace(states, gates, ys)
 
 
@@ -95,7 +95,7 @@ class _Watch(Scan):
             before = jax.tree.map(partial(_before, piece.reverse), piece.state, states)
             if piece.resets is not None:
                 before = jax.vmap(controls.choose, (0, None, 0))(piece.resets, piece.start, before)
-            gates = cell.gates(params, before, piece.zs, Dot.plain(params))
+            gates = cell.gates(params, before, piece.zs, Dot(params))
         self.kept.append((states, gates))
         return last, states
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxrnn import controls, errors
 from jaxrnn.cell import Cell, Composite, Noise, Params, State, batch_shape, check_leaf, run_children
-from jaxrnn.derivative import differentiated_as
+from jaxrnn.autodiff.tangent import differentiated_as
 from jaxrnn.params import checked
 from jaxrnn.strategies import Chunked, Scan, Strategy
 

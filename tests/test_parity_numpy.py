@@ -325,7 +325,7 @@ def test_outputs_and_gradients(name, dtype):
 def test_gates(name):
     cell, (names, gates) = CASES[name][0], GATES[name]
     (params, state, xs), _ = example(cell, "float32")
-    seen = jax.jit(lambda params, state, x: cell.gates(params, state, cell.project(params, x), rnn.Dot.plain(params)))(params, state, xs[0])
+    seen = jax.jit(lambda params, state, x: cell.gates(params, state, cell.project(params, x), rnn.Dot(params)))(params, state, xs[0])
     assert "".join(seen._fields) == names
     for got, want in zip(seen, gates(params, state, xs[0]), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)

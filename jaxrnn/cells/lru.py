@@ -14,7 +14,7 @@ from jaxrnn import errors
 from jaxrnn.cell import LinearCell, Noise, Params
 from jaxrnn.cells.shared import input_spec, state_dtype
 from jaxrnn.linear import Complex, throughout
-from jaxrnn.products import matmul
+from jaxrnn.autodiff.products import matmul
 
 
 class DiagonalInputs(NamedTuple):

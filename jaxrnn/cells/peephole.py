@@ -9,8 +9,8 @@ from jaxrnn import errors, initializers
 from jaxrnn.cell import Cell, Noise, Params
 from jaxrnn.cells.lstm import LSTMGates, LSTMState
 from jaxrnn.cells.shared import input_spec, output, sigmoid, state_dtype
-from jaxrnn.dot import Dot
-from jaxrnn.products import matmul
+from jaxrnn.autodiff.dot import Dot
+from jaxrnn.autodiff.products import matmul
 
 
 class PeepholeLSTM(Cell):

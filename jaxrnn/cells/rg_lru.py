@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxrnn import initializers
 from jaxrnn.cell import LinearCell, Noise, Params
 from jaxrnn.cells.shared import input_spec, output, state_dtype
-from jaxrnn.products import matmul
+from jaxrnn.autodiff.products import matmul
 
 SHARPNESS = 8.0  # the paper's c
 LEAST = 1e-7  # below it the root of 1 - a^2 has no gradient to speak of

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxrnn import errors, initializers
 from jaxrnn.cell import LinearCell, Noise, Params
 from jaxrnn.cells.shared import input_spec, state_dtype
-from jaxrnn.products import matmul
+from jaxrnn.autodiff.products import matmul
 
 
 class SelectiveInputs(NamedTuple):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxrnn import errors
 from jaxrnn.cell import Cell
-from jaxrnn.products import wide
+from jaxrnn.autodiff.products import wide
 
 
 def input_spec(cell: Cell, x: Any) -> tuple[int, Any]:

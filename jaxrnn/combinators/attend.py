@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxrnn import errors, initializers
 from jaxrnn.cell import Cell, Composite, Feedforward, Noise, Params, State
 from jaxrnn.combinators.memory import Score, bound, check, context, found, weigh, weights_of
-from jaxrnn.dot import Dot
-from jaxrnn.products import wide
+from jaxrnn.autodiff.dot import Dot
+from jaxrnn.autodiff.products import wide
 
 
 class Attended(NamedTuple):

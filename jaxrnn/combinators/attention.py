@@ -9,8 +9,8 @@ from jaxrnn import errors, initializers
 from jaxrnn.cell import Feedforward, Noise, Params, State
 from jaxrnn.cells.shared import input_spec, output
 from jaxrnn.combinators.memory import Score, bound, check, context, found, weigh, weights_of
-from jaxrnn.dot import Dot
-from jaxrnn.products import matmul
+from jaxrnn.autodiff.dot import Dot
+from jaxrnn.autodiff.products import matmul
 
 
 class Looked(NamedTuple):

@@ -9,8 +9,8 @@ from jaxrnn import errors
 from jaxrnn.cell import Cell, Noise, Params, State
 from jaxrnn.cells.shared import input_spec, output, state_dtype
 from jaxrnn.controls import Piece
-from jaxrnn.dot import Dot
-from jaxrnn.products import matmul
+from jaxrnn.autodiff.dot import Dot
+from jaxrnn.autodiff.products import matmul
 
 
 class CausalConv(Cell):

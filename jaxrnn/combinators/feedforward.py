@@ -9,7 +9,7 @@ from jaxrnn import errors, initializers
 from jaxrnn.cell import Feedforward, Noise, Params
 from jaxrnn.cells.shared import input_spec, output
 from jaxrnn.combinators.noise import PERS, Per, bernoulli, drop
-from jaxrnn.products import matmul, wide
+from jaxrnn.autodiff.products import matmul, wide
 
 
 class Dense(Feedforward):

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
 from jaxrnn.cell import Params
-from jaxrnn.products import matmul, wide
+from jaxrnn.autodiff.products import matmul, wide
 
 Score = Literal["multiplicative", "additive"]
 

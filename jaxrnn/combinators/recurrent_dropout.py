@@ -8,7 +8,7 @@ from jaxrnn import errors
 from jaxrnn.cell import Noise, Params, State
 from jaxrnn.combinators.noise import PERS, Per, bernoulli, drop
 from jaxrnn.combinators.wrapper import Wrapper
-from jaxrnn.dot import Dot, Path
+from jaxrnn.autodiff.dot import Dot, Path
 
 
 class RecurrentDropout(Wrapper):
@@ -50,14 +50,12 @@ class RecurrentDropout(Wrapper):
     def draw(self, params: Params, state: State, z: Any, noise: Noise) -> Any:
         shapes: dict[str, tuple[int, ...]] = {}
 
+        def seen(x: jax.Array, path: Path) -> jax.Array:
+            shapes[str(path)] = x.shape
+            return x
+
         def step(params: Params, state: State, z: Any) -> State:
-            plain = Dot.plain(params)
-
-            def product(x: jax.Array, path: Path, cuts: tuple[int, ...]) -> tuple[jax.Array, ...]:
-                shapes[str(path)] = x.shape
-                return plain.product(x, path, cuts)
-
-            return self.cell.step(params, state, z, Dot(product, plain.plus))
+            return self.cell.step(params, state, z, Dot(params, seen))
 
         jax.eval_shape(step, params, state, z)
         if not shapes:
@@ -68,10 +66,7 @@ class RecurrentDropout(Wrapper):
         if masks is None:
             return dot
 
-        def product(x: jax.Array, path: Path, cuts: tuple[int, ...]) -> tuple[jax.Array, ...]:
-            return dot.product(drop(x, masks[str(path)], self.rate), (*dot.path, *path), cuts)
-
-        return Dot(product, lambda z, path, start: dot.plus(z, (*dot.path, *path), start))
+        return dot.fed(lambda x, path: drop(x, masks[str(path)], self.rate))
 
     def settled(self, old: State, new: State, masks: Any) -> State:
         return new

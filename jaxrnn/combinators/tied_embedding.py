@@ -6,7 +6,7 @@ from jaxrnn import errors
 from jaxrnn.cell import Cell, Child, Composite, Params
 from jaxrnn.cells.shared import output
 from jaxrnn.combinators.feedforward import Embed
-from jaxrnn.products import matmul
+from jaxrnn.autodiff.products import matmul
 
 
 class TiedEmbedding(Composite):

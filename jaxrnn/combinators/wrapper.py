@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxrnn import errors
 from jaxrnn.cell import Cell, Composite, Feedforward, Noise, Params, State, batch_shape
-from jaxrnn.dot import Dot
+from jaxrnn.autodiff.dot import Dot
 
 
 class Drawn(NamedTuple):

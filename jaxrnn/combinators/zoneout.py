@@ -9,7 +9,7 @@ from jaxrnn import errors
 from jaxrnn.cell import Noise, Params, State
 from jaxrnn.combinators.noise import bernoulli
 from jaxrnn.combinators.wrapper import Wrapper
-from jaxrnn.dot import Dot
+from jaxrnn.autodiff.dot import Dot
 
 
 class Zoneout(Wrapper):

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxrnn import diagnostics, errors, initializers
 from jaxrnn.advance import advance
 from jaxrnn.cell import Cell, Params, State
-from jaxrnn.products import matmul, wide
+from jaxrnn.autodiff.products import matmul, wide
 from jaxrnn.strategies import Scan, Strategy
 from jaxrnn.training import Loss, scheduled_sampling
 from jaxrnn.unroll import unroll

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxrnn import controls
 from jaxrnn.cell import Cell
-from jaxrnn.dot import Dot
+from jaxrnn.autodiff.dot import Dot
 from jaxrnn.linear import Matrix
 
 
@@ -70,7 +70,7 @@ class Problem(NamedTuple):
         both = inputs.params, inputs.start
         # In the short formats of accelerators a state that moves less than their grain would move nothing, and no iteration end.
         with jax.default_matmul_precision("highest"):
-            return controls.controlled(self.cell)(both, before, (z, mask, reset), Dot.plain(both))
+            return controls.controlled(self.cell)(both, before, (z, mask, reset), Dot(both))
 
     def steps(self, inputs: Inputs, before: Any, mask: Any, resets: Any) -> Any:
         """Every step from the state before it."""

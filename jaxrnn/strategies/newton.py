@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxrnn import errors
 from jaxrnn.cell import Cell, LinearCell
 from jaxrnn.controls import Piece, blank, choose
-from jaxrnn.derivative import with_tangent
+from jaxrnn.autodiff.tangent import with_tangent
 from jaxrnn.linear import linear_scan, multiply, over, previous
 from jaxrnn.strategies.jacobians import Inputs, Problem
 from jaxrnn.strategies.linear import check_radix, linear, radix_here

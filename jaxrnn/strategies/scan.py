@@ -5,7 +5,7 @@ from typing import Any
 from jaxrnn import controls, errors
 from jaxrnn.cell import Cell, LinearCell
 from jaxrnn.controls import Piece
-from jaxrnn.recurrence import recurrence
+from jaxrnn.autodiff.recurrence import recurrence
 from jaxrnn.strategies.linear import linear
 from jaxrnn.strategies.strategy import Block, Strategy
 

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.cell import Cell, Composite
-from jaxrnn.dot import Dot
+from jaxrnn.autodiff.dot import Dot
 from jaxrnn.params import is_fixed
-from jaxrnn.products import wide
+from jaxrnn.autodiff.products import wide
 from jaxrnn.strategies import Scan, Strategy
 from jaxrnn.testing.given import CUT, STEPS, Given
 from jaxrnn.testing.observe import TOLERANCE, LawError, Seen, agree, compiled, ensemble, equal, name, observe, slopes, values
@@ -261,7 +261,7 @@ def kinds(cell: Cell, given: Given, dtype: Any) -> None:
 
     def step(given: Given) -> Any:
         zs = cell.project(given.params, given.xs)
-        return cell.step(given.params, given.state, jax.tree.map(lambda z: z[0], zs), Dot.plain(given.params))
+        return cell.step(given.params, given.state, jax.tree.map(lambda z: z[0], zs), Dot(given.params))
 
     states = [("initial_state", jax.eval_shape(lambda p: cell.initial_state(p, given.xs.shape[1 : given.xs.ndim - cell.feature_ndim]), given.params))]
     if not isinstance(cell, Composite):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.cell import Cell, State
-from jaxrnn.products import wide
+from jaxrnn.autodiff.products import wide
 from jaxrnn.testing.given import Given, compiled
 from jaxrnn.testing.ways import Way
 

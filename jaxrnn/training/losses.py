@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxrnn import errors
-from jaxrnn.products import wide
+from jaxrnn.autodiff.products import wide
 
 
 class Loss(NamedTuple):

@@ -15,7 +15,7 @@ from jaxrnn import errors
 from jaxrnn.cell import Cell, Params, State
 from jaxrnn.data import Batch
 from jaxrnn.params import trainable
-from jaxrnn.products import wide
+from jaxrnn.autodiff.products import wide
 from jaxrnn.strategies import Scan, Strategy
 from jaxrnn.training.losses import Loss, LossFunction
 from jaxrnn.unroll import fold, unroll

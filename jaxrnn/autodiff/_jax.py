@@ -1,0 +1,137 @@
+"""What the engine needs of JAX that is not quite public, in one place.
+
+A new version of JAX that moves something is mended here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import jax
+import jax.extend
+import numpy as np
+from jax._src import dispatch, source_info_util
+from jax._src.core import mapped_leading_aval, unmapped_leading_aval
+from jax._src.interpreters import partial_eval as pe
+from jax.core import Tracer
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
+from jax.extend.core.primitives import dot_general_p
+from jax.interpreters import ad, batching, mlir
+
+__all__ = [
+    "ClosedJaxpr", "Jaxpr", "JaxprEqn", "Literal", "Tracer", "Var", "ad", "batching", "bind",
+    "debugging", "dce", "dot_general_p", "evaluate", "fixed", "lowered", "primitive", "read",
+    "row_of", "rows_of", "trace", "typed_zeros",
+]  # fmt: skip
+
+
+def primitive(name: str, multiple_results: bool = False) -> Any:
+    """A primitive that runs by itself as JAX's own do: compiled, and checked under `debug_nans`."""
+    p = jax.extend.core.Primitive(name)
+    p.multiple_results = multiple_results
+    p.def_impl(partial(dispatch.apply_primitive, p))
+    return p
+
+
+def lowered(p: Any, default: Callable, cpu: Callable | None = None) -> None:
+    """Lower `p` as the function `default`, on a CPU as `cpu` unless that says no.
+
+    `cpu` is written for one device and for shapes that are numbers: elsewhere `default` is used,
+    so that a partitioner and `jax.export` meet JAX's own operations.
+    """
+    rule = mlir.lower_fun(default, multiple_results=p.multiple_results)
+    mlir.register_lowering(p, rule)
+    if cpu is None:
+        return
+    special = mlir.lower_fun(cpu, multiple_results=p.multiple_results)
+
+    def choose(ctx: Any, *args: Any, **params: Any) -> Any:
+        avals = [*ctx.avals_in, *ctx.avals_out]
+        plain = partitioned(ctx) or not all(fixed(*a.shape) for a in avals)
+        return (rule if plain else special)(ctx, *args, **params)
+
+    mlir.register_lowering(p, choose, platform="cpu")
+
+
+def partitioned(ctx: Any) -> bool:
+    """Whether a lowering is for several devices, among which the compiler splits the work."""
+    context = ctx.module_context.axis_context
+    mesh = getattr(context, "mesh", None)
+    if mesh is None:
+        return (getattr(context, "num_devices", 1) or 1) > 1
+    return any(mesh.shape[name] > 1 for name in set(mesh.axis_names) - set(context.manual_axes))
+
+
+def fixed(*sizes: Any) -> bool:
+    """Whether sizes are numbers, which may be compared, and not symbols of `jax.export`."""
+    return all(isinstance(n, int | np.integer) for n in sizes)
+
+
+def debugging() -> bool:
+    """Whether `jax.disable_jit` asks that Python itself runs every step."""
+    return jax.config.jax_disable_jit  # type: ignore[attr-defined]
+
+
+def trace(f: Callable, *args: Any) -> ClosedJaxpr:
+    """The jaxpr of `f`, for arrays or abstract values that keep their sharding and varying axes."""
+    return jax.make_jaxpr(f)(*args)
+
+
+def row_of(a: Any) -> Any:
+    """The abstract value of a row of `a`, split and varying as its other axes are."""
+    aval = jax.typeof(a).strip_weak_type()
+    return mapped_leading_aval(aval.shape[0], aval)
+
+
+def rows_of(length: Any, aval: Any) -> Any:
+    """The abstract value of `length` rows like this."""
+    return unmapped_leading_aval(length, aval)
+
+
+def typed_zeros(aval: Any) -> Any:
+    """Zeros of an abstract value's cotangent, split and varying as it says."""
+    return ad.instantiate_zeros(ad.Zero(aval.to_ct_aval()))
+
+
+def dce(closed: ClosedJaxpr, inputs: bool = False) -> tuple[ClosedJaxpr, list[bool]]:
+    """A jaxpr without the equations that no result needs, and which inputs are left.
+
+    With `inputs` all are.
+    """
+    jaxpr, consts = closed.jaxpr, len(closed.consts)
+    if consts:
+        jaxpr = pe.convert_constvars_jaxpr(jaxpr)
+    jaxpr, used = pe.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars), inputs)
+    kept = [c for c, keep in zip(closed.consts, used, strict=False) if keep]
+    if kept:
+        jaxpr = pe.convert_invars_to_constvars(jaxpr, len(kept))
+    return ClosedJaxpr(jaxpr, kept), used[consts:]
+
+
+def bind(eqn: JaxprEqn, *args: Any) -> list:
+    """The results of an equation for other arguments, in its own context."""
+    params = eqn.primitive.get_bind_params(eqn.params)
+    if isinstance(params, tuple):  # until JAX 0.10: functions and parameters apart
+        functions, params = params
+        args = (*functions, *args)
+    name_stack = source_info_util.current_name_stack() + eqn.source_info.name_stack
+    with ExitStack() as stack:
+        traceback = eqn.source_info.traceback
+        stack.enter_context(source_info_util.user_context(traceback, name_stack=name_stack))
+        stack.enter_context(eqn.ctx.manager)
+        outs = eqn.primitive.bind(*args, **params)
+    return list(outs) if eqn.primitive.multiple_results else [outs]
+
+
+def evaluate(eqns: Sequence[JaxprEqn], env: dict[Var, Any], rule: Callable = bind) -> None:
+    """Evaluate equations in order, `rule(eqn, *args) -> results` each, into `env`."""
+    for eqn in eqns:
+        outs = rule(eqn, *[read(env, v) for v in eqn.invars])
+        env.update(zip(eqn.outvars, outs, strict=True))
+
+
+def read(env: dict[Var, Any], v: Any) -> Any:
+    return v.val if isinstance(v, Literal) else env[v]

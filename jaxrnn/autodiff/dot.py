@@ -1,0 +1,77 @@
+"""The products that a step is handed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import errors
+from jaxrnn.autodiff.products import matmul
+
+Path = tuple
+Feed = Callable[[jax.Array, Path], jax.Array]  # what becomes of a product's input
+
+
+class Dot:
+    """Products and biases of one step.
+
+        dot(x, "w_h")            x @ params["w_h"], cast and accumulated as in `matmul`
+        dot(x, "w_h", 4, 8)      that product, cut before its columns 4 and 8
+        dot(x, abs(w))           with a matrix that the step makes of its params
+        dot["cell"](x, "w_h")    x @ params["cell"]["w_h"], for a cell wrapped in another
+        dot.add(z, "b")          z + params["b"]
+        dot.add(z, "b", 4)       z + as many columns of it as z has, from the fourth on
+
+    Params are indexed as they are: a tuple by numbers, a dict by keys. Whatever a step only
+    multiplies by or adds has its gradient taken after the loop, for all steps at once. Within a
+    loop or a branch inside a step, where that cannot be, a product is a plain `@`.
+    """
+
+    def __init__(self, params: Any, feed: Feed | None = None, path: Path = ()):
+        self.params, self.feed, self.path = params, feed, path
+
+    def __call__(self, x: jax.Array, name: Any, *cuts: int) -> Any:
+        w = self.leaf(name)
+        errors.check_product(self.path, name, x, w, cuts)
+        if self.feed is not None:
+            x = self.feed(x, (*self.path, _label(name)))
+        y = matmul(x, w)
+        if not cuts:
+            return y
+        ends = (0, *cuts, y.shape[-1])
+        sizes = tuple(b - a for a, b in zip(ends, ends[1:], strict=False))
+        return tuple(jax.lax.split(y, sizes, y.ndim - 1))
+
+    def add(self, z: jax.Array, name: Any, start: int = 0) -> jax.Array:
+        b = self.leaf(name)
+        errors.check_bias(self.path, name, z, b, start)
+        if start or b.shape[-1] != z.shape[-1]:
+            b = b[..., start : start + z.shape[-1]]
+        return z + jnp.broadcast_to(b.astype(z.dtype), z.shape)
+
+    def __getitem__(self, key: Any) -> Dot:
+        return Dot(self.leaf(key), self.feed, (*self.path, key))
+
+    def leaf(self, name: Any) -> Any:
+        """What the params hold under a name; an array is what it is."""
+        if hasattr(name, "ndim"):
+            return name
+        try:
+            return self.params[name]
+        except (KeyError, IndexError, TypeError) as error:
+            raise errors.no_param(self.path, name, self.params) from error
+
+    def fed(self, feed: Feed) -> Dot:
+        """These products with `feed(x, path)` in the place of their inputs x; paths begin here."""
+        outer, prefix = self.feed, self.path
+        if outer is None:
+            return Dot(self.params, feed)
+        return Dot(self.params, lambda x, path: outer(feed(x, path), (*prefix, *path)))
+
+
+def _label(name: Any) -> Any:
+    """A matrix that has no name is known by its shape."""
+    return name.shape if hasattr(name, "ndim") else name

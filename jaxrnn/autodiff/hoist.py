@@ -1,0 +1,44 @@
+"""Loop-invariant equations: what a step computes of constants alone, it need not compute again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jaxrnn.autodiff._jax import JaxprEqn, Var, evaluate
+
+
+def hoisted(eqns: list[JaxprEqn], consts: list[Var]) -> tuple[list[JaxprEqn], list[JaxprEqn]]:
+    """The equations that depend on constants alone, to be computed before a loop, and the rest.
+
+    One that makes more than it takes (a bias broadcast to a batch) stays where it is cheap.
+    """
+    known, early, late = set(consts), [], []
+    for eqn in eqns:
+        used = [v for v in eqn.invars if isinstance(v, Var)]
+        smaller = _size(eqn.outvars) <= _size(used)
+        if used and smaller and known.issuperset(used) and not eqn.effects:
+            known.update(eqn.outvars)
+            early.append(eqn)
+        else:
+            late.append(eqn)
+    return early, late
+
+
+def _size(variables: list) -> int:
+    return sum(getattr(v.aval, "size", 0) for v in variables)
+
+
+def needed(eqns: list[JaxprEqn], outs: list) -> list[Var]:
+    """The variables that these equations and results read."""
+    used = [v for eqn in eqns for v in eqn.invars] + list(outs)
+    return list(dict.fromkeys(v for v in used if isinstance(v, Var)))
+
+
+def before_loop(eqns: list[JaxprEqn], consts: dict[Var, Any], outs: list) -> tuple[dict, list]:
+    """Constants with the invariants among them, of those that the loop still needs; its equations."""
+    early, late = hoisted(eqns, list(consts))
+    env = dict(consts)
+    evaluate(early, env)
+    return {v: env[v] for v in needed(late, outs) if v in env}, late
+
+

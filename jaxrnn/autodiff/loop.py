@@ -1,0 +1,177 @@
+"""A loop over time that may write its results into the memory of its inputs.
+
+`loop_p` is `lax.scan` in everything that can be asked of it, and `scanned` says so; only its
+lowering on one CPU device is another (`in_place.py`). XLA fills arrays of its own with zeros for a
+scan's results and copies rows into them; here rows of `ys` may go where rows of `xs` were.
+
+Three rules are not those of `lax.scan`:
+
+- transposed, a loop runs the other way with its steps transposed one by one. What a step needs of
+  its primal values is computed again from the rows that it is given, where the partial evaluation
+  of a scan would store every one of them;
+- invariant equations of a step, transposed weights among them, leave the loop when it is made;
+- under `vmap` the steps are batched, as a scan's are, but time stays first and `free` is kept.
+
+Differentiated once more, it is the scan that it stands for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import jax
+import jax.extend
+
+from jaxrnn.autodiff._jax import (
+    ClosedJaxpr, ad, batching, evaluate, lowered, primitive, read, row_of, rows_of,
+    trace, typed_zeros,
+)  # fmt: skip
+from jaxrnn.autodiff.hoist import before_loop
+from jaxrnn.autodiff.in_place import in_place
+
+Leaves = list
+Body = Callable[[Leaves, Leaves, Leaves], tuple[Leaves, Leaves]]  # (consts, carry, x) -> (carry, y)
+
+
+def loop(
+    body: Body,
+    consts: Leaves,
+    carry: Leaves,
+    xs: Leaves,
+    length: Any,
+    reverse: bool = False,
+    unroll: int = 1,
+    free: Sequence[int] = (),
+) -> tuple[Leaves, Leaves]:
+    """`carry, y_t = body(consts, carry, x_t)` for all t: the last carry and all ys.
+
+    `free` names the xs that nothing reads after the loop: ys of their shape may take their place.
+    """
+    n = len(carry)
+    rows = [row_of(x) for x in xs]
+    closed = trace(lambda *args: tuple(map(list, body(*args))), consts, carry, rows)
+    jaxpr = closed.jaxpr
+    given = dict(zip(jaxpr.constvars, closed.consts, strict=True))
+    given |= dict(zip(jaxpr.invars, consts, strict=False))
+    given, eqns = before_loop(jaxpr.eqns, given, jaxpr.outvars)
+    inner = jaxpr.replace(
+        constvars=[], invars=[*given, *jaxpr.invars[len(consts) :]], eqns=eqns,
+        debug_info=jaxpr.debug_info.with_unknown_names(),
+    )  # fmt: skip
+    outs = loop_p.bind(
+        *given.values(), *carry, *xs, jaxpr=ClosedJaxpr(inner, []), num_consts=len(given),
+        num_carry=n, length=length, reverse=reverse, unroll=unroll, free=tuple(free),
+    )  # fmt: skip
+    return outs[:n], outs[n:]
+
+
+def parts(args: Sequence, num_consts: int, num_carry: int) -> list[list]:
+    """Constants, carry and xs."""
+    return [list(args[a:b]) for a, b in pairwise((0, num_consts, num_consts + num_carry, len(args)))]
+
+
+def scanned(
+    *args: Any, jaxpr: ClosedJaxpr, num_consts: int, num_carry: int, length: Any, reverse: bool,
+    unroll: int, free: tuple,
+) -> list:  # fmt: skip
+    """What the primitive means."""
+    consts, carry, xs = parts(args, num_consts, num_carry)
+    step = jax.extend.core.jaxpr_as_fun(jaxpr)
+
+    def body(carry: list, x: list) -> tuple[list, list]:
+        outs = step(*consts, *carry, *x)
+        return outs[:num_carry], outs[num_carry:]
+
+    carry, ys = jax.lax.scan(body, carry, xs, length, reverse, unroll)
+    return [*carry, *ys]
+
+
+def _abstract(*args: Any, jaxpr: ClosedJaxpr, num_carry: int, length: Any, **_: Any) -> list:
+    outs = jaxpr.out_avals
+    return outs[:num_carry] + [rows_of(length, y) for y in outs[num_carry:]]
+
+
+def _jvp(primals: tuple, tangents: tuple, **params: Any) -> tuple[list, list]:
+    moving = [i for i, d in enumerate(tangents) if type(d) is not ad.Zero]
+
+    def moved(*values: Any) -> list:
+        args = list(primals)
+        for i, value in zip(moving, values, strict=True):
+            args[i] = value
+        return scanned(*args, **params)
+
+    outs, dots = jax.jvp(moved, [primals[i] for i in moving], [tangents[i] for i in moving])
+    return outs, [
+        ad.Zero(jax.typeof(x).to_tangent_aval()) if d.dtype == jax.dtypes.float0 else d
+        for x, d in zip(outs, dots, strict=True)
+    ]
+
+
+def _batched(
+    axis: Any, args: tuple, dims: tuple, *, jaxpr: ClosedJaxpr, num_consts: int, num_carry: int,
+    **params: Any,
+) -> tuple[list, list]:  # fmt: skip
+    first_x, moved, batched = num_consts + num_carry, [], []
+    for i, (a, dim) in enumerate(zip(args, dims, strict=True)):
+        if dim is None and num_consts <= i < first_x:
+            a, dim = batching.broadcast(a, axis.size, 0, axis.explicit_mesh_axis), 0
+        moved.append(a if dim is None else batching.moveaxis(a, dim, int(i >= first_x)))
+        batched.append(dim is not None)
+    body, _ = batching.batch_jaxpr(jaxpr, axis, batched, instantiate=True)
+    outs = loop_p.bind(
+        *moved, jaxpr=body, num_consts=num_consts, num_carry=num_carry, **params
+    )
+    return outs, [0] * num_carry + [1] * (len(outs) - num_carry)
+
+
+# The loop c', y = f(k, c, x), linear in some consts, in the carry and in some xs; u are the rest.
+# With cotangents of the last carry and of the ys it runs the other way: at every step the transpose
+# of f(., ., .; u_t) takes the cotangents of c' and y to those of k, c and x. Those of k add up.
+def _transposed(
+    cts: Sequence, *args: Any, jaxpr: ClosedJaxpr, num_consts: int, num_carry: int, length: Any,
+    reverse: bool, unroll: int, free: tuple,
+) -> list:  # fmt: skip
+    linear = [ad.is_undefined_primal(a) for a in args]
+    consts, carry, xs = parts(range(len(args)), num_consts, num_carry)
+    u_consts, u_xs = ([i for i in group if not linear[i]] for group in (consts, xs))
+    k, x = ([i for i in group if linear[i]] for group in (consts, xs))
+    moving = [*k, *carry, *x]
+    avals = jaxpr.in_avals
+    arrived = [j for j in range(num_carry, len(cts)) if type(cts[j]) is not ad.Zero]
+
+    def body(u_const: list, state: list, row: list) -> tuple[list, list]:
+        ct, sums = state[:num_carry], state[num_carry:]
+        u = dict(zip((*u_consts, *u_xs), (*u_const, *row[: len(u_xs)]), strict=True))
+
+        def forward(*values: Any) -> list:
+            ins = u | dict(zip(moving, values, strict=True))
+            env = dict(zip(jaxpr.jaxpr.invars, [ins[i] for i in range(len(args))], strict=True))
+            evaluate(jaxpr.eqns, env)
+            outs = [read(env, v) for v in jaxpr.jaxpr.outvars]
+            return [*outs[:num_carry], *[outs[j] for j in arrived]]
+
+        back = jax.linear_transpose(forward, *[avals[i] for i in moving])
+        dots = back([*ct, *row[len(u_xs) :]])
+        dk, dc, dx = parts(dots, len(k), num_carry)
+        return [*dc, *[s + d for s, d in zip(sums, dk, strict=True)]], dx
+
+    state = [ad.instantiate_zeros(ct) for ct in cts[:num_carry]]
+    state += [typed_zeros(avals[i]) for i in k]
+    rows = [args[i] for i in u_xs] + [cts[j] for j in arrived]
+    first = num_consts + num_carry
+    last, dxs = loop(
+        body, [args[i] for i in u_consts], state, rows, length, not reverse, unroll,
+        [u_xs.index(first + i) for i in free if first + i in u_xs],
+    )  # fmt: skip
+    back = dict(zip((*carry, *k, *x), (*last, *dxs), strict=True))
+    return [back.get(i) if linear[i] else None for i in range(len(args))]
+
+
+loop_p = primitive("loop", multiple_results=True)
+loop_p.def_abstract_eval(_abstract)
+lowered(loop_p, scanned, cpu=in_place)
+ad.primitive_jvps[loop_p] = _jvp
+ad.primitive_transposes[loop_p] = _transposed
+batching.fancy_primitive_batchers[loop_p] = _batched

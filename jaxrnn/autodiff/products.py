@@ -1,0 +1,129 @@
+"""Matrix products of many rows with one matrix, which keep their axes and are flattened on a CPU.
+
+`jax.grad` of `x @ w`, x of three axes, contracts two axes at once to get the gradient of w. XLA:CPU
+has a fast path for products of two axes only, and misses it there: a quarter of a whole gradient.
+So a product is `lax.dot_general` under another name, `rows_p`, with JAX's own meaning in
+everything but its lowering on one CPU device, which flattens it to two axes. Wherever several
+devices share the work no axis is merged, so that a partitioner sees which are split.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.autodiff._jax import ad, batching, dot_general_p, lowered, primitive
+
+
+def wide(dtype: Any) -> Any:
+    """float32, or the dtype itself if it is wider: products are accumulated and states kept in it."""
+    return dtype if jnp.finfo(dtype).bits > 32 else jnp.dtype(jnp.float32)
+
+
+def matmul(x: jax.Array, w: jax.Array) -> jax.Array:
+    """`x [..., F] @ w [F, G]`: x cast to w's dtype, accumulated in float32 or wider.
+
+    The result has the dtype of the accumulation. The precision is what
+    `jax.default_matmul_precision` says where it is called.
+
+    Example:
+      >>> matmul(jnp.ones((5, 2, 3)), jnp.ones((3, 4))).shape
+      (5, 2, 4)
+    """
+    return rows(x.astype(w.dtype), w, precision=_precision(), dtype=wide(w.dtype))
+
+
+def _precision() -> Any:
+    return jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+
+
+def rows(x: jax.Array, w: jax.Array, *, precision: Any, dtype: Any, sharding: Any = None) -> Any:
+    """`x [..., F] @ w [F, G]`, every row of x by itself."""
+    return rows_p.bind(x, w, summed=False, precision=precision, dtype=dtype, sharding=sharding)
+
+
+def gram(x: jax.Array, y: jax.Array, *, precision: Any, dtype: Any, sharding: Any = None) -> Any:
+    """`sum over ... of x [..., F] outer y [..., G]`: `[F, G]`."""
+    return rows_p.bind(x, y, summed=True, precision=precision, dtype=dtype, sharding=sharding)
+
+
+def _general(x: Any, y: Any, *, summed: bool, precision: Any, dtype: Any, sharding: Any) -> Any:
+    """What the primitive means, in JAX's own words."""
+    lead = tuple(range(x.ndim - 1))
+    axes = (lead, lead) if summed else ((x.ndim - 1,), (0,))
+    return jax.lax.dot_general(
+        x, y, (axes, ((), ())), precision=precision, preferred_element_type=dtype, out_sharding=sharding
+    )
+
+
+def _flat(x: Any, y: Any, *, summed: bool, precision: Any, dtype: Any, sharding: Any) -> Any:
+    """The same, of two axes."""
+    flat = x.reshape(-1, x.shape[-1])
+    product = partial(jax.lax.dot, precision=precision, preferred_element_type=dtype)
+    if summed:
+        return product(flat.T, y.reshape(-1, y.shape[-1]))
+    return product(flat, y).reshape(*x.shape[:-1], y.shape[-1])
+
+
+def _abstract(x: Any, y: Any, **params: Any) -> Any:
+    return jax.make_jaxpr(partial(_general, **params))(x, y).out_avals[0]
+
+
+def _batched(args: tuple, axes: tuple, **params: Any) -> tuple[jax.Array, int]:
+    """An axis more in the rows; one in the matrix, or in a sum over rows, is `dot_general`'s."""
+    (x, y), (bx, by) = args, axes
+    if not params["summed"] and by is None:
+        place = min(1, x.ndim - 2)  # behind time, which loops want first
+        return rows_p.bind(jnp.moveaxis(x, bx, place), y, **params), place
+    params["sharding"] = None
+    return jax.vmap(partial(_general, **params), (bx, by))(x, y), 0
+
+
+# y = x w:     dx = dy w^T,  dw = x^T dy;  g = sum x^T y:  dx = y dg^T,  dy = x dg.
+# A transposed matrix is written out: within a loop it is then transposed once, before the loop.
+def _transposed_left(ct: Any, x: Any, y: Any, *, summed: bool, precision: Any, **_: Any) -> Any:
+    like, kept = x.aval, partial(rows, precision=precision, dtype=ct.dtype, sharding=_sharding(x))
+    if summed:
+        return kept(y.astype(ct.dtype), ct.T).astype(like.dtype)
+    return kept(ct, y.T.astype(ct.dtype)).astype(like.dtype)
+
+
+def _transposed_right(ct: Any, x: Any, y: Any, *, summed: bool, precision: Any, **_: Any) -> Any:
+    like, product = y.aval, rows if summed else gram
+    made = product(
+        x.astype(ct.dtype), ct, precision=precision, dtype=ct.dtype, sharding=_sharding(y)
+    )
+    return made.astype(like.dtype)
+
+
+def _sharding(linear: Any) -> Any:
+    """How a cotangent is split, where a mesh says so of every array."""
+    sharding = linear.aval.to_ct_aval().sharding
+    return sharding if sharding.mesh._any_axis_explicit else None
+
+
+rows_p = primitive("rows")
+rows_p.def_abstract_eval(_abstract)
+lowered(rows_p, _general, cpu=_flat)
+ad.defbilinear(rows_p, _transposed_left, _transposed_right)
+batching.primitive_batchers[rows_p] = _batched
+
+
+def row_product(eqn: Any) -> bool:
+    """Whether an equation is `x [..., F] @ w [F, G]`, by `matmul` or by JAX's own product."""
+    if eqn.primitive is rows_p:
+        return not eqn.params["summed"]
+    if eqn.primitive is not dot_general_p:
+        return False
+    x, w = (v.aval for v in eqn.invars)
+    return w.ndim == 2 and eqn.params["dimension_numbers"] == (((x.ndim - 1,), (0,)), ((), ()))
+
+
+def over_time(eqn: Any, xs: jax.Array, dw: jax.Array) -> jax.Array:
+    """`row_product`'s equation of the rows of all steps at once, with another matrix."""
+    params = eqn.params
+    dtype = eqn.outvars[0].aval.dtype
+    return rows(xs, dw, precision=params["precision"], dtype=dtype)

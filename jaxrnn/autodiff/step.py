@@ -1,0 +1,251 @@
+"""A step as its jaxpr: what is loop-invariant, which products wait until after the loop, and its
+tangent computed again from what the loop kept.
+
+    state' = step(params, state, z)
+
+is traced once. Three things are read off the jaxpr, and nothing else is known of a cell:
+
+- invariant equations depend on the params alone; they are computed once, before the loop;
+- deferred products are `x @ w` with w such an invariant;
+- the sum of a product is where it ends up if it is followed as long as it is only added to other
+  things or cut into blocks of columns: `z + x @ w + b`, say. Sums are what the loop keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+from jax.extend.core import jaxpr_as_fun
+
+from jaxrnn.autodiff._jax import (
+    ClosedJaxpr, JaxprEqn, Var, bind, dce, evaluate, read, row_of, trace,
+)  # fmt: skip
+from jaxrnn.autodiff.hoist import before_loop
+from jaxrnn.autodiff.products import row_product
+
+
+class Sum(NamedTuple):
+    """A variable that products end in, and what was added on the way."""
+
+    var: Var
+    products: tuple[tuple[JaxprEqn, int, int], ...]  # each with the columns `start` to `stop` of it
+    invariants: tuple[Var, ...]  # what was added and depends on constants alone
+    addends: frozenset[Var]  # these constants
+    z: Var | None  # a z that is read here only: its tangent serves for that of the products too
+
+    @property
+    def params(self) -> frozenset[Var]:
+        """The constants whose tangents reach the sum from outside the loop."""
+        return self.addends | {eqn.invars[1] for eqn, *_ in self.products}
+
+
+class Step(NamedTuple):
+    """A step over `consts` (params and invariants), `carry` (the state) and `rows` (the z's)."""
+
+    consts: list[Var]
+    carry: list[Var]
+    rows: list[Var]
+    eqns: list[JaxprEqn]
+    outs: list[Any]
+    invariant: list[JaxprEqn] = []  # those of `eqns` that depend on constants alone
+    sums: list[Sum] = []
+    constant: frozenset[tuple[int, Var]] = frozenset()  # (id of an equation, what it reads): what
+    # a sum takes its params by; their tangents come from outside the loop
+
+    def __call__(self, consts: list, carry: list, row: list, keep: list[Var]) -> tuple:
+        """The new state, and the values of the variables to be kept."""
+        env = self.environment(consts, carry, row)
+        evaluate(self.eqns, env)
+        return [read(env, v) for v in self.outs], [read(env, v) for v in keep]
+
+    def tangent(self, given: dict[Var, Any], dots: dict[Var, Any]) -> list:
+        """The tangents of the floating results: `given` has the values of constants, the state, the
+        z's and the sums, `dots` the tangents of some, a sum's being what is added to it."""
+        fixed = {v: given[v] for v in self.consts}
+        evaluate(self.invariant, fixed)
+        sums = {s.var: given[s.var] for s in self.sums}
+
+        def moved(*values: Any) -> list:
+            some = dict(zip(dots, values, strict=True))
+            env = given | {v: a for v, a in some.items() if v not in sums}
+            for eqn in self.eqns:
+                args = [
+                    read(fixed if isinstance(v, Var) and (id(eqn), v) in self.constant else env, v)
+                    for v in eqn.invars
+                ]
+                outs = bind(eqn, *args)
+                for v, out in zip(eqn.outvars, outs, strict=True):
+                    if v in sums:
+                        out = known(sums[v], out + some[v] if v in some else out)
+                    env[v] = out
+            return [read(env, v) for v in self.outs if inexact(v.aval)]
+
+        primals = [jnp.zeros_like(given[v]) if v in sums else given[v] for v in dots]
+        return jax.jvp(moved, primals, list(dots.values()))[1]
+
+    def environment(self, consts: list, carry: list, row: list) -> dict[Var, Any]:
+        names = (*self.consts, *self.carry, *self.rows)
+        return dict(zip(names, (*consts, *carry, *row), strict=True))
+
+
+class TangentStep(NamedTuple):
+    """The tangent of a step, from values that the loop kept: `f'` in `recurrence.py`.
+
+    It reads constants, kept values, the tangents of constants, and rows of tangents, of z's and of
+    sums; what it does not need of them is not listed.
+    """
+
+    closed: ClosedJaxpr
+    consts: list[Var]
+    dconsts: list[Var]
+    kept: list[Var]
+    drows: list[Var]
+    dcarry: list[bool]  # which tangents of the state it reads
+
+    def __call__(self, consts: list, dcarry: list, row: list) -> list:
+        """The tangents of the new state; `consts` are followed by their tangents, as rows are."""
+        n, k = len(self.consts), len(self.kept)
+        dcarry = [d for d, used in zip(dcarry, self.dcarry, strict=True) if used]
+        args = [*consts[:n], *row[:k], *consts[n:], *dcarry, *row[k:]]
+        return jaxpr_as_fun(self.closed)(*args)
+
+    @classmethod
+    def of(
+        cls, step: Step, primals: tuple, dconsts: list[Var], drows: list[Var], dsums: list[Var]
+    ) -> TangentStep:
+        """For the tangents named; `dsums` are sums that have an input of their own for theirs."""
+        consts, carry, rows = primals
+        floats = [v for v in step.carry if inexact(v.aval)]
+        sums = [s.var for s in step.sums]
+        groups = (step.consts, [*step.carry, *step.rows, *sums], dconsts, floats, [*drows, *dsums])
+        avals = {v: row_of(a) for v, a in zip(step.rows, rows, strict=True)}
+        avals |= dict(zip((*step.consts, *step.carry), map(jax.typeof, (*consts, *carry)), strict=True))
+
+        def tangent(consts: list, kept: list, dconsts_: list, dcarry: list, drows_: list) -> list:
+            given = dict(zip((*groups[0], *groups[1]), (*consts, *kept), strict=True))
+            names = (*dconsts, *floats, *groups[4])
+            dots = dict(zip(names, (*dconsts_, *dcarry, *drows_), strict=True))
+            return step.tangent(given, dots)
+
+        closed = trace(tangent, *[[avals.get(v, v.aval) for v in group] for group in groups])
+        closed, used = dce(closed)
+        flags = iter(used)
+        live = [[v for v in group if next(flags)] for group in groups]
+        read = [v in live[3] for v in floats]
+        return cls(closed, live[0], live[2], live[1], live[4], read)
+
+
+def traced(f: Callable, consts: list, carry: list, rows: list) -> tuple[list, Step] | None:
+    """Constants, and `f(consts, carry, row) -> carry` as a `Step` over them; rows have a time axis.
+
+    None where nothing can be deferred, or where a step does more than compute (it prints, say).
+    """
+    closed = trace(f, consts, carry, [row_of(a) for a in rows])
+    if closed.effects:
+        return None
+    closed, _ = dce(closed, inputs=True)
+    jaxpr, n, m = closed.jaxpr, len(consts), len(carry)
+    given = dict(zip(jaxpr.constvars, closed.consts, strict=True))
+    given |= dict(zip(jaxpr.invars[:n], consts, strict=True))
+    given, eqns = before_loop(jaxpr.eqns, given, jaxpr.outvars)
+    ins = jaxpr.invars
+    step = Step(list(given), ins[n : n + m], ins[n + m :], eqns, jaxpr.outvars)
+    step = with_sums(step)
+    return (list(given.values()), step) if step.sums else None
+
+
+def with_sums(step: Step) -> Step:
+    """The step with every deferred product followed to the variable that it ends in."""
+    readers: dict[Var, list] = {}
+    for eqn in (*step.eqns, None):
+        for v in step.outs if eqn is None else eqn.invars:
+            if isinstance(v, Var):
+                readers.setdefault(v, []).append(eqn)
+    depends = {v: frozenset([v]) for v in step.consts}  # on which constants, if on nothing else
+    invariant = []
+    for eqn in step.eqns:
+        used = [v for v in eqn.invars if isinstance(v, Var)]
+        if all(v in depends for v in used):
+            invariant.append(eqn)
+            depends |= dict.fromkeys(eqn.outvars, frozenset().union(*(depends[v] for v in used)))
+
+    additions = {e.outvars[0]: e for e in step.eqns if e.primitive.name in ADD}
+    constant: set[tuple[int, Var]] = set()
+    ends: dict[Var, tuple[list, dict, dict]] = {}  # products, invariants and z's of each sum
+
+    def alike(x: Any, v: Var) -> bool:
+        return isinstance(x, Var) and x.aval.shape == v.aval.shape
+
+    def follow(v: Var, product: JaxprEqn | None, start: int, added: tuple) -> None:
+        """From v, which holds columns of a product from `start` on, to the end of its sum.
+
+        `added` are the additions on the way, each with what was added.
+        """
+        [reader] = readers[v] if len(readers.get(v, ())) == 1 else [None]
+        kind = None if reader is None else reader.primitive.name
+        if kind in ADD:
+            [other] = (x for x in reader.invars if x is not v)
+            if alike(other, v):
+                return follow(reader.outvars[0], product, start, (*added, (reader, other)))
+        if kind == "split" and reader.params["axis"] == v.aval.ndim - 1 and product and not added:
+            for out in reader.outvars:
+                follow(out, product, start, ())
+                start += out.aval.shape[-1]
+            return None
+        products, invariants, zs = ends.setdefault(v, ([], {}, {}))
+        if product is not None:
+            products.append((product, start, start + v.aval.shape[-1]))
+        terms = list(added)
+        while terms:
+            addition, other = terms.pop(0)
+            if other in depends:
+                invariants[other] = None
+                constant.add((id(addition), other))
+            elif len(readers[other]) > 1:
+                continue
+            elif other in step.rows:
+                zs[other] = None
+            elif (inner := additions.get(other)) is not None:  # a sum by itself, as z + b
+                terms += [(inner, x) for x in inner.invars if alike(x, other)]
+        return None
+
+    for eqn in step.eqns:
+        if row_product(eqn) and eqn.invars[1] in step.consts:
+            constant.add((id(eqn), eqn.invars[1]))
+            follow(eqn.outvars[0], eqn, 0, ())
+    for z in step.rows:  # where a bias is all that is added to z
+        [reader] = readers[z] if len(readers.get(z, ())) == 1 else [None]
+        if reader is not None and reader.primitive.name in ADD and not any(z in zs for *_, zs in ends.values()):
+            [other] = (x for x in reader.invars if x is not z)
+            if alike(other, z) and other in depends:
+                follow(reader.outvars[0], None, 0, ((reader, other), (reader, z)))
+    sums = [
+        Sum(v, tuple(products), tuple(invariants),
+            frozenset().union(*(depends[i] for i in invariants)), next(iter(zs), None))
+        for v, (products, invariants, zs) in ends.items()
+    ]  # fmt: skip
+    return step._replace(invariant=invariant, sums=sums, constant=frozenset(constant))
+
+
+ADD = ("add", "add_any")
+
+
+def inexact(a: Any) -> bool:
+    return jnp.issubdtype(a.dtype, jnp.inexact)
+
+
+@jax.custom_jvp
+def known(value: jax.Array, expression: jax.Array) -> jax.Array:
+    """`value`, whose tangent is that of the expression it was computed by."""
+    return value
+
+
+@partial(known.defjvp, symbolic_zeros=True)
+def _known_jvp(primals: tuple, tangents: tuple) -> tuple[jax.Array, Any]:
+    d = tangents[1]
+    return primals[0], jnp.zeros_like(primals[0]) if isinstance(d, SymbolicZero) else d
