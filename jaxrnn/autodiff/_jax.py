@@ -15,16 +15,18 @@ import jax.extend
 import numpy as np
 from jax._src import dispatch, source_info_util
 from jax._src.core import mapped_leading_aval, unmapped_leading_aval
+from jax._src.interpreters import batching
 from jax._src.interpreters import partial_eval as pe
 from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 from jax.extend.core.primitives import dot_general_p
-from jax.interpreters import ad, batching, mlir
+from jax.interpreters import ad, mlir
+from jax.sharding import PartitionSpec
 
 __all__ = [
     "ClosedJaxpr", "Jaxpr", "JaxprEqn", "Literal", "Tracer", "Var", "ad", "batching", "bind",
     "debugging", "dce", "dot_general_p", "evaluate", "fixed", "lowered", "primitive", "read",
-    "row_of", "rows_of", "trace", "typed_zeros",
+    "row_of", "rows_of", "split_alike", "trace", "typed_zeros", "varied", "vary_alike", "varying",
 ]  # fmt: skip
 
 
@@ -63,6 +65,46 @@ def partitioned(ctx: Any) -> bool:
     if mesh is None:
         return (getattr(context, "num_devices", 1) or 1) > 1
     return any(mesh.shape[name] > 1 for name in set(mesh.axis_names) - set(context.manual_axes))
+
+
+def varying(tree: Any) -> tuple[str, ...]:
+    """The axes of a mesh along which arrays within `shard_map` differ."""
+    axes = [jax.typeof(a).manual_axis_type.varying for a in jax.tree.leaves(tree)]
+    return tuple(sorted(frozenset().union(*axes)))
+
+
+def varied(tree: Any, axes: tuple[str, ...]) -> Any:
+    """Arrays that differ along these axes, as far as their type says."""
+
+    def lift(a: Any) -> Any:
+        more = tuple(x for x in axes if x not in jax.typeof(a).manual_axis_type.varying)
+        return jax.lax.pcast(a, more, to="varying") if more else a
+
+    return jax.tree.map(lift, tree) if axes else tree
+
+
+def vary_alike(*trees: Any) -> Any:
+    """Within `shard_map`, all arrays as varying as any of them.
+
+    A loop carries one type, and the gradient of what is the same on all devices is summed over them
+    where it is lifted: here, once, and not in every step.
+    """
+    return varied(trees, varying(trees))
+
+
+def split_alike(tree: Any, xs: Any, batch: int, time: int) -> Any:
+    """On an explicit mesh, arrays `[..., *batch, ...]` with `time` axes before the batch's, split
+    along it as the inputs `xs [T, *batch, ...]` are."""
+    sharding = jax.typeof(xs).sharding
+    spec = tuple(sharding.spec)[1 : 1 + batch]
+    if not sharding.mesh._any_axis_explicit or all(axis is None for axis in spec):
+        return tree
+
+    def split(a: Any) -> Any:
+        rest = [None] * (a.ndim - time - batch)
+        return jax.sharding.reshard(a, PartitionSpec(*[None] * time, *spec, *rest))
+
+    return jax.tree.map(split, tree)
 
 
 def fixed(*sizes: Any) -> bool:

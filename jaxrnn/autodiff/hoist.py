@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from jaxrnn.autodiff._jax import JaxprEqn, Var, evaluate
+from jaxrnn.autodiff._jax import JaxprEqn, Var, evaluate, fixed
 
 
 def hoisted(eqns: list[JaxprEqn], consts: list[Var]) -> tuple[list[JaxprEqn], list[JaxprEqn]]:
@@ -15,7 +16,8 @@ def hoisted(eqns: list[JaxprEqn], consts: list[Var]) -> tuple[list[JaxprEqn], li
     known, early, late = set(consts), [], []
     for eqn in eqns:
         used = [v for v in eqn.invars if isinstance(v, Var)]
-        smaller = _size(eqn.outvars) <= _size(used)
+        size = _size(eqn.outvars)
+        smaller = size < math.inf and size <= _size(used)
         if used and smaller and known.issuperset(used) and not eqn.effects:
             known.update(eqn.outvars)
             early.append(eqn)
@@ -24,8 +26,10 @@ def hoisted(eqns: list[JaxprEqn], consts: list[Var]) -> tuple[list[JaxprEqn], li
     return early, late
 
 
-def _size(variables: list) -> int:
-    return sum(getattr(v.aval, "size", 0) for v in variables)
+def _size(variables: list) -> float:
+    """Numbers in all of them; a symbol of `jax.export` (a batch) counts as more than any."""
+    sizes = [getattr(v.aval, "size", 0) for v in variables]
+    return sum(sizes) if fixed(*sizes) else math.inf
 
 
 def needed(eqns: list[JaxprEqn], outs: list) -> list[Var]:

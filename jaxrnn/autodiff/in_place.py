@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import ShapedArray, eval_jaxpr
 
-from jaxrnn.autodiff._jax import ClosedJaxpr, Var
+from jaxrnn.autodiff._jax import ClosedJaxpr, Var, varied, varying
 
 # Steps within a fence, where no row has more bytes and there are at least so many steps.
 TOGETHER, SHORT, LONG = 4, 8192, 64
@@ -41,10 +41,12 @@ def in_place(
     # Axes of size one are left out: XLA copies an array to move them.
     xs = [x.reshape(length, *_slim(x.shape[1:])) for x in xs]
     # Each is filled with another number: equal arrays would become one, copied for each.
+    axes = varying(args)
     buffers = [
-        xs[place[j]] if j in place else jnp.full((length, *_slim(a.shape)), j, a.dtype)
+        xs[place[j]] if j in place
+        else varied(jnp.full((length, *_slim(a.shape)), j, a.dtype), axes)
         for j, a in enumerate(rows)
-    ]
+    ]  # fmt: skip
     # To the compiler, which would remove a fence that is always passed, it is unknown.
     unknown = jax.lax.optimization_barrier(jnp.asarray(length))
     ahead, after = halves(jaxpr, num_consts, num_carry)
@@ -60,7 +62,7 @@ def in_place(
         return carry, [s.reshape(n, *_slim(s.shape[1:])) for s in stacks]
 
     def idle(n: int, carry: list, x: list) -> tuple[list, list]:
-        return carry, [jnp.zeros((n, *b.shape[1:]), b.dtype) for b in buffers]
+        return carry, [varied(jnp.zeros((n, *b.shape[1:]), b.dtype), axes) for b in buffers]
 
     take = partial(jax.lax.dynamic_slice_in_dim, allow_negative_indices=False)
     put = partial(jax.lax.dynamic_update_slice_in_dim, axis=0, allow_negative_indices=False)

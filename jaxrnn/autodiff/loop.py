@@ -84,7 +84,8 @@ def scanned(
         outs = step(*consts, *carry, *x)
         return outs[:num_carry], outs[num_carry:]
 
-    carry, ys = jax.lax.scan(body, carry, xs, length, reverse, unroll)
+    # xs say how long they are, also where it is a symbol, which lax.scan does not take for a length.
+    carry, ys = jax.lax.scan(body, carry, xs, None if xs else length, reverse, unroll)
     return [*carry, *ys]
 
 

@@ -15,7 +15,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.autodiff._jax import ad, batching, dot_general_p, lowered, primitive
+from jaxrnn.autodiff._jax import (
+    ad, batching, dot_general_p, lowered, primitive, vary_alike,
+)  # fmt: skip
 
 
 def wide(dtype: Any) -> Any:
@@ -42,11 +44,13 @@ def _precision() -> Any:
 
 def rows(x: jax.Array, w: jax.Array, *, precision: Any, dtype: Any, sharding: Any = None) -> Any:
     """`x [..., F] @ w [F, G]`, every row of x by itself."""
+    x, w = vary_alike(x, w)
     return rows_p.bind(x, w, summed=False, precision=precision, dtype=dtype, sharding=sharding)
 
 
 def gram(x: jax.Array, y: jax.Array, *, precision: Any, dtype: Any, sharding: Any = None) -> Any:
     """`sum over ... of x [..., F] outer y [..., G]`: `[F, G]`."""
+    x, y = vary_alike(x, y)
     return rows_p.bind(x, y, summed=True, precision=precision, dtype=dtype, sharding=sharding)
 
 

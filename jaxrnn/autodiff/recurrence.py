@@ -34,7 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
-from jaxrnn.autodiff._jax import Var, debugging, evaluate, fixed
+from jaxrnn.autodiff._jax import Var, debugging, evaluate, fixed, vary_alike
 from jaxrnn.autodiff.dot import Dot
 from jaxrnn.autodiff.loop import loop
 from jaxrnn.autodiff.products import over_time
@@ -59,6 +59,8 @@ def recurrence(
     Reversed, t runs from T-1 to 0; `zs_t` and the states `[T, ...]` keep their places.
     """
 
+    params, state, zs = vary_alike(params, state, zs)
+
     def body(state: Any, z: Any) -> tuple[Any, Any]:
         state = step(params, state, z, Dot(params))
         return state, state
@@ -66,7 +68,7 @@ def recurrence(
     if fixed(length) and not length:  # which `lax.scan` refuses where Python runs every step
         return state, jax.tree.map(lambda s: jnp.zeros((0, *s.shape), s.dtype), state)
     if debugging():
-        return jax.lax.scan(body, state, zs, length, reverse, unroll)
+        return jax.lax.scan(body, state, zs, None if jax.tree.leaves(zs) else length, reverse, unroll)
     (consts, tree), (carry, state_tree), (rows, z_tree) = map(jax.tree.flatten, (params, state, zs))
 
     def flat(consts: list, carry: list, row: list) -> list:
@@ -76,7 +78,7 @@ def recurrence(
 
     found = traced(flat, consts, carry, rows)
     if found is None:
-        return jax.lax.scan(body, state, zs, length, reverse, unroll)
+        return jax.lax.scan(body, state, zs, None if jax.tree.leaves(zs) else length, reverse, unroll)
     consts, inner = found
     last, states = deferred(Recurrence(inner, length, reverse, unroll), consts, carry, rows)
     return state_tree.unflatten(last), state_tree.unflatten(states)
