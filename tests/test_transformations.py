@@ -1,7 +1,8 @@
-"""What JAX does to a plain `lax.scan` over `advance`, done to `unroll`: the same numbers, the same errors.
+"""What JAX does to a plain `lax.scan` over `advance`, done to `unroll`: the same, errors too.
 
-One table: transformations x cells x strategies. Each cell meets each transformation under one strategy in turn; the slow tests
-run the rest. What JAX cannot do to a plain scan either is a list at the end, and a test holds it to be true.
+One table: transformations x cells x strategies. A user's cell and two others meet each
+transformation under one strategy in turn; the slow tests run the rest. What JAX cannot do to a
+plain scan either is a list at the end, and a test holds it to be true.
 """
 
 import functools
@@ -293,14 +294,12 @@ def one_step(run, params, xs):
     return jax.jit(both(run))(params, xs[:1])
 
 
-TABLE = {
-    f.__name__: f
-    for f in (
-        without_jit, looking_for_nan, looking_for_leaks, strict, checked, exported_forward, exported_gradient,
-        exported_and_differentiated, exported_for_all, in_while, in_scan_and_vmap, in_nested_scan, jacobian_forward,
-        jacobian_reverse, hessian, rematerialised, donated, no_steps, one_step,
-    )
-}  # fmt: skip
+VALUES = (without_jit, looking_for_nan, looking_for_leaks, strict, checked)
+ARTEFACTS = (exported_forward, exported_gradient, exported_and_differentiated, exported_for_all)
+WITHIN = (in_while, in_scan_and_vmap, in_nested_scan, rematerialised, donated)
+DERIVATIVES = (jacobian_forward, jacobian_reverse, hessian)
+LENGTHS = (no_steps, one_step)
+TABLE = {f.__name__: f for f in (*VALUES, *ARTEFACTS, *WITHIN, *DERIVATIVES, *LENGTHS)}
 TOLERANCE = {"strict": 6e-2, "hessian": 1e-4, "in_nested_scan": 1e-4}
 
 
