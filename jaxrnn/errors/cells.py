@@ -329,7 +329,7 @@ def check_bias(path: tuple, name: Any, z: Any, b: Any, start: int) -> None:
     here = _call("dot.add(z, {})", path, name)
     if not (hasattr(b, "ndim") and hasattr(b, "dtype")):
         raise fail(TypeError, here, f"a {type(b).__name__}", "an array", _INDEX)
-    if b.ndim < 1 or b.shape[-1] < start + z.shape[-1]:
+    if b.ndim != 1 or b.shape[0] < start + z.shape[-1]:
         got, need = f"z {describe(z)} and {describe(b)}", f"a bias [{start + z.shape[-1]}] or longer"
         raise fail(ValueError, here, got, need, "Look at which bias belongs to this z.")
 
