@@ -88,7 +88,8 @@ class Embed(Feedforward):
     def init(self, key: jax.Array, x: Any) -> Params:
         errors.check_array(self, "the example x of init", x)
         errors.check_input(self, x)
-        return {"w": jax.random.normal(key, (self.vocabulary, self.width), jnp.float32) * self.width**-0.5}
+        w = initializers.normal(key, (self.vocabulary, self.width))
+        return {"w": w * self.width**-0.5}
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
         return params["w"].at[xs].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
