@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import controls, errors
-from jaxrnn.cell import Cell, Params, State, batch_shape, one_step
+from jaxrnn.composite import batch_shape, one_step
+from jaxrnn.layer import Layer, Params, State
 from jaxrnn.params import checked
 
 
 def advance(
-    cell: Cell, params: Params, state: State, x: Any, *, mask: Any = None, reset: Any = None, key: jax.Array | None = None, t: Any = 0
+    cell: Layer, params: Params, state: State, x: Any, *, mask: Any = None, reset: Any = None, key: jax.Array | None = None, t: Any = 0
 ) -> tuple[State, Any]:
     """One step: `(state, y)`.
 
@@ -39,13 +40,13 @@ def advance(
       >>> y.shape
       (8,)
     """
-    errors.check_cell(cell, Cell)
+    errors.check_cell(cell, Layer)
     errors.check_array(cell, "x", x)
     return _advance(cell, params, state, x, mask, reset, key, t)
 
 
 @jax.jit
-def _advance(cell: Cell, params: Params, state: State, x: Any, mask: Any, reset: Any, key: Any, t: Any) -> tuple[State, Any]:
+def _advance(cell: Layer, params: Params, state: State, x: Any, mask: Any, reset: Any, key: Any, t: Any) -> tuple[State, Any]:
     if not cell.causal:
         raise errors.not_causal(cell, "advance")
     x = jnp.asarray(x)

@@ -5,12 +5,13 @@ from typing import Any
 import jax
 
 from jaxrnn import errors
-from jaxrnn.cell import Cell, Composite, Params
+from jaxrnn.composite import Composite
+from jaxrnn.layer import Layer, Params
 
 
-def checked(cell: Cell, params: Params, x: Any) -> Params:
+def checked(cell: Layer, params: Params, x: Any) -> Params:
     """Params that fit the cell and inputs like `x`, their fixed leaves frozen."""
-    first: Cell = cell
+    first: Layer = cell
     while isinstance(first, Composite):
         first = first.children[0]
     errors.check_input(first, x)

@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import controls, errors
-from jaxrnn.cell import Cell, Composite, Noise, Params, State, batch_shape, check_leaf, run_children
+from jaxrnn.cell import Cell
+from jaxrnn.composite import Composite, batch_shape, check_input, run_children
 from jaxrnn.derivative import differentiated_as
+from jaxrnn.layer import Feedforward, Layer, Noise, Params, State, WholeSequence
 from jaxrnn.params import checked
 from jaxrnn.strategies import Chunked, Scan, Strategy
 
@@ -42,7 +44,7 @@ def slice_time(tree: Any, start: Any, size: int) -> Any:
     return jax.tree.map(lambda a: a if a.shape[0] == size else jax.lax.dynamic_slice_in_dim(a, start, size), tree)
 
 
-def sequence(cell: Cell, params: Params, state: State, start: State, xs: Any, run: Run) -> tuple[State, Any]:
+def sequence(cell: Layer, params: Params, state: State, start: State, xs: Any, run: Run) -> tuple[State, Any]:
     """The last state and the outputs of any cell; where time may be cut, the strategy cuts it."""
     if run.within:
         return within(cell, params, state, start, xs, run)
@@ -57,17 +59,17 @@ def sequence(cell: Cell, params: Params, state: State, start: State, xs: Any, ru
 
 
 def through_children(cell: Any, params: Params, state: State, start: State, xs: Any, run: Run) -> tuple[State, Any]:
-    def child(i: int, cell: Cell, params: Params, xs: Any, reverse: bool) -> tuple[State, Any]:
+    def child(i: int, cell: Layer, params: Params, xs: Any, reverse: bool) -> tuple[State, Any]:
         return sequence(cell, params, state[i], start[i], xs, run.child(i, reverse))
 
     return run_children(cell, params, xs, child)
 
 
-def within(cell: Cell, params: Params, state: State, start: State, xs: Any, run: Run) -> tuple[State, Any]:
+def within(cell: Layer, params: Params, state: State, start: State, xs: Any, run: Run) -> tuple[State, Any]:
     if isinstance(cell, Composite):
         return through_children(cell, params, state, start, xs, run)
-    check_leaf(cell, xs, 1)
-    if run.strategy.loops(cell) and (size := passing(state, length_of(xs))):
+    check_input(cell, xs, 1)
+    if isinstance(cell, Cell) and run.strategy.loops(cell) and (size := passing(state, length_of(xs))):
         return in_passing(cell, params, state, start, xs, run, size)
     return leaf(cell, params, state, start, xs, run)
 
@@ -82,7 +84,7 @@ def passing(state: State, length: int) -> int:
     return size if jax.default_backend() == "cpu" and length * row >= LARGE and length >= 2 * size else 0
 
 
-def in_passing(cell: Cell, params: Params, state: State, start: State, xs: Any, run: Run, size: int) -> tuple[State, Any]:
+def in_passing(cell: Layer, params: Params, state: State, start: State, xs: Any, run: Run, size: int) -> tuple[State, Any]:
     """`leaf`, a few steps at a time where nothing is differentiated."""
 
     def with_arrays(arrays: tuple) -> Run:
@@ -101,14 +103,15 @@ def in_passing(cell: Cell, params: Params, state: State, start: State, xs: Any, 
     return differentiated_as(whole, pieces)(params, state, start, xs, (run.mask, run.resets, run.key, run.times))
 
 
-def leaf(cell: Cell, params: Params, state: State, start: State, xs: Any, run: Run) -> tuple[State, Any]:
+def leaf(cell: Layer, params: Params, state: State, start: State, xs: Any, run: Run) -> tuple[State, Any]:
     xs = controls.blank(xs, run.mask)
-    zs = cell.project(params, xs, Noise.at(run.key, run.times))
-    if not jax.tree.leaves(state):
-        return state, cell.readout(params, state, zs)
+    noise = Noise.at(run.key, run.times)
+    if isinstance(cell, Feedforward):
+        return state, cell.project(params, xs, noise)
+    zs = cell.project(params, xs, noise) if isinstance(cell, Cell) else xs
     piece = controls.Piece(state, start, zs, run.mask, run.resets, length_of(xs), run.reverse)
-    if cell.whole is not None:
-        return cell.whole(params, piece)
+    if isinstance(cell, WholeSequence):
+        return cell.sequence(params, piece)
     last, states = run.strategy.run(cell, params, piece)
     return last, cell.readout(params, states, zs)
 
@@ -117,7 +120,7 @@ def length_of(xs: Any) -> int:
     return jax.tree.leaves(xs)[0].shape[0]
 
 
-def prepare(cell: Cell, params: Params, xs: Any, state: Any, mask: Any, resets: Any) -> tuple[Params, jax.Array, State, State]:
+def prepare(cell: Layer, params: Params, xs: Any, state: Any, mask: Any, resets: Any) -> tuple[Params, jax.Array, State, State]:
     """Checks that need the whole network; params with fixed leaves frozen, inputs, the first state, and the initial one."""
     xs = jnp.asarray(xs)
     errors.check_rank(cell, xs, 1)
@@ -134,7 +137,7 @@ def prepare(cell: Cell, params: Params, xs: Any, state: Any, mask: Any, resets: 
 
 
 def unroll(
-    cell: Cell,
+    cell: Layer,
     params: Params,
     xs: Any,
     state: State | None = None,
@@ -181,7 +184,7 @@ def unroll(
 
 @partial(jax.jit, static_argnums=2)
 def _unroll(
-    cell: Cell, strategy: Strategy, reverse: bool, params: Params, xs: Any, state: Any, mask: Any, resets: Any, key: Any
+    cell: Layer, strategy: Strategy, reverse: bool, params: Params, xs: Any, state: Any, mask: Any, resets: Any, key: Any
 ) -> tuple[State, Any]:
     params, xs, state, start = prepare(cell, params, xs, state, mask, resets)
     run = Run(strategy, reverse, mask, resets, key, jnp.arange(xs.shape[0]))
@@ -190,7 +193,7 @@ def _unroll(
 
 
 def fold(
-    cell: Cell,
+    cell: Layer,
     params: Params,
     xs: Any,
     f: Callable[[Params, Any, Any, Any, Any], Any],
@@ -244,7 +247,7 @@ def fold(
 
 @partial(jax.jit, static_argnums=(2, 3))
 def _fold(
-    cell: Cell, strategy: Strategy, reverse: bool, f: Callable, params: Params, xs: Any, init: Any, extra: Any, state: Any, mask: Any,
+    cell: Layer, strategy: Strategy, reverse: bool, f: Callable, params: Params, xs: Any, init: Any, extra: Any, state: Any, mask: Any,
     resets: Any, key: Any,
 ) -> tuple[State, Any]:  # fmt: skip
     params, xs, state, start = prepare(cell, params, xs, state, mask, resets)
@@ -263,6 +266,6 @@ def _fold(
 
 
 def check_static(cell: Any, strategy: Any) -> None:
-    errors.check_cell(cell, Cell)
+    errors.check_cell(cell, Layer)
     if not isinstance(strategy, Strategy):
         raise errors.wrong_strategy(cell, strategy)

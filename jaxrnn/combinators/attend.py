@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
-from jaxrnn.cell import Cell, Composite, Feedforward, Noise, Params, State
+from jaxrnn.cell import Cell
 from jaxrnn.combinators.memory import Score, bound, check, context, found, weigh, weights_of
 from jaxrnn.dot import Dot
+from jaxrnn.layer import Layer, Noise, Params, State
 from jaxrnn.products import wide
 
 
@@ -68,8 +69,8 @@ class Attend(Cell):
     size: int | None = None
 
     def __post_init__(self) -> None:
-        errors.check_child(self, self.cell, Cell)
-        if isinstance(self.cell, Composite | Feedforward) or self.cell.takes_memory:
+        errors.check_child(self, self.cell, Layer)
+        if not isinstance(self.cell, Cell) or self.cell.takes_memory:
             raise errors.not_a_leaf(self, self.cell)
         check(self)
 

@@ -6,18 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
-from jaxrnn.cell import Feedforward, Noise, Params, State
 from jaxrnn.cells.shared import input_spec, output
-from jaxrnn.combinators.memory import Score, bound, check, context, found, weigh, weights_of
-from jaxrnn.dot import Dot
+from jaxrnn.combinators.memory import Bound, Score, bound, check, context, found, weigh, weights_of
+from jaxrnn.layer import Feedforward, Noise, Params
 from jaxrnn.products import matmul
-
-
-class Looked(NamedTuple):
-    """What a layer that looks at a memory gives, and where it looked."""
-
-    y: jax.Array
-    attention: jax.Array
 
 
 class AttentionGates(NamedTuple):
@@ -94,19 +86,17 @@ class Attention(Feedforward):
         """
         if "bound" not in params:
             raise errors.not_bound(self)
-        query = matmul(xs, params["w_q"]) if self.score == "additive" else xs
-        return weigh(self, params, found(self, params, xs.shape[1:-1]), query, 1)
+        return self._weights(params, xs, found(self, params, xs.shape[1:-1]))
 
-    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> Looked:
+    def _weights(self, params: Params, xs: jax.Array, memory: Bound) -> jax.Array:
+        query = matmul(xs, params["w_q"]) if self.score == "additive" else xs
+        return weigh(self, params, memory, query, 1)
+
+    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
         memory = found(self, params, xs.shape[1:-1])
-        query = matmul(xs, params["w_q"]) if self.score == "additive" else xs
-        weights = weigh(self, params, memory, query, 1)
-        mean = context(memory, weights, 1)
+        mean = context(memory, self._weights(params, xs, memory), 1)
         y = matmul(jnp.concatenate([mean.astype(xs.dtype), xs], -1), params["w_c"])
-        return Looked(output(jnp.tanh(y + params["b"].astype(y.dtype)), params["w_c"]), weights)
+        return output(jnp.tanh(y + params["b"].astype(y.dtype)), params["w_c"])
 
-    def gates(self, params: Params, state: State, z: Looked, dot: Dot) -> AttentionGates:  # type: ignore[override]
-        return AttentionGates(z.attention)
-
-    def readout(self, params: Params, state: State, z: Looked) -> Any:
-        return z.y
+    def gates(self, params: Params, xs: jax.Array) -> AttentionGates:  # type: ignore[override]
+        return AttentionGates(self.weights(params, xs))

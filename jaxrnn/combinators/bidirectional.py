@@ -5,7 +5,8 @@ from typing import Any, Literal, get_args
 import jax.numpy as jnp
 
 from jaxrnn import errors
-from jaxrnn.cell import Cell, Child, Composite, Params
+from jaxrnn.composite import Child, Composite
+from jaxrnn.layer import Layer, Params
 
 Merge = Literal["concat", "sum", "mean", "product", "none"]
 
@@ -39,13 +40,13 @@ class Bidirectional(Composite):
     Schuster & Paliwal 1997.
     """
 
-    forward: Cell
-    backward: Cell | None = None
+    forward: Layer
+    backward: Layer | None = None
     merge: Merge = "concat"
 
     def __post_init__(self) -> None:
         for cell in (self.forward, self.backward or self.forward):
-            errors.check_child(self, cell, Cell)
+            errors.check_child(self, cell, Layer)
         if self.merge not in get_args(Merge):
             raise errors.unknown(self, "merge", self.merge, get_args(Merge))
 
@@ -54,7 +55,7 @@ class Bidirectional(Composite):
         return False
 
     @property
-    def children(self) -> tuple[Cell, ...]:
+    def children(self) -> tuple[Layer, ...]:
         return (self.forward, self.backward or self.forward)
 
     def compose(self, params: Params, x: Any, child: Child) -> Any:

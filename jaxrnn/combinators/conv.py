@@ -6,14 +6,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors
-from jaxrnn.cell import Cell, Noise, Params, State
 from jaxrnn.cells.shared import input_spec, output, state_dtype
 from jaxrnn.controls import Piece
-from jaxrnn.dot import Dot
+from jaxrnn.layer import Params, State, WholeSequence
 from jaxrnn.products import matmul
 
 
-class CausalConv(Cell):
+class CausalConv(WholeSequence):
     """A convolution over the last K inputs: a short memory, computed for a whole sequence without a loop.
 
         y_t = b + sum over k of x_{t-K+1+k} @ w[k],  or ... * w[k] where depthwise
@@ -58,29 +57,26 @@ class CausalConv(Cell):
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> State:
         return jnp.zeros((*batch_shape, *params["w"].shape[:2]), state_dtype(params["w"]))
 
-    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
-        return xs.astype(state_dtype(params["w"]))
+    def step(self, params: Params, state: State, x: jax.Array) -> tuple[State, jax.Array]:
+        latest = x[..., None, :].astype(state.dtype)
+        state = jnp.concatenate([state[..., 1:, :], latest], axis=-2)
+        return state, self._sum(params, [state[..., k, :] for k in range(self.kernel)])
 
-    def step(self, params: Params, state: State, z: jax.Array, dot: Dot) -> State:
-        return jnp.concatenate([state[..., 1:, :], z[..., None, :]], axis=-2)
-
-    def readout(self, params: Params, state: State, z: Any) -> jax.Array:
-        return self._sum(params, [state[..., k, :] for k in range(self.kernel)])
-
-    def whole(self, params: Params, piece: Piece) -> tuple[State, jax.Array]:
-        state, start, zs, mask, resets, steps, reverse = piece
+    def sequence(self, params: Params, piece: Piece) -> tuple[State, jax.Array]:
+        state, start, xs, mask, resets, steps, reverse = piece
+        xs = xs.astype(state.dtype)
         before = jnp.moveaxis(state, -2, 0)  # [K, ..., F], the latest last
         order = slice(None, None, -1 if reverse else 1)
         if mask is None and resets is None:
             # The window of step t is line[t + 1 .. t + K].
-            line = jnp.concatenate([before, zs[order]])
+            line = jnp.concatenate([before, xs[order]])
             ys = self._sum(params, [line[k + 1 : k + 1 + steps] for k in range(self.kernel)])
             return jnp.moveaxis(line[steps:], 0, -2), ys[order]
         mask = jnp.ones(resets.shape, bool) if mask is None else mask
         places = window(mask[order], None if resets is None else resets[order], self.kernel)
-        line = jnp.concatenate([jnp.moveaxis(start, -2, 0), before, zs[order]])
+        line = jnp.concatenate([jnp.moveaxis(start, -2, 0), before, xs[order]])
         taken = [jnp.take_along_axis(line, p[..., None], axis=0) for p in places]
-        last = jnp.stack([x[-1] for x in taken], axis=-2) if steps else state
+        last = jnp.stack([a[-1] for a in taken], axis=-2) if steps else state
         return last, self._sum(params, taken)[order]
 
     def _sum(self, params: Params, inputs: list[jax.Array]) -> jax.Array:

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
-from jaxrnn.cell import Feedforward, Noise, Params
 from jaxrnn.cells.shared import input_spec, output
 from jaxrnn.combinators.noise import PERS, Per, bernoulli, drop
+from jaxrnn.layer import Feedforward, Noise, Params
 from jaxrnn.products import matmul, wide
 
 

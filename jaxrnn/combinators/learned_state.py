@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors
-from jaxrnn.cell import Cell, Child, Composite, Params, State
+from jaxrnn.composite import Child, Composite
+from jaxrnn.layer import Layer, Params, State
 
 
 class LearnedState(Composite):
@@ -32,13 +33,13 @@ class LearnedState(Composite):
     Forcada & Carrasco 1995.
     """
 
-    cell: Cell
+    cell: Layer
 
     def __post_init__(self) -> None:
-        errors.check_child(self, self.cell, Cell)
+        errors.check_child(self, self.cell, Layer)
 
     @property
-    def children(self) -> tuple[Cell, ...]:
+    def children(self) -> tuple[Layer, ...]:
         return (self.cell,)
 
     def split(self, params: Params) -> tuple[Params, ...]:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
-from jaxrnn.cell import Params
+from jaxrnn.layer import Params
 from jaxrnn.products import matmul, wide
 
 Score = Literal["multiplicative", "additive"]

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.cell import Noise
+from jaxrnn.layer import Noise
 
 Per = Literal["step", "sequence"]
 PERS = ("step", "sequence")

@@ -5,10 +5,10 @@ from typing import Any
 import jax
 
 from jaxrnn import errors
-from jaxrnn.cell import Noise, Params, State
 from jaxrnn.combinators.noise import PERS, Per, bernoulli, drop
 from jaxrnn.combinators.wrapper import Wrapper
 from jaxrnn.dot import Dot, Path
+from jaxrnn.layer import Noise, Params, State
 
 
 class RecurrentDropout(Wrapper):

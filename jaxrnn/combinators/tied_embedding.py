@@ -3,9 +3,10 @@
 from typing import Any
 
 from jaxrnn import errors
-from jaxrnn.cell import Cell, Child, Composite, Params
 from jaxrnn.cells.shared import output
 from jaxrnn.combinators.feedforward import Embed
+from jaxrnn.composite import Child, Composite
+from jaxrnn.layer import Layer, Params
 from jaxrnn.products import matmul
 
 
@@ -37,15 +38,15 @@ class TiedEmbedding(Composite):
 
     vocabulary: int
     width: int
-    body: Cell
+    body: Layer
 
     def __post_init__(self) -> None:
-        errors.check_child(self, self.body, Cell)
+        errors.check_child(self, self.body, Layer)
         errors.check_size(self, "vocabulary", self.vocabulary)
         errors.check_size(self, "width", self.width)
 
     @property
-    def children(self) -> tuple[Cell, ...]:
+    def children(self) -> tuple[Layer, ...]:
         return (Embed(self.vocabulary, self.width), self.body)
 
     def compose(self, params: Params, x: Any, child: Child) -> Any:

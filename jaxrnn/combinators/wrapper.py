@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors
-from jaxrnn.cell import Cell, Composite, Feedforward, Noise, Params, State, batch_shape
+from jaxrnn.cell import Cell
+from jaxrnn.composite import batch_shape
 from jaxrnn.dot import Dot
+from jaxrnn.layer import Layer, Noise, Params, State
 
 
 class Drawn(NamedTuple):
@@ -31,8 +33,8 @@ class Wrapper(Cell):
     cell: Cell
 
     def __post_init__(self) -> None:
-        errors.check_child(self, self.cell, Cell)
-        if isinstance(self.cell, Composite | Feedforward):
+        errors.check_child(self, self.cell, Layer)
+        if not isinstance(self.cell, Cell):
             raise errors.not_a_leaf(self, self.cell)
         self.check()
 

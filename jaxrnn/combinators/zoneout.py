@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors
-from jaxrnn.cell import Noise, Params, State
 from jaxrnn.combinators.noise import bernoulli
 from jaxrnn.combinators.wrapper import Wrapper
 from jaxrnn.dot import Dot
+from jaxrnn.layer import Noise, Params, State
 
 
 class Zoneout(Wrapper):

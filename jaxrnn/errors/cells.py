@@ -11,7 +11,7 @@ from jaxrnn.errors.shared import describe, fail
 def check_cell(cell: Any, kind: type) -> None:
     if not isinstance(cell, kind):
         made = " (the class itself)" if isinstance(cell, type) else ""
-        raise fail(TypeError, cell, f"a {type(cell).__name__}{made} where a cell is due", "an instance of jaxrnn.Cell",
+        raise fail(TypeError, cell, f"a {type(cell).__name__}{made} where a cell is due", "an instance of jaxrnn.Layer",
                    "Pass a cell such as LSTM(128).")  # fmt: skip
     try:
         hash(cell)
@@ -134,10 +134,6 @@ def not_a_leaf(cell: Any, inner: Any) -> Exception:
                 f"Wrap the cells inside it: Stack(({type(cell).__name__}(a), {type(cell).__name__}(b))).")  # fmt: skip
 
 
-def no_loop(cell: Any, part: str) -> Exception:
-    return fail(TypeError, cell, f"a call of {part}", "a verb: a composite has children instead of a step", "Use unroll, fold or advance.")
-
-
 def wrong_strategy(cell: Any, strategy: Any, name: str = "strategy") -> Exception:
     return fail(TypeError, cell, f"{name}={strategy!r}", "an instance of a strategy", "Pass Scan() or Chunked(1000).")
 
@@ -166,7 +162,7 @@ def check_cells(cell: Any, cells: Any, kind: type) -> None:
 def check_child(cell: Any, child: Any, kind: type) -> None:
     """The one child that a combinator is made with."""
     if not isinstance(child, kind):
-        raise fail(TypeError, type(cell).__name__, f"{child!r} as a cell", "a cell, an instance of jaxrnn.Cell",
+        raise fail(TypeError, type(cell).__name__, f"{child!r} as a cell", "a layer, an instance of jaxrnn.Layer",
                    f"Write {type(cell).__name__}(LSTM(8), ...).")  # fmt: skip
 
 

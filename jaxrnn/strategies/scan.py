@@ -38,7 +38,7 @@ class Scan(Strategy):
         return block(carry, 0, length)
 
     def loops(self, cell: Cell) -> bool:
-        return not isinstance(cell, LinearCell) and cell.whole is None
+        return not isinstance(cell, LinearCell)
 
     def run(self, cell: Cell, params: Any, piece: Piece) -> tuple[Any, Any]:
         if isinstance(cell, LinearCell):
