@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import abc
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
 
-from jaxrnn import controls, errors
+from jaxrnn import controls, errors, initializers
 from jaxrnn.dot import Dot
 from jaxrnn.layer import Feedforward, Layer, Noise, Params, State, WholeSequence
 
@@ -69,25 +70,11 @@ class Composite(Layer):
         return params
 
     def init(self, key: jax.Array, x: Any) -> Params:
-        keys = [jax.random.fold_in(key, i) for i in range(len(self.children))]
-        seen: dict[int, jax.ShapeDtypeStruct] = {}
-
-        def flow(keys: list[jax.Array], x: jax.Array) -> Any:
-            params: list[Params] = [None] * len(keys)
-
-            def child(i: int, x: jax.Array, reverse: bool = False) -> Any:
-                layer = self.children[i]
-                seen[i] = jax.ShapeDtypeStruct(x.shape, x.dtype)
-                params[i] = layer.init(keys[i], x)
-                return one_step(
-                    layer, params[i], layer.initial_state(params[i]), None, x, None, 0
-                )[1]
-
-            return self.compose(params, x, child)
-
-        shape = tuple(x.shape[len(x.shape) - self.feature_ndim :])
-        jax.eval_shape(flow, keys, jax.ShapeDtypeStruct(shape, x.dtype))
-        return tuple(layer.init(keys[i], seen[i]) for i, layer in enumerate(self.children))
+        errors.check_cell(self, Layer)
+        inputs, _ = flow(self, step_spec(self, x))
+        keys = initializers.split(key, len(inputs))
+        triples = zip(self.children, keys, inputs, strict=True)
+        return tuple(layer.init(key, x) for layer, key, x in triples)
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> State:
         pairs = zip(self.children, self.split(params), strict=True)
@@ -132,7 +119,6 @@ def one_step(
             return one_step(child, p, state[i], begin, x, inner, t, mask, reset)
 
         return run_children(layer, params, x, run)
-    check_input(layer, x)
     x = controls.blank(x, mask)
     if isinstance(layer, WholeSequence):
         old = state if reset is None else controls.choose(reset, start, state)
@@ -148,12 +134,77 @@ def one_step(
     return state, layer.readout(params, state, z)
 
 
-def check_input(layer: Layer, x: Any, time: int = 0) -> None:
-    errors.check_array(layer, "inputs", x)
-    errors.check_rank(layer, x, time)
-    errors.check_input(layer, x)
-
-
 def batch_shape(layer: Layer, x: Any, time: int) -> tuple[int, ...]:
     """The axes of an input between time and features."""
     return tuple(x.shape[time : x.ndim - layer.feature_ndim])
+
+
+def step_spec(layer: Layer, x: Any) -> jax.ShapeDtypeStruct:
+    """What one row's step of an input is like, hashed in what follows."""
+    return jax.ShapeDtypeStruct(x.shape[len(x.shape) - layer.feature_ndim :], x.dtype)
+
+
+def by_spec(f: Callable[[Any, jax.ShapeDtypeStruct], Any]) -> Callable[[Any, Any], Any]:
+    """`f(layer, x)` worked out once for each equal layer and input: shapes alone, no arrays."""
+    cached = functools.lru_cache(4096)(lambda layer, x, x64: f(layer, x))
+    return lambda layer, x: cached(layer, x, jax.config.jax_enable_x64)
+
+
+@by_spec
+def params_spec(layer: Layer, x: jax.ShapeDtypeStruct) -> Params:
+    """The params that `init` makes for inputs like `x`, shapes and dtypes alone."""
+    if plain(layer):
+        pairs = zip(layer.children, flow(layer, x)[0], strict=True)
+        return tuple(params_spec(child, x) for child, x in pairs)
+    return jax.eval_shape(layer.init, jax.eval_shape(lambda: jax.random.key(0)), x)
+
+
+@by_spec
+def output_spec(layer: Layer, x: jax.ShapeDtypeStruct) -> Any:
+    """What one row's step gives for inputs like `x`."""
+    if plain(layer):
+        return flow(layer, x)[1]
+
+    def step(params: Params, x: jax.Array) -> Any:
+        return one_step(layer, params, layer.initial_state(params), None, x, None, 0)[1]
+
+    return specs(jax.eval_shape(step, params_spec(layer, x), x))
+
+
+@by_spec
+def flow(layer: Composite, x: jax.ShapeDtypeStruct) -> tuple[tuple[jax.ShapeDtypeStruct, ...], Any]:
+    """The inputs of a composite's children, each checked, and its output."""
+    seen: list[list[jax.ShapeDtypeStruct]] = [[] for _ in layer.children]
+
+    def compose(x: jax.Array) -> Any:
+        params: list[Params] = [None] * len(seen)
+
+        def child(i: int, x: Any, reverse: bool = False) -> Any:
+            inner = layer.children[i]
+            errors.check_array(inner, "inputs", x)
+            errors.check_rank(inner, x, 0)
+            errors.check_input(inner, x)
+            spec, batch = step_spec(inner, x), batch_shape(inner, x, 0)
+            seen[i].append(spec)
+            params[i] = zeros(params_spec(inner, spec))
+            return zeros(output_spec(inner, spec), batch)
+
+        return layer.compose(params, x, child)
+
+    y = specs(jax.eval_shape(compose, x))
+    if any(len(runs) != 1 for runs in seen):
+        raise errors.child_runs(layer, [len(runs) for runs in seen])
+    return tuple(runs[0] for runs in seen), y
+
+
+def plain(layer: Layer) -> TypeGuard[Composite]:
+    """Whether a layer's params are the tuple of its children's."""
+    return isinstance(layer, Composite) and type(layer).init is Composite.init
+
+
+def specs(tree: Any) -> Any:
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), tree)
+
+
+def zeros(tree: Any, batch: tuple[int, ...] = ()) -> Any:
+    return jax.tree.map(lambda a: jnp.zeros((*batch, *a.shape), a.dtype), tree)

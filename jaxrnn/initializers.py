@@ -14,6 +14,15 @@ uniform_fan_in = jax.nn.initializers.lecun_uniform()
 blockwise = partial(jax.jit, static_argnames=("rows", "columns", "gates", "dtype"))
 
 
+def split(key: jax.Array, count: int) -> list[jax.Array]:
+    """`jax.random.split`, on the host where the keys will be drawn from there."""
+    if not draws.on_host(key, 2 * count, jnp.float32):
+        return list(jax.random.split(key, count))
+    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    data = (draws.placed(words, key) for words in draws.split(draws.words(key), count))
+    return [jax.random.wrap_key_data(words) if typed else words for words in data]
+
+
 def normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
     """Normal numbers of variance 1."""
     if draws.on_host(key, math.prod(shape), dtype):
@@ -65,7 +74,7 @@ def joined(blocks: Any) -> Any:
 
 def gate_bias(hidden: int, biases: tuple[float, ...], dtype: Any = jnp.float32) -> jax.Array:
     """`[G*hidden]`, one constant a gate."""
-    return jnp.asarray(np.repeat(biases, hidden), dtype)
+    return jnp.asarray(np.repeat(np.asarray(biases, dtype), hidden))
 
 
 def identity(size: int, dtype: Any = jnp.float32) -> jax.Array:

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 
 from jaxrnn import errors
-from jaxrnn.composite import Composite
+from jaxrnn.composite import Composite, params_spec, step_spec
 from jaxrnn.layer import Layer, Params
 
 
@@ -15,8 +15,10 @@ def checked(cell: Layer, params: Params, x: Any) -> Params:
     while isinstance(first, Composite):
         first = first.children[0]
     errors.check_input(first, x)
-    spec = jax.ShapeDtypeStruct(x.shape[x.ndim - cell.feature_ndim :], x.dtype)
-    errors.check_params(cell, params, jax.eval_shape(cell.init, jax.eval_shape(lambda: jax.random.key(0)), spec), spec)
+    spec = step_spec(cell, x)
+    need = params_spec(cell, spec)
+    if cell.takes_memory or not errors.like(params, need):
+        errors.check_params(cell, params, need, spec)
     return freeze(params)
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxrnn import controls, errors
 from jaxrnn.cell import Cell
-from jaxrnn.composite import Composite, batch_shape, check_input, run_children
+from jaxrnn.composite import Composite, batch_shape, run_children
 from jaxrnn.derivative import differentiated_as
 from jaxrnn.layer import Feedforward, Layer, Noise, Params, State, WholeSequence
 from jaxrnn.params import checked
@@ -68,7 +68,6 @@ def through_children(cell: Any, params: Params, state: State, start: State, xs: 
 def within(cell: Layer, params: Params, state: State, start: State, xs: Any, run: Run) -> tuple[State, Any]:
     if isinstance(cell, Composite):
         return through_children(cell, params, state, start, xs, run)
-    check_input(cell, xs, 1)
     if isinstance(cell, Cell) and run.strategy.loops(cell) and (size := passing(state, length_of(xs))):
         return in_passing(cell, params, state, start, xs, run, size)
     return leaf(cell, params, state, start, xs, run)
@@ -131,7 +130,7 @@ def prepare(cell: Layer, params: Params, xs: Any, state: Any, mask: Any, resets:
     params = checked(cell, params, xs)
     start = cell.initial_state(params, batch)
     if state is None:
-        state = start
+        return params, xs, start, start
     errors.check_state(cell, state, start)
     return params, xs, state, start
 
@@ -240,7 +239,7 @@ def fold(
         raise errors.not_causal(cell, "fold")
     for leaf in jax.tree.leaves(extra):
         errors.check_array(cell, "a leaf of extra", leaf)
-        if leaf.shape[:1] != xs.shape[:1]:
+        if not errors.same_shape(leaf.shape[:1], xs.shape[:1]):
             raise errors.wrong_extra(cell, leaf, xs)
     return _fold(cell, strategy, bool(reverse), f, params, xs, init, extra, state, mask, resets, key)
 

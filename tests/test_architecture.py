@@ -30,7 +30,7 @@ MAY = {
     "linear": {"controls"},
     "layer": {"controls"},
     "cell": {"dot", "layer", "linear"},
-    "composite": {"cell", "controls", "dot", "errors", "layer"},
+    "composite": {"cell", "controls", "dot", "errors", "initializers", "layer"},
     "params": {"composite", "errors", "layer"},
     "advance": {"composite", "controls", "errors", "layer", "params"},
     "cells": {"cell", "cells", "dot", "errors", "initializers", "linear", "products"},

@@ -46,6 +46,9 @@ def test_the_host_draws_what_jax_random_draws(dtype):
             draws.split(words, 4),
             jax.random.key_data(jax.vmap(partial(jax.random.split, num=4))(keys)),
         )
+        for made, key in zip(initializers.split(KEY, 5), jax.random.split(KEY, 5), strict=True):
+            assert made == key
+            assert made.dtype == key.dtype
         ours = draws.uniform(words, (5, 6), dtype, -2, 3)
         np.testing.assert_array_equal(
             ours, jax.vmap(lambda k: jax.random.uniform(k, (5, 6), dtype, -2, 3))(keys)

@@ -63,7 +63,7 @@ class GRU(Cell):
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
-        kx, kh = jax.random.split(key)
+        kx, kh = initializers.split(key, 2)
         w_x, w_h = initializers.glorot(kx, size, self.hidden, 3, dtype), initializers.orthogonal(kh, self.hidden, self.hidden, 3, dtype)
         b = jnp.zeros(3 * self.hidden, dtype)
         if self.reset_after:

@@ -66,7 +66,7 @@ class LSTM(Cell):
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
-        kx, kh, kp = jax.random.split(key, 3)
+        kx, kh, kp = initializers.split(key, 3)
         out = self.projection or self.hidden
         params = {
             "w_x": initializers.glorot(kx, size, self.hidden, 4, dtype),
