@@ -75,7 +75,7 @@ class GRU(Cell):
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> GRUInputs:
         w, cut = params["w_x"], 2 * self.hidden
-        if xs.size < w.size:  # the smaller is cut, for that copies it
+        if isinstance(xs.size, int) and xs.size < w.size:  # the smaller is cut: that copies it
             z = matmul(xs, w)
             return GRUInputs(z[..., :cut], z[..., cut:])
         return GRUInputs(matmul(xs, w[:, :cut]), matmul(xs, w[:, cut:]))
