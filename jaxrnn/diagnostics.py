@@ -21,9 +21,9 @@ from jaxrnn.unroll import Run, check_static, prepare, sequence
 class Trace(NamedTuple):
     """What one cell did over a sequence.
 
-    `states` after each step, leaf by leaf `[T, ...]`, and the `gates` of each step, the cell's own NamedTuple of arrays
-    `[T, ..., H]`: None where the cell has none. `ys` are its outputs. Under a false mask the state is that before the step,
-    and gates and outputs mean nothing.
+    `states` after each step, leaf by leaf `[T, ...]`, and the `gates` of each step, the cell's own
+    NamedTuple of arrays `[T, ..., H]`: None where the cell has none. `ys` are its outputs. Under a
+    false mask the state is that before the step, and gates and outputs mean nothing.
     """
 
     states: State
@@ -42,9 +42,11 @@ def trace(
     reverse: bool = False,
     key: jax.Array | None = None,
 ) -> Any:
-    """Every state and every gate of a run: a `Trace` for a cell, and for a composite the tuple of its children's.
+    """Every state and every gate of a run: a `Trace` for a cell, and for a composite the tuple of
+    its children's.
 
-    Arguments are those of `unroll`, and what they compute is the same. Differentiable; works under `jit` and `vmap`.
+    Arguments are those of `unroll`, and what they compute is the same. Differentiable; works under
+    `jit` and `vmap`.
 
     Raises:
       TypeError, ValueError: as `unroll`.
@@ -61,12 +63,30 @@ def trace(
 
 
 @partial(jax.jit, static_argnums=1)
-def _trace(cell: Layer, reverse: bool, params: Params, xs: Any, state: Any, mask: Any, resets: Any, key: Any) -> Any:
+def _trace(
+    cell: Layer,
+    reverse: bool,
+    params: Params,
+    xs: Any,
+    state: Any,
+    mask: Any,
+    resets: Any,
+    key: Any,
+) -> Any:
     params, xs, state, start = prepare(cell, params, xs, state, mask, resets)
-    return _walk(cell, params, state, start, xs, Run(Scan(), reverse, mask, resets, key, jnp.arange(xs.shape[0])))[2]
+    return _walk(
+        cell,
+        params,
+        state,
+        start,
+        xs,
+        Run(Scan(), reverse, mask, resets, key, jnp.arange(xs.shape[0])),
+    )[2]
 
 
-def _walk(cell: Layer, params: Params, state: State, start: State, xs: Any, run: Run) -> tuple[State, Any, Any]:
+def _walk(
+    cell: Layer, params: Params, state: State, start: State, xs: Any, run: Run
+) -> tuple[State, Any, Any]:
     if isinstance(cell, Composite):
         seen: dict[int, Any] = {}
 

@@ -1,4 +1,5 @@
-"""What holds of all params: they fit their cell, and what lies under a key `fixed` is never trained."""
+"""What holds of all params: they fit their cell, and what lies under a key `fixed` is never
+trained."""
 
 from typing import Any
 
@@ -36,8 +37,9 @@ def is_fixed(path: tuple) -> bool:
 
 
 def trainable(params: Params) -> Any:
-    """A pytree like `params` of booleans, false for every leaf under a key `fixed` (a reservoir): the mask that
-    `optax.masked` takes, without which weight decay would move leaves that have no gradient.
+    """A pytree like `params` of booleans, false for every leaf under a key `fixed` (a reservoir):
+    the mask that `optax.masked` takes, without which weight decay would move leaves that have no
+    gradient.
 
     Example:
       >>> trainable({"fixed": {"w": 1.0}, "b": 2.0})

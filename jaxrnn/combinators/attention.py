@@ -19,27 +19,34 @@ class AttentionGates(NamedTuple):
 
 
 class Attention(Feedforward):
-    """A layer that looks at a memory: it sits after a recurrent cell, whose output is the query (global attention).
+    """A layer that looks at a memory: it sits after a recurrent cell, whose output is the query
+    (global attention).
 
         a = softmax over s of score(x, memory_s);  context = sum_s a_s memory_s
         y = tanh([context; x] @ w_c + b)
-        score = x . (memory_s @ w_k), multiplicative;  or v . tanh(x @ w_q + memory_s @ w_k), additive
+        score = x . (memory_s @ w_k), multiplicative
+        score = v . tanh(x @ w_q + memory_s @ w_k), additive
 
-    The memory is bound first: `params = net.bind(params, memory, mask)` with memory `[S, *batch, M]` and booleans `[S, *batch]`, for the
-    whole network around it. A row whose mask is all false has the context zero. Queries may have axes after the memory's batch, which
-    share it (beams); a memory without batch axes is shared by all rows. There is no loop: all T steps are a few batched matmuls.
+    The memory is bound first: `params = net.bind(params, memory, mask)` with memory
+    `[S, *batch, M]` and booleans `[S, *batch]`, for the whole network around it. A row whose mask
+    is all false has the context zero. Queries may have axes after the memory's batch, which share
+    it (beams); a memory without batch axes is shared by all rows. There is no loop: all T steps are
+    a few batched matmuls.
 
-    Shapes: x `[..., F]`, memory `[S, *batch, M]`, y `[..., hidden]`. Params: `w_k [M, F]`, or, additive, `w_k [M, size]`,
-    `w_q [F, size]` and `v [size]`; `w_c [M + F, hidden]`, `b [hidden]`; and `bound`, once bound. Gates: `attention [..., S]`.
+    Shapes: x `[..., F]`, memory `[S, *batch, M]`, y `[..., hidden]`. Params: `w_k [M, F]`, or,
+    additive, `w_k [M, size]`, `w_q [F, size]` and `v [size]`; `w_c [M + F, hidden]`, `b [hidden]`;
+    and `bound`, once bound. Gates: `attention [..., S]`.
 
     Args:
       hidden: the size of the output.
       memory: M, the width of the memory; twice an encoder's width after `Bidirectional`.
       score: "multiplicative" (the paper's "general") or "additive".
-      size: the width at which queries and keys are added; `hidden` by default, and of no use to the multiplicative score.
+      size: the width at which queries and keys are added; `hidden` by default, and of no use to the
+        multiplicative score.
 
     Raises:
-      TypeError, ValueError: for a size below one or an unknown score; while tracing, where nothing is bound, or a memory of another batch.
+      TypeError, ValueError: for a size below one or an unknown score; while tracing, where nothing
+        is bound, or a memory of another batch.
 
     Example:
       >>> net = Stack((LSTM(8), Attention(8, memory=6)))
@@ -76,7 +83,8 @@ class Attention(Feedforward):
         return bound(self, params, memory, mask)
 
     def weights(self, params: Params, xs: jax.Array) -> jax.Array:
-        """The attention `a [T, ..., S]` for queries `[T, ..., F]`, the outputs of the layer below, and bound params: a heat map's rows.
+        """The attention `a [T, ..., S]` for queries `[T, ..., F]`, the outputs of the layer below,
+        and bound params: a heat map's rows.
 
         Example:
           >>> layer = Attention(8, memory=6)

@@ -12,7 +12,8 @@ class Residual(Composite):
 
         y = x + cell(x)
 
-    Shapes: x and y `[..., F]`; the cell must keep the width F. Params and state: the one-tuples of the cell's.
+    Shapes: x and y `[..., F]`; the cell must keep the width F. Params and state: the one-tuples of
+    the cell's.
 
     Args:
       cell: any cell, composites too.

@@ -15,13 +15,14 @@ class TiedEmbedding(Composite):
 
         y = body(E[x]) @ E^T
 
-    Shapes: x `[...]` tokens, y `[..., vocabulary]`. Params and state: the pairs (embedding's, body's); E is
-    `params[0]["w"] [vocabulary, width]`. The logits have no bias.
+    Shapes: x `[...]` tokens, y `[..., vocabulary]`. Params and state: the pairs (embedding's,
+    body's); E is `params[0]["w"] [vocabulary, width]`. The logits have no bias.
 
     Args:
       vocabulary: how many tokens there are.
       width: the size of an embedding, which the body must give back.
-      body: any cell from `width` features to `width` features: `Stack((LSTM(512), Dense(width)))` where it has another size inside.
+      body: any cell from `width` features to `width` features: `Stack((LSTM(512), Dense(width)))`
+        where it has another size inside.
 
     Raises:
       TypeError: unless `body` is a cell.
@@ -29,7 +30,8 @@ class TiedEmbedding(Composite):
 
     Example:
       >>> net = TiedEmbedding(256, 16, LSTM(16))
-      >>> state, logits = unroll(net, net.init(jax.random.key(0), TOKEN), jnp.zeros((5, 2), jnp.int32))
+      >>> params = net.init(jax.random.key(0), TOKEN)
+      >>> state, logits = unroll(net, params, jnp.zeros((5, 2), jnp.int32))
       >>> logits.shape
       (5, 2, 256)
 

@@ -1,4 +1,5 @@
-"""What every strategy offers: how time is cut, and how one cell's recurrence is run within a piece."""
+"""What every strategy offers: how time is cut, and how one cell's recurrence is run within a
+piece."""
 
 from __future__ import annotations
 
