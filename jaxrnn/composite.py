@@ -100,7 +100,7 @@ def run_children(
 
 
 def one_step(
-    layer: Layer,
+    layer: Any,
     params: Params,
     state: State,
     start: State,
@@ -146,8 +146,8 @@ def step_spec(layer: Layer, x: Any) -> jax.ShapeDtypeStruct:
 
 def by_spec(f: Callable[[Any, jax.ShapeDtypeStruct], Any]) -> Callable[[Any, Any], Any]:
     """`f(layer, x)` worked out once for each equal layer and input: shapes alone, no arrays."""
-    cached = functools.lru_cache(4096)(lambda layer, x, x64: f(layer, x))
-    return lambda layer, x: cached(layer, x, jax.config.jax_enable_x64)
+    cached = functools.lru_cache(4096)(lambda layer, x, widest: f(layer, x))
+    return lambda layer, x: cached(layer, x, jax.dtypes.canonicalize_dtype(float))
 
 
 @by_spec

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from scipy.special import erfinv
 
 LARGEST = 2**20  # numbers from which drawing here takes longer than compiling
@@ -21,12 +22,12 @@ PARITY = 0x1BD11BDA
 
 def on_host(key: Any, size: int, dtype: Any) -> bool:
     """Whether `size` numbers are to be drawn here: from one threefry key that is no tracer."""
-    if not isinstance(key, jax.Array) or isinstance(key, jax.core.Tracer):
+    if not isinstance(key, jax.Array) or isinstance(key, Tracer):
         return False
-    widths = (np.float32, np.float64) if jax.config.jax_enable_x64 else (np.float32,)
     return (
         size <= LARGEST
-        and np.dtype(dtype) in map(np.dtype, widths)
+        and jax.dtypes.canonicalize_dtype(dtype) == dtype
+        and np.dtype(dtype) in (np.float32, np.float64)
         and getattr(jax.config, "jax_threefry_partitionable", True)
         and jax.random.key_impl(key) == "threefry2x32"
         and key.is_fully_addressable

@@ -104,7 +104,7 @@ def in_passing(cell: Layer, params: Params, state: State, start: State, xs: Any,
     return differentiated_as(whole, pieces)(params, state, start, xs, (run.mask, run.resets, run.key, run.times))
 
 
-def leaf(cell: Layer, params: Params, state: State, start: State, xs: Any, run: Run) -> tuple[State, Any]:
+def leaf(cell: Any, params: Params, state: State, start: State, xs: Any, run: Run) -> tuple[State, Any]:
     xs = controls.blank(xs, run.mask)
     noise = Noise.at(run.key, run.times)
     if isinstance(cell, Feedforward):

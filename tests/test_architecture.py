@@ -33,7 +33,7 @@ MAY = {
     "composite": {"cell", "controls", "dot", "errors", "initializers", "layer"},
     "params": {"composite", "errors", "layer"},
     "advance": {"composite", "controls", "errors", "layer", "params"},
-    "cells": {"cell", "cells", "dot", "errors", "initializers", "linear", "products"},
+    "cells": {"cell", "cells", "dot", "errors", "initializers", "layer", "linear", "products"},
     "combinators": {"cell", "cells", "combinators", "composite", "controls", "dot", "errors", "initializers", "layer", "products"},
     "strategies": {"cell", "composite", "controls", "derivative", "dot", "errors", "layer", "linear", "recurrence", "strategies"},
     "unroll": {"cell", "composite", "controls", "derivative", "errors", "layer", "params", "strategies"},

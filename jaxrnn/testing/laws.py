@@ -254,7 +254,7 @@ def importable(value: Any) -> bool:
     return found is type(value) and all(importable(getattr(value, f.name)) for f in dataclasses.fields(value))
 
 
-def kinds(cell: Layer, given: Given, dtype: Any) -> None:
+def kinds(cell: Any, given: Given, dtype: Any) -> None:
     """Structures, shapes and dtypes, without computing."""
 
     def specs(tree: Any) -> Any:
