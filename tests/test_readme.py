@@ -52,7 +52,7 @@ def test_the_table_of_strategies_and_cells_is_true():
         assert (scan, chunked, auto) == ("yes", "yes", "`Associative`" if linear else "`Scan`")
         assert runs(rnn.Associative(otherwise=rnn.Scan()))
         assert associative == ("yes" if runs(rnn.Associative()) else "by `otherwise`")
-        assert newton.startswith("as `Associative`" if linear else "its own" if cell.elementwise else "full or diagonal")
+        assert newton.startswith("as `Associative`" if linear else "its own" if getattr(cell, "elementwise", False) else "full or diagonal")
         assert auto == f"`{type(rnn.Auto().select(cell, jnp.ones((4, 2)))[0].strategy).__name__}`"
 
 
