@@ -64,7 +64,7 @@ def load(args: argparse.Namespace) -> tuple[bytes, bytes]:
 
 def network(settings: dict[str, Any], vocabulary: data.Bytes) -> rnn.Stack:
     cell = {"lstm": "LSTM", "gru": "GRU"}[settings["cell"]]
-    layers: list[rnn.Cell] = [rnn.Embed(vocabulary.size, settings["embed"])]
+    layers: list[rnn.Layer] = [rnn.Embed(vocabulary.size, settings["embed"])]
     for _ in range(settings["layers"]):
         layers += [rnn.Dropout(settings["dropout"])] if settings["dropout"] else []
         layers += [getattr(rnn, cell)(settings["hidden"])]

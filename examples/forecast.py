@@ -40,10 +40,10 @@ def parser() -> argparse.ArgumentParser:
 class Skip(rnn.Composite):
     """y = Dense(x) + body(x)."""
 
-    body: rnn.Cell
+    body: rnn.Layer
 
     @property
-    def children(self) -> tuple[rnn.Cell, ...]:
+    def children(self) -> tuple[rnn.Layer, ...]:
         return rnn.Dense(1), self.body
 
     def compose(self, params: Any, x: Any, child: Callable[..., Any]) -> Any:

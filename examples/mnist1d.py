@@ -83,8 +83,8 @@ def load(args: argparse.Namespace) -> tuple[Waves, Waves]:
 class Flat(NamedTuple):
     """The paper's net: a body in both directions, all of its outputs read by one layer."""
 
-    body: rnn.Cell = rnn.Bidirectional(rnn.GRU(6))
-    head: rnn.Cell = rnn.Dense(10)
+    body: rnn.Layer = rnn.Bidirectional(rnn.GRU(6))
+    head: rnn.Layer = rnn.Dense(10)
 
     def init(self, key: jax.Array, x: Any, steps: int = 40) -> Any:
         """Uniform within 1 / sqrt(H), biases too, and 1 / sqrt(inputs) of the layer: as the paper's library begins."""

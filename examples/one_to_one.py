@@ -63,7 +63,7 @@ def compare(args: argparse.Namespace, params: Any, train: tuple[np.ndarray, np.n
     made, found = nets(args), {}
     for name, p in (("recurrent", params), ("feed-forward", feedforward(params))):
 
-        def loss(p: Any, net: rnn.Cell = made[name]) -> tuple[jax.Array, jax.Array]:
+        def loss(p: Any, net: rnn.Layer = made[name]) -> tuple[jax.Array, jax.Array]:
             logits = rnn.unroll(net, p, jnp.asarray(train[0]))[1]
             return training.cross_entropy(logits, jnp.asarray(train[1])).mean, logits
 
@@ -92,7 +92,7 @@ def work(args: argparse.Namespace) -> None:
         for name, net in made.items():
 
             @jax.jit
-            def predict(params: Any, net: rnn.Cell = net) -> jax.Array:
+            def predict(params: Any, net: rnn.Layer = net) -> jax.Array:
                 return rnn.unroll(net, params, jnp.asarray(held[0]))[1].argmax(-1)
 
             tx = training.optimizer(training.warmup_cosine(args.lr, args.steps))

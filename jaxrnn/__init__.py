@@ -22,14 +22,16 @@ from jaxrnn.controls import lengths_to_mask as lengths_to_mask
 from jaxrnn.params import trainable as trainable
 from jaxrnn.heap import keep_heap as keep_heap
 
-# Nouns: the four kinds of cell, and what their authors use
+# Nouns: layers and their kinds, and what their authors use
+from jaxrnn.layer import Layer as Layer
 from jaxrnn.cell import Cell as Cell
 from jaxrnn.cell import LinearCell as LinearCell
-from jaxrnn.cell import Feedforward as Feedforward
-from jaxrnn.cell import Composite as Composite
-from jaxrnn.cell import Noise as Noise
-from jaxrnn.cell import TOKEN as TOKEN
-from jaxrnn.cell import features as features
+from jaxrnn.layer import Feedforward as Feedforward
+from jaxrnn.layer import WholeSequence as WholeSequence
+from jaxrnn.composite import Composite as Composite
+from jaxrnn.layer import Noise as Noise
+from jaxrnn.layer import TOKEN as TOKEN
+from jaxrnn.layer import features as features
 from jaxrnn.linear import Complex as Complex
 from jaxrnn.linear import Matrix as Matrix
 from jaxrnn.linear import linear_scan as linear_scan

@@ -6,31 +6,43 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import controls, errors
-from jaxrnn.cell import Cell, Params, State, batch_shape, one_step
+from jaxrnn.composite import batch_shape, one_step
+from jaxrnn.layer import Layer, Params, State
 from jaxrnn.params import checked
 
 
 def advance(
-    cell: Cell, params: Params, state: State, x: Any, *, mask: Any = None, reset: Any = None, key: jax.Array | None = None, t: Any = 0
+    cell: Layer,
+    params: Params,
+    state: State,
+    x: Any,
+    *,
+    mask: Any = None,
+    reset: Any = None,
+    key: jax.Array | None = None,
+    t: Any = 0,
 ) -> tuple[State, Any]:
     """One step: `(state, y)`.
 
     Args:
       cell: the cell; static.
       params: what `cell.init` made.
-      state: the state before the step, from `cell.initial_state(params, batch_shape)` or an earlier call.
+      state: the state before the step, from `cell.initial_state(params, batch_shape)` or an earlier
+        call.
       x: one step's input `[..., F]`, or `[...]` tokens.
       mask: optional booleans `[...]`; where false the state is unchanged and the output zero.
-      reset: optional booleans `[...]`; where true the step begins from `cell.initial_state(params)`.
-      key: a PRNG key; passing one is training mode (dropout, zoneout). The noise is that of step `t` of
-        `unroll(..., key=key)`.
+      reset: optional booleans `[...]`; where true the step begins from
+        `cell.initial_state(params)`.
+      key: a PRNG key; passing one is training mode (dropout, zoneout). The noise is that of step
+        `t` of `unroll(..., key=key)`.
       t: which step of the sequence this is; only noise depends on it.
 
     Returns:
       The new state and the output.
 
     Raises:
-      TypeError, ValueError: for inputs, params or state that do not fit the cell, or a cell that is not causal.
+      TypeError, ValueError: for inputs, params or state that do not fit the cell, or a cell that is
+        not causal.
 
     Example:
       >>> cell = LSTM(8)
@@ -39,13 +51,15 @@ def advance(
       >>> y.shape
       (8,)
     """
-    errors.check_cell(cell, Cell)
+    errors.check_cell(cell, Layer)
     errors.check_array(cell, "x", x)
     return _advance(cell, params, state, x, mask, reset, key, t)
 
 
 @jax.jit
-def _advance(cell: Cell, params: Params, state: State, x: Any, mask: Any, reset: Any, key: Any, t: Any) -> tuple[State, Any]:
+def _advance(
+    cell: Layer, params: Params, state: State, x: Any, mask: Any, reset: Any, key: Any, t: Any
+) -> tuple[State, Any]:
     if not cell.causal:
         raise errors.not_causal(cell, "advance")
     x = jnp.asarray(x)

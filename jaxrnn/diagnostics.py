@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import controls, errors
-from jaxrnn.cell import Cell, Composite, Noise, Params, State, run_children
+from jaxrnn.cell import Cell
+from jaxrnn.composite import Composite, run_children
 from jaxrnn.autodiff.dot import Dot
+from jaxrnn.layer import Feedforward, Layer, Params, State
 from jaxrnn.strategies import Scan
 from jaxrnn.unroll import Run, check_static, prepare, sequence
 
@@ -19,9 +21,9 @@ from jaxrnn.unroll import Run, check_static, prepare, sequence
 class Trace(NamedTuple):
     """What one cell did over a sequence.
 
-    `states` after each step, leaf by leaf `[T, ...]`, and the `gates` of each step, the cell's own NamedTuple of arrays
-    `[T, ..., H]`: None where the cell has none. `ys` are its outputs. Under a false mask the state is that before the step,
-    and gates and outputs mean nothing.
+    `states` after each step, leaf by leaf `[T, ...]`, and the `gates` of each step, the cell's own
+    NamedTuple of arrays `[T, ..., H]`: None where the cell has none. `ys` are its outputs. Under a
+    false mask the state is that before the step, and gates and outputs mean nothing.
     """
 
     states: State
@@ -30,7 +32,7 @@ class Trace(NamedTuple):
 
 
 def trace(
-    cell: Cell,
+    cell: Layer,
     params: Params,
     xs: Any,
     state: State | None = None,
@@ -40,9 +42,11 @@ def trace(
     reverse: bool = False,
     key: jax.Array | None = None,
 ) -> Any:
-    """Every state and every gate of a run: a `Trace` for a cell, and for a composite the tuple of its children's.
+    """Every state and every gate of a run: a `Trace` for a cell, and for a composite the tuple of
+    its children's.
 
-    Arguments are those of `unroll`, and what they compute is the same. Differentiable; works under `jit` and `vmap`.
+    Arguments are those of `unroll`, and what they compute is the same. Differentiable; works under
+    `jit` and `vmap`.
 
     Raises:
       TypeError, ValueError: as `unroll`.
@@ -59,16 +63,34 @@ def trace(
 
 
 @partial(jax.jit, static_argnums=1)
-def _trace(cell: Cell, reverse: bool, params: Params, xs: Any, state: Any, mask: Any, resets: Any, key: Any) -> Any:
+def _trace(
+    cell: Layer,
+    reverse: bool,
+    params: Params,
+    xs: Any,
+    state: Any,
+    mask: Any,
+    resets: Any,
+    key: Any,
+) -> Any:
     params, xs, state, start = prepare(cell, params, xs, state, mask, resets)
-    return _walk(cell, params, state, start, xs, Run(Scan(), reverse, mask, resets, key, jnp.arange(xs.shape[0])))[2]
+    return _walk(
+        cell,
+        params,
+        state,
+        start,
+        xs,
+        Run(Scan(), reverse, mask, resets, key, jnp.arange(xs.shape[0])),
+    )[2]
 
 
-def _walk(cell: Cell, params: Params, state: State, start: State, xs: Any, run: Run) -> tuple[State, Any, Any]:
+def _walk(
+    cell: Layer, params: Params, state: State, start: State, xs: Any, run: Run
+) -> tuple[State, Any, Any]:
     if isinstance(cell, Composite):
         seen: dict[int, Any] = {}
 
-        def child(i: int, cell: Cell, params: Params, xs: Any, reverse: bool) -> tuple[State, Any]:
+        def child(i: int, cell: Layer, params: Params, xs: Any, reverse: bool) -> tuple[State, Any]:
             last, ys, seen[i] = _walk(cell, params, state[i], start[i], xs, run.child(i, reverse))
             return last, ys
 
@@ -77,9 +99,8 @@ def _walk(cell: Cell, params: Params, state: State, start: State, xs: Any, run: 
     kept: list[tuple[State, Any]] = []
     last, ys = sequence(cell, params, state, start, xs, run._replace(strategy=_Watch(kept=kept)))
     states, gates = kept[0] if kept else (None, None)
-    if not kept and cell.gates is not None:  # a layer without memory, whose z says all
-        zs = cell.project(params, controls.blank(xs, run.mask), Noise.at(run.key, run.times))
-        gates = cell.gates(params, state, zs, Dot(params))
+    if isinstance(cell, Feedforward) and cell.gates is not None:
+        gates = cell.gates(params, controls.blank(xs, run.mask))
     return last, ys, Trace(states, gates, ys)
 
 

@@ -1,41 +1,100 @@
 """How weights begin. Each is a function of a key and shapes that returns a float array."""
 
+import math
+from functools import partial
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn import draws
 
 uniform_fan_in = jax.nn.initializers.lecun_uniform()
+blockwise = partial(jax.jit, static_argnames=("rows", "columns", "gates", "dtype"))
 
 
-def glorot(key: jax.Array, rows: int, columns: int, gates: int = 1, dtype=jnp.float32) -> jax.Array:
-    """`[rows, gates*columns]`, each gate's block uniform with variance 2 / (rows + columns) (Glorot & Bengio 2010)."""
-    blocks = jax.vmap(lambda k: jax.nn.initializers.glorot_uniform()(k, (rows, columns), dtype))(jax.random.split(key, gates))
-    return jnp.concatenate(list(blocks), axis=-1)
+def split(key: jax.Array, count: int) -> list[jax.Array]:
+    """`jax.random.split`, on the host where the keys will be drawn from there."""
+    if not draws.on_host(key, 2 * count, jnp.float32):
+        return list(jax.random.split(key, count))
+    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    data = (draws.placed(words, key) for words in draws.split(draws.words(key), count))
+    return [jax.random.wrap_key_data(words) if typed else words for words in data]
 
 
-def orthogonal(key: jax.Array, rows: int, columns: int, gates: int = 1, dtype=jnp.float32) -> jax.Array:
+def normal(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+    """Normal numbers of variance 1."""
+    if draws.on_host(key, math.prod(shape), dtype):
+        return draws.placed(draws.normal(draws.words(key), shape, dtype), key)
+    return jax.random.normal(key, shape, dtype)
+
+
+def glorot(
+    key: jax.Array, rows: int, columns: int, gates: int = 1, dtype: Any = jnp.float32
+) -> jax.Array:
+    """`[rows, gates*columns]`, each gate's block uniform with variance 2 / (rows + columns)
+    (Glorot & Bengio 2010)."""
+    if not draws.on_host(key, rows * columns * gates, dtype):
+        return _glorot(key, rows, columns, gates, dtype)
+    keys, limit = draws.split(draws.words(key), gates), math.sqrt(6 / (rows + columns))
+    return draws.placed(joined(draws.uniform(keys, (rows, columns), dtype, -limit, limit)), key)
+
+
+@blockwise
+def _glorot(key: jax.Array, rows: int, columns: int, gates: int, dtype: Any) -> jax.Array:
+    draw = jax.nn.initializers.glorot_uniform()
+    keys = jax.random.split(key, gates)
+    return joined(jax.vmap(lambda k: draw(k, (rows, columns), dtype))(keys))
+
+
+def orthogonal(
+    key: jax.Array, rows: int, columns: int, gates: int = 1, dtype: Any = jnp.float32
+) -> jax.Array:
     """`[rows, gates*columns]`, each gate's block orthogonal by itself (Saxe et al. 2014)."""
-    blocks = jax.vmap(lambda k: jax.nn.initializers.orthogonal()(k, (rows, columns), dtype))(jax.random.split(key, gates))
-    return jnp.concatenate(list(blocks), axis=-1)
+    if not draws.on_host(key, rows * columns * gates, dtype):
+        return _orthogonal(key, rows, columns, gates, dtype)
+    keys, tall = draws.split(draws.words(key), gates), rows >= columns
+    shape = (rows, columns) if tall else (columns, rows)
+    blocks = draws.orthonormal(draws.normal(keys, shape, dtype).mT)
+    return draws.placed(joined(blocks.mT if tall else blocks), key)
 
 
-def gate_bias(hidden: int, biases: tuple[float, ...], dtype=jnp.float32) -> jax.Array:
+@blockwise
+def _orthogonal(key: jax.Array, rows: int, columns: int, gates: int, dtype: Any) -> jax.Array:
+    draw = jax.nn.initializers.orthogonal()
+    keys = jax.random.split(key, gates)
+    return joined(jax.vmap(lambda k: draw(k, (rows, columns), dtype))(keys))
+
+
+def joined(blocks: Any) -> Any:
+    """Blocks `[G, rows, columns]` side by side, `[rows, G*columns]`."""
+    return blocks.transpose(1, 0, 2).reshape(blocks.shape[1], -1)
+
+
+def gate_bias(hidden: int, biases: tuple[float, ...], dtype: Any = jnp.float32) -> jax.Array:
     """`[G*hidden]`, one constant a gate."""
-    return jnp.repeat(jnp.asarray(biases, dtype), hidden, total_repeat_length=hidden * len(biases))
+    return jnp.asarray(np.repeat(np.asarray(biases, dtype), hidden))
 
 
-def identity(size: int, dtype=jnp.float32) -> jax.Array:
-    """`[size, size]`: with relu units, a state that is kept until something is added to it (Le et al. 2015)."""
+def identity(size: int, dtype: Any = jnp.float32) -> jax.Array:
+    """`[size, size]`: with relu units, a state that is kept until something is added to
+    it (Le et al. 2015)."""
     return jnp.eye(size, dtype=dtype)
 
 
 def spectral_radius(w: jax.Array, radius: float) -> jax.Array:
-    """A square matrix scaled so that its largest eigenvalue has this modulus; one whose eigenvalues are all zero stays as it is.
+    """A square matrix scaled so that its largest eigenvalue has this modulus; one whose eigenvalues
+    are all zero stays as it is.
 
-    The modulus is `|w^k|^(1/k)` for k = 2^20 (Gelfand 1941), by repeated squaring: unlike a power iteration it does not mind complex pairs,
-    and unlike an eigenvalue solver it runs on every device and under `vmap`.
+    The modulus is `|w^k|^(1/k)` for k = 2^20 (Gelfand 1941), by repeated squaring: unlike a power
+    iteration it does not mind complex pairs, and unlike an eigenvalue solver it runs on every
+    device and under `vmap`.
     """
 
-    def square(_: int, carry: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def square(
+        _: int, carry: tuple[jax.Array, jax.Array, jax.Array]
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
         power, log, share = carry  # w^k = power * exp(log / share), share = 1 / k
         size = jnp.linalg.norm(power)
         power = power / jnp.where(size > 0, size, 1)

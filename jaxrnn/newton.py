@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import controls, errors
-from jaxrnn.cell import Cell, Composite, Feedforward, Noise, Params, State
+from jaxrnn.cell import Cell
+from jaxrnn.layer import Layer, Noise, Params, State
 from jaxrnn.strategies import Newton
 from jaxrnn.unroll import prepare
 
@@ -68,8 +69,8 @@ def solve(
 
     Lim et al. 2024.
     """
-    errors.check_cell(cell, Cell)
-    if isinstance(cell, Composite | Feedforward) or cell.whole is not None:
+    errors.check_cell(cell, Layer)
+    if not isinstance(cell, Cell):
         raise errors.no_trajectory(cell)
     if not isinstance(strategy, Newton):
         raise errors.fail(TypeError, cell, f"strategy {strategy!r}", "a Newton", "Pass Newton(), or use unroll for another strategy.")
@@ -81,7 +82,7 @@ def solve(
 def _solve(
     cell: Cell, strategy: Newton, reverse: bool, params: Params, xs: Any, guess: Any, state: Any, mask: Any, resets: Any, key: Any
 ) -> tuple[State, Any, Info]:
-    params, xs, state, start = prepare(cell, params, xs, state, mask, resets)
+    params, xs, state, start, mask, resets = prepare(cell, params, xs, state, mask, resets)
     if guess is not None:
         errors.check_state(cell, guess, jax.tree.map(lambda s: jax.ShapeDtypeStruct((xs.shape[0], *s.shape), s.dtype), start), "guess")
     zs = cell.project(params, controls.blank(xs, mask), Noise.at(key, jnp.arange(xs.shape[0])))

@@ -1,21 +1,25 @@
-"""What holds of all params: they fit their cell, and what lies under a key `fixed` is never trained."""
+"""What holds of all params: they fit their cell, and what lies under a key `fixed` is never
+trained."""
 
 from typing import Any
 
 import jax
 
 from jaxrnn import errors
-from jaxrnn.cell import Cell, Composite, Params
+from jaxrnn.composite import Composite, params_spec, step_spec
+from jaxrnn.layer import Layer, Params
 
 
-def checked(cell: Cell, params: Params, x: Any) -> Params:
+def checked(cell: Layer, params: Params, x: Any) -> Params:
     """Params that fit the cell and inputs like `x`, their fixed leaves frozen."""
-    first: Cell = cell
+    first: Layer = cell
     while isinstance(first, Composite):
         first = first.children[0]
     errors.check_input(first, x)
-    spec = jax.ShapeDtypeStruct(x.shape[x.ndim - cell.feature_ndim :], x.dtype)
-    errors.check_params(cell, params, jax.eval_shape(cell.init, jax.eval_shape(lambda: jax.random.key(0)), spec), spec)
+    spec = step_spec(cell, x)
+    need = params_spec(cell, spec)
+    if cell.takes_memory or not errors.like(params, need):
+        errors.check_params(cell, params, need, spec)
     return freeze(params)
 
 
@@ -33,8 +37,9 @@ def is_fixed(path: tuple) -> bool:
 
 
 def trainable(params: Params) -> Any:
-    """A pytree like `params` of booleans, false for every leaf under a key `fixed` (a reservoir): the mask that
-    `optax.masked` takes, without which weight decay would move leaves that have no gradient.
+    """A pytree like `params` of booleans, false for every leaf under a key `fixed` (a reservoir):
+    the mask that `optax.masked` takes, without which weight decay would move leaves that have no
+    gradient.
 
     Example:
       >>> trainable({"fixed": {"w": 1.0}, "b": 2.0})

@@ -1,127 +1,28 @@
-"""`unroll` and `fold`: validation, the jit boundary, and the recursion through a network, layer by layer over time."""
+"""`unroll` and `fold`: a whole sequence, checked once and compiled once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxrnn import controls, errors
-from jaxrnn.cell import Cell, Composite, Noise, Params, State, batch_shape, check_leaf, run_children
-from jaxrnn.autodiff._jax import fixed, split_alike, varied, varying
-from jaxrnn.autodiff.tangent import differentiated_as
+from jaxrnn.autodiff._jax import split_alike, varied, varying
+from jaxrnn.composite import batch_shape
+from jaxrnn.layer import Layer, Params, State
 from jaxrnn.params import checked
-from jaxrnn.strategies import Chunked, Scan, Strategy
-
-LARGE = 2**24  # bytes of states from which a pass is taken in pieces
-
-
-class Run(NamedTuple):
-    """How a sequence is to be run, handed down the recursion: `resets` are as given until the direction is settled."""
-
-    strategy: Strategy
-    reverse: bool
-    mask: Any
-    resets: Any
-    key: Any
-    times: Any
-    within: bool = False  # inside a piece of a causal network: the resets are directed, time is cut
-
-    def child(self, i: int, reverse: bool) -> Run:
-        key = None if self.key is None else jax.random.fold_in(self.key, i)
-        return self._replace(key=key, reverse=self.reverse != reverse)
-
-    def piece(self, start: Any, size: int) -> Run:
-        mask, resets, times = (slice_time(a, start, size) for a in (self.mask, self.resets, self.times))
-        return self._replace(mask=mask, resets=resets, times=times, within=True)
+from jaxrnn.sequence import Run, sequence, slice_time, within
+from jaxrnn.strategies import Scan, Strategy
 
 
-def slice_time(tree: Any, start: Any, size: int) -> Any:
-    return jax.tree.map(lambda a: a if a.shape[0] == size else jax.lax.dynamic_slice_in_dim(a, start, size), tree)
-
-
-def sequence(cell: Cell, params: Params, state: State, start: State, xs: Any, run: Run) -> tuple[State, Any]:
-    """The last state and the outputs of any cell; where time may be cut, the strategy cuts it."""
-    if run.within:
-        return within(cell, params, state, start, xs, run)
-    if cell.causal:
-        run = run._replace(resets=controls.directed(run.mask, run.resets, run.reverse))
-
-        def block(state: State, begin: Any, size: int) -> tuple[State, Any]:
-            return within(cell, params, state, start, slice_time(xs, begin, size), run.piece(begin, size))
-
-        return run.strategy.cut(block, state, length_of(xs), run.reverse)
-    return through_children(cell, params, state, start, xs, run)
-
-
-def through_children(cell: Any, params: Params, state: State, start: State, xs: Any, run: Run) -> tuple[State, Any]:
-    def child(i: int, cell: Cell, params: Params, xs: Any, reverse: bool) -> tuple[State, Any]:
-        return sequence(cell, params, state[i], start[i], xs, run.child(i, reverse))
-
-    return run_children(cell, params, xs, child)
-
-
-def within(cell: Cell, params: Params, state: State, start: State, xs: Any, run: Run) -> tuple[State, Any]:
-    if isinstance(cell, Composite):
-        return through_children(cell, params, state, start, xs, run)
-    check_leaf(cell, xs, 1)
-    if run.strategy.loops(cell) and (size := passing(state, length_of(xs))):
-        return in_passing(cell, params, state, start, xs, run, size)
-    return leaf(cell, params, state, start, xs, run)
-
-
-def passing(state: State, length: int) -> int:
-    """The steps at a time of a pass that nothing is differentiated through, or 0 for all of them.
-
-    On a CPU their projection then stays in its cache, in place of an array that the kernel zeroes at every call: 0.7 to 1.0 of the time.
-    """
-    row = sum(s.size * s.dtype.itemsize for s in jax.tree.leaves(state))
-    if not fixed(length, row):
-        return 0
-    size = max(16, 2**20 // max(row, 1))
-    return size if fixed(length, row) and jax.default_backend() == "cpu" and length * row >= LARGE and length >= 2 * size else 0
-
-
-def in_passing(cell: Cell, params: Params, state: State, start: State, xs: Any, run: Run, size: int) -> tuple[State, Any]:
-    """`leaf`, a few steps at a time where nothing is differentiated."""
-
-    def with_arrays(arrays: tuple) -> Run:
-        mask, resets, key, times = arrays
-        return run._replace(mask=mask, resets=resets, key=key, times=times)
-
-    def whole(params: Params, state: State, start: State, xs: Any, arrays: tuple) -> tuple[State, Any]:
-        return leaf(cell, params, state, start, xs, with_arrays(arrays))
-
-    def pieces(params: Params, state: State, start: State, xs: Any, arrays: tuple) -> tuple[State, Any]:
-        def block(state: State, begin: Any, size: int) -> tuple[State, Any]:
-            return leaf(cell, params, state, start, slice_time(xs, begin, size), with_arrays(arrays).piece(begin, size))
-
-        return Chunked(size, remat=False).cut(block, state, length_of(xs), run.reverse)
-
-    return differentiated_as(whole, pieces)(params, state, start, xs, (run.mask, run.resets, run.key, run.times))
-
-
-def leaf(cell: Cell, params: Params, state: State, start: State, xs: Any, run: Run) -> tuple[State, Any]:
-    xs = controls.blank(xs, run.mask)
-    zs = cell.project(params, xs, Noise.at(run.key, run.times))
-    if not jax.tree.leaves(state):
-        return state, cell.readout(params, state, zs)
-    piece = controls.Piece(state, start, zs, run.mask, run.resets, length_of(xs), run.reverse)
-    if cell.whole is not None:
-        return cell.whole(params, piece)
-    last, states = run.strategy.run(cell, params, piece)
-    return last, cell.readout(params, states, zs)
-
-
-def length_of(xs: Any) -> int:
-    return jax.tree.leaves(xs)[0].shape[0]
-
-
-def prepare(cell: Cell, params: Params, xs: Any, state: Any, mask: Any, resets: Any) -> tuple[Params, jax.Array, State, State]:
-    """Checks that need the whole network; params with fixed leaves frozen, inputs, the first state, and the initial one."""
+def prepare(
+    cell: Layer, params: Params, xs: Any, state: Any, mask: Any, resets: Any
+) -> tuple[Params, jax.Array, State, State, Any, Any]:
+    """Checks that need the whole network; params with fixed leaves frozen, inputs, the first state,
+    the initial one, mask and resets. On a mesh the states are split as the inputs are."""
     xs = jnp.asarray(xs)
     errors.check_rank(cell, xs, 1)
     batch = batch_shape(cell, xs, 1)
@@ -132,14 +33,16 @@ def prepare(cell: Cell, params: Params, xs: Any, state: Any, mask: Any, resets: 
     start = cell.initial_state(params, batch)
     if state is None:
         state = start
-    errors.check_state(cell, state, start)
+    else:
+        errors.check_state(cell, state, start)
     state, start = split_alike((state, start), xs, len(batch), time=0)
+    mask, resets = split_alike((mask, resets), xs, len(batch), time=1)
     state, start = varied((state, start), varying((params, xs, state, mask, resets)))
-    return params, xs, state, start
+    return params, xs, state, start, mask, resets
 
 
 def unroll(
-    cell: Cell,
+    cell: Layer,
     params: Params,
     xs: Any,
     state: State | None = None,
@@ -186,16 +89,16 @@ def unroll(
 
 @partial(jax.jit, static_argnums=2)
 def _unroll(
-    cell: Cell, strategy: Strategy, reverse: bool, params: Params, xs: Any, state: Any, mask: Any, resets: Any, key: Any
+    cell: Layer, strategy: Strategy, reverse: bool, params: Params, xs: Any, state: Any, mask: Any, resets: Any, key: Any
 ) -> tuple[State, Any]:
-    params, xs, state, start = prepare(cell, params, xs, state, mask, resets)
+    params, xs, state, start, mask, resets = prepare(cell, params, xs, state, mask, resets)
     run = Run(strategy, reverse, mask, resets, key, jnp.arange(xs.shape[0]))
     state, ys = sequence(cell, params, state, start, xs, run)
     return state, controls.blank(ys, mask)
 
 
 def fold(
-    cell: Cell,
+    cell: Layer,
     params: Params,
     xs: Any,
     f: Callable[[Params, Any, Any, Any, Any], Any],
@@ -242,17 +145,17 @@ def fold(
         raise errors.not_causal(cell, "fold")
     for leaf in jax.tree.leaves(extra):
         errors.check_array(cell, "a leaf of extra", leaf)
-        if leaf.shape[:1] != xs.shape[:1]:
+        if not errors.same_shape(leaf.shape[:1], xs.shape[:1]):
             raise errors.wrong_extra(cell, leaf, xs)
     return _fold(cell, strategy, bool(reverse), f, params, xs, init, extra, state, mask, resets, key)
 
 
 @partial(jax.jit, static_argnums=(2, 3))
 def _fold(
-    cell: Cell, strategy: Strategy, reverse: bool, f: Callable, params: Params, xs: Any, init: Any, extra: Any, state: Any, mask: Any,
+    cell: Layer, strategy: Strategy, reverse: bool, f: Callable, params: Params, xs: Any, init: Any, extra: Any, state: Any, mask: Any,
     resets: Any, key: Any,
 ) -> tuple[State, Any]:  # fmt: skip
-    params, xs, state, start = prepare(cell, params, xs, state, mask, resets)
+    params, xs, state, start, mask, resets = prepare(cell, params, xs, state, mask, resets)
     run = Run(strategy, reverse, mask, controls.directed(mask, resets, reverse), key, jnp.arange(xs.shape[0]))
 
     def block(carry: tuple[State, Any], begin: Any, size: int) -> tuple[Any, None]:
@@ -268,6 +171,6 @@ def _fold(
 
 
 def check_static(cell: Any, strategy: Any) -> None:
-    errors.check_cell(cell, Cell)
+    errors.check_cell(cell, Layer)
     if not isinstance(strategy, Strategy):
         raise errors.wrong_strategy(cell, strategy)

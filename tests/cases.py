@@ -113,7 +113,7 @@ class Terms(rnn.Cell):
 class Reading(rnn.Composite):
     """A cell bound to a memory that is part of the params, so that the laws see the gradients into it; one of four places is masked."""
 
-    cell: rnn.Cell
+    cell: rnn.Layer
     width: int
 
     @property
@@ -132,7 +132,7 @@ class Reading(rnn.Composite):
 
 
 class Case(NamedTuple):
-    cell: rnn.Cell
+    cell: rnn.Layer
     x: Any = rnn.features(2)
     random: bool = False  # whether a key changes the answer
     variant: bool = False  # like another case in all but a branch, or made of others: held to the laws by the slow tests alone
@@ -225,7 +225,7 @@ NEWTON = {
 
 def parallel(name: str) -> dict[str, rnn.Strategy]:
     """The strategies of these two tables that run a case otherwise than `Scan` does: for a nonlinear cell one in turn, so that all meet many."""
-    cells = [cell for cell in kinds(CELLS[name].cell) if not issubclass(cell, rnn.Composite | rnn.Feedforward) and cell.whole is None]
+    cells = [cell for cell in kinds(CELLS[name].cell) if issubclass(cell, rnn.Cell)]
     linear = LINEAR if any(issubclass(cell, rnn.LinearCell) for cell in cells) else {}
     turn = list(NEWTON)[list(CELLS).index(name) % len(NEWTON)]
     return linear | ({turn: NEWTON[turn]} if any(not issubclass(cell, rnn.LinearCell) for cell in cells) else {})
@@ -249,6 +249,6 @@ def dtypes(name: str) -> list[str]:
 
 def kinds(value: Any) -> set[type]:
     """The classes of all cells and strategies within one."""
-    found = {type(value)} if isinstance(value, rnn.Cell | rnn.Strategy) else set()
+    found = {type(value)} if isinstance(value, rnn.Layer | rnn.Strategy) else set()
     parts = value if isinstance(value, tuple) else [getattr(value, f.name) for f in dataclasses.fields(value)] if found else []
     return found.union(*(kinds(part) for part in parts))

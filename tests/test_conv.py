@@ -13,10 +13,32 @@ XS = jax.random.normal(jax.random.key(1), (T, B, F))
 FLAGS = {"bare": (False, False), "mask": (True, False), "resets": (False, True), "both": (True, True)}
 
 
-class Looped(rnn.CausalConv):
-    """The same cell by its step alone."""
+class Looped(rnn.Cell):
+    """The same by its step alone."""
 
-    whole = None
+    width: int
+    kernel: int
+    depthwise: bool = False
+
+    @property
+    def conv(self):
+        return rnn.CausalConv(self.width, self.kernel, self.depthwise)
+
+    def init(self, key, x):
+        return self.conv.init(key, x)
+
+    def initial_state(self, params, batch_shape=()):
+        return self.conv.initial_state(params, batch_shape)
+
+    def project(self, params, xs, noise=None):
+        return xs
+
+    def step(self, params, state, z, dot):
+        return self.conv.step(params, state, z)[0]
+
+    def readout(self, params, state, z):
+        pushed = jnp.concatenate([jnp.zeros_like(state[..., :1, :]), state[..., :-1, :]], -2)
+        return self.conv.step(params, pushed, state[..., -1, :])[1]
 
 
 def truth(params, state, start, xs, mask, resets, reverse):

@@ -31,5 +31,5 @@ def test_every_cell_strategy_and_verb_has_an_example():
     for name in dir(rnn):
         thing = getattr(rnn, name)
         verb = inspect.isfunction(thing)
-        if verb or (inspect.isclass(thing) and issubclass(thing, rnn.Cell | rnn.Strategy) and not inspect.isabstract(thing)):
+        if verb or (inspect.isclass(thing) and issubclass(thing, rnn.Layer | rnn.Strategy) and not inspect.isabstract(thing)):
             assert ">>>" in thing.__doc__, f"{name} shows no example"

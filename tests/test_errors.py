@@ -1,8 +1,10 @@
 """One test per message: what was got, what is needed, what to do, and the name of the cell."""
 
 import dataclasses
+import functools
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import pytest
 
@@ -31,6 +33,41 @@ def test_wrong_feature_size():
         rnn.unroll(CELL, PARAMS, jnp.ones((5, 2, 7)))
     with refused(ValueError, r"\(7, 16\)"):
         rnn.advance(CELL, PARAMS, CELL.initial_state(PARAMS, (2,)), jnp.ones((2, 7)))
+
+
+def test_symbolic_shapes_pass_and_numbers_are_compared():
+    """Under `jax.export` time and batch are symbols."""
+    t, b = jax.export.symbolic_shape("t, b")
+    net = rnn.Stack((rnn.LSTM(4), rnn.CausalConv(4, 2), rnn.Residual(rnn.GRU(4)), rnn.LRU(3)))
+    params = net.init(jax.random.key(0), rnn.features(3))
+    flags = jax.ShapeDtypeStruct((t, b), bool)
+
+    def run(features):
+        xs = jax.ShapeDtypeStruct((t, b, features), jnp.float32)
+        state = jax.eval_shape(lambda xs: net.initial_state(params, xs.shape[1:-1]), xs)
+        verb = functools.partial(rnn.unroll, net, params)
+        return jax.eval_shape(lambda xs, s, m: verb(xs, s, mask=m, resets=m), xs, state, flags)
+
+    assert run(3)[1].shape == (t, b, 4)
+    with refused(ValueError, r"w_x'\]", r"\(7, 16\)"):
+        run(7)
+
+
+def test_params_are_worked_out_once():
+    made = []
+
+    class Counted(rnn.LSTM):
+        def init(self, key, x):
+            made.append(x)
+            return super().init(key, x)
+
+    net = rnn.Stack((Counted(4), rnn.Residual(Counted(4)), rnn.Stack((rnn.Stack((Counted(4),)),))))
+    params = net.init(jax.random.key(0), rnn.features(3))
+    assert len(made) == 5  # each once for its arrays, and once for the shapes of equal ones
+    for steps in (2, 3):
+        jax.eval_shape(lambda xs: rnn.unroll(net, params, xs), jnp.ones((steps, 2, 3)))
+    rnn.advance(net, params, net.initial_state(params), jnp.ones(3))
+    assert len(made) == 5
 
 
 def test_wrong_batch():
@@ -206,7 +243,7 @@ def test_extra_of_another_length():
 
 
 class Twice(rnn.Composite):
-    cell: rnn.Cell
+    cell: rnn.Layer
 
     @property
     def children(self):
@@ -221,10 +258,13 @@ def test_a_child_run_twice():
         rnn.unroll(Twice(CELL), (PARAMS,), XS)
 
 
-def test_a_composite_has_no_step():
-    for call in (lambda: NET.project(NET_PARAMS, TOKENS), lambda: NET.step((), (), (), None), lambda: NET.readout((), (), ())):
-        with refused(TypeError, "unroll", cell=NET):
-            call()
+def test_no_layer_has_functions_that_only_refuse():
+    for layer in (NET, rnn.Dense(3), rnn.CausalConv(3, 2)):
+        assert isinstance(layer, rnn.Layer)
+        assert not isinstance(layer, rnn.Cell)
+        assert not hasattr(layer, "readout")
+    assert not hasattr(NET, "step")
+    assert not hasattr(rnn.Dense(3), "step")
 
 
 @pytest.mark.parametrize("make", [rnn.LSTM, rnn.GRU, rnn.Elman, rnn.Dense, lambda n: rnn.Embed(n, 3), lambda n: rnn.LSTM(4, projection=n)])

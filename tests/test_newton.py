@@ -87,7 +87,7 @@ def test_an_expanding_system_is_solved_as_far_as_its_digits_last(jacobian):
     with jax.enable_x64(True):
         true = rnn.unroll(cell, *jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), (params, xs[:60, 0])))[1]
         np.testing.assert_allclose(ys[:20, 0], true[:20], atol=1e-5)
-        np.testing.assert_allclose(ys[:60, 1], true, atol=2e-3)  # what `rounding` may be
+        np.testing.assert_allclose(ys[:60, 1], true, atol=4e-3)  # eps^0.4 (1 + |state|), what `rounding` may be
     assert (newton.solve(cell, *contracting(cell))[2].rounding < 1e-6).all()
 
 

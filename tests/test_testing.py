@@ -18,19 +18,33 @@ def fresh():
     jax.clear_caches()
 
 
-class Looped(Plain):
-    """A sound cell that runs its own loop over the whole sequence; the broken ones change how it keeps and replaces its state."""
+class Looped(rnn.WholeSequence):
+    """A sound layer that runs its own loop over the whole sequence; the broken ones change how it
+    keeps and replaces its state."""
 
-    def whole(self, params, piece):
+    hidden: int
+
+    def init(self, key, x):
+        return Plain(self.hidden).init(key, x)
+
+    def initial_state(self, params, batch_shape=()):
+        return Plain(self.hidden).initial_state(params, batch_shape)
+
+    def step(self, params, state, x):
+        plain = Plain(self.hidden)
+        state = plain.step(params, state, plain.project(params, x), None)
+        return state, plain.readout(params, state, None)
+
+    def sequence(self, params, piece):
         def body(state, inputs):
-            z, keep, reset = inputs
+            x, keep, reset = inputs
             if reset is not None:
                 state = self.replaced(reset[..., None], piece.start, state)
-            new = self.step(params, state, z, None)
-            return (state := new if keep is None else self.kept(keep[..., None], new, state)), state
+            new, y = self.step(params, state, x)
+            return (new if keep is None else self.kept(keep[..., None], new, state)), y
 
-        state, states = jax.lax.scan(body, piece.state, (piece.zs, piece.mask, piece.resets), reverse=piece.reverse)
-        return state, self.readout(params, states, piece.zs)
+        inputs = (piece.zs, piece.mask, piece.resets)
+        return jax.lax.scan(body, piece.state, inputs, reverse=piece.reverse)
 
     def replaced(self, reset, start, state):
         return jnp.where(reset, start, state)
@@ -155,7 +169,7 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize(("cell", "law", "where"), BROKEN, ids=lambda value: type(value).__name__ if isinstance(value, rnn.Cell) else "")
+@pytest.mark.parametrize(("cell", "law", "where"), BROKEN, ids=lambda value: type(value).__name__ if isinstance(value, rnn.Layer) else "")
 def test_a_broken_cell_is_refused(cell, law, where):
     with pytest.raises(LawError, match=where) as caught:
         check_cell(cell, rnn.features(2), laws=(law,), strategies=(rnn.Chunked(2),))

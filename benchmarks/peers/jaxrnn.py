@@ -16,7 +16,7 @@ from benchmarks.peers.program import Compiled, Program
 CELLS = {"lstm": rnn.LSTM, "gru": rnn.GRU, "elman": rnn.Elman}
 
 
-def network(case: Case) -> rnn.Cell:
+def network(case: Case) -> rnn.Layer:
     one = CELLS[case.cell](case.hidden)
     one = rnn.Bidirectional(one) if case.both else one
     return one if case.layers == 1 else rnn.Stack((one,) * case.layers)

@@ -13,20 +13,21 @@ from typing import Any
 import jax
 import jax.extend
 import numpy as np
-from jax._src import dispatch, source_info_util
+from jax._src import checkify, dispatch, source_info_util
 from jax._src.core import mapped_leading_aval, unmapped_leading_aval
 from jax._src.interpreters import batching
 from jax._src.interpreters import partial_eval as pe
 from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
-from jax.extend.core.primitives import dot_general_p
+from jax.extend.core.primitives import dot_general_p, jit_p
 from jax.interpreters import ad, mlir
 from jax.sharding import PartitionSpec
 
 __all__ = [
     "ClosedJaxpr", "Jaxpr", "JaxprEqn", "Literal", "Tracer", "Var", "ad", "batching", "bind",
-    "debugging", "dce", "dot_general_p", "evaluate", "fixed", "lowered", "primitive", "read",
-    "row_of", "rows_of", "split_alike", "trace", "typed_zeros", "varied", "vary_alike", "varying",
+    "debugging", "dce", "derived_jvp", "dot_general_p", "evaluate", "fixed", "lowered",
+    "primitive", "read", "row_of", "rows_of", "split_alike", "trace", "typed_zeros", "varied",
+    "vary_alike", "varying",
 ]  # fmt: skip
 
 
@@ -44,6 +45,7 @@ def lowered(p: Any, default: Callable, cpu: Callable | None = None) -> None:
     `cpu` is written for one device and for shapes that are numbers: elsewhere `default` is used,
     so that a partitioner and `jax.export` meet JAX's own operations.
     """
+    meaning(p, default)
     rule = mlir.lower_fun(default, multiple_results=p.multiple_results)
     mlir.register_lowering(p, rule)
     if cpu is None:
@@ -56,6 +58,41 @@ def lowered(p: Any, default: Callable, cpu: Callable | None = None) -> None:
         return (rule if plain else special)(ctx, *args, **params)
 
     mlir.register_lowering(p, choose, platform="cpu")
+
+
+def meaning(p: Any, f: Callable) -> None:
+    """Let `checkify` look into `f(*args, **params)` where it meets `p`."""
+
+    def check(*args: Any, **params: Any) -> Any:
+        # An error and the set of enabled checks come first, from JAX 0.12 on behind a context.
+        first = next(i for i, a in enumerate(args) if isinstance(a, set | frozenset)) + 1
+        values = args[first:]
+        [eqn] = trace(jax.jit(partial(f, **params)), *values).eqns
+        error, outs = checkify.error_checks[jit_p](*args[:first], *values, **eqn.params)
+        return error, outs if p.multiple_results else outs[0]
+
+    checkify.error_checks[p] = check
+
+
+def derived_jvp(f: Callable) -> Callable:
+    """The rule of a primitive that is differentiated as the function `f` of several results is."""
+
+    def jvp(primals: tuple, tangents: tuple, **params: Any) -> tuple[list, list]:
+        moving = [i for i, d in enumerate(tangents) if type(d) is not ad.Zero]
+
+        def moved(*values: Any) -> list:
+            args = list(primals)
+            for i, value in zip(moving, values, strict=True):
+                args[i] = value
+            return f(*args, **params)
+
+        outs, dots = jax.jvp(moved, [primals[i] for i in moving], [tangents[i] for i in moving])
+        return outs, [
+            ad.Zero(jax.typeof(x).to_tangent_aval()) if d.dtype == jax.dtypes.float0 else d
+            for x, d in zip(outs, dots, strict=True)
+        ]
+
+    return jvp
 
 
 def partitioned(ctx: Any) -> bool:

@@ -2,9 +2,9 @@
 
 A gradient wants z for all steps. A pass without one does not, and on a CPU an array of all z costs
 more than its arithmetic: the kernel zeroes its pages at every call, and it fits no cache. Whether a
-gradient is asked for, how many copies of the pass a `vmap` makes and what it is compiled for are
-known when the program is lowered, and not when it is traced. So the pass is a primitive that means
-`whole`: differentiated it is `whole` again, and so it is wherever it is not lowered for one CPU.
+gradient is asked for, how many copies of a pass a `vmap` makes and what it is compiled for are
+known when a program is lowered, and not yet when it is traced. So a pass is a primitive that means
+`whole`: differentiated it is `whole` again, and so it is lowered for all but one CPU device.
 """
 
 from __future__ import annotations
@@ -17,34 +17,80 @@ import jax
 from jax.extend.core import jaxpr_as_fun
 
 from jaxrnn.autodiff._jax import (
-    ClosedJaxpr, ad, batching, debugging, fixed, lowered, primitive, trace,
+    ClosedJaxpr, Tracer, ad, batching, debugging, derived_jvp, lowered, primitive, trace,
 )  # fmt: skip
 
-LARGE = 2**22  # bytes of z from which a pass is taken in chunks
-CACHED = 2**19  # bytes of z in a chunk
+LARGE = 2**23  # bytes of all states from which a pass is taken in chunks
+CACHED, FEWEST = 2**20, 16  # bytes of a chunk's states, and the fewest steps that make one
 
 
-def forward_only(whole: Callable, chunked: Callable, args: Any, row: int) -> Any:
-    """`whole(*args) -> (state, ys)`, or `chunked(size, *args)`, which computes the same in chunks.
+def forward_only(whole: Callable, chunked: Callable, args: tuple, length: Any, row: Any) -> Any:
+    """`whole(*args) -> (state, ys)`, where it pays by `chunked(size, *args)`, which is the same.
 
     Args:
-      whole: a function of pytrees of arrays; ys have a leading time axis.
-      chunked: the same with the number of steps in a chunk before them.
-      args: the arrays; those that are not closed over.
-      row: the bytes of one step's z.
+      whole: a function of pytrees of arrays, over `length` steps; time is the first axis of ys.
+      chunked: the same, `size` steps at a time.
+      args: all arrays that the two read.
+      row: the bytes of a state.
     """
-    if debugging():
-        return whole(*args)
     leaves, tree = jax.tree.flatten(args)
-    made: list = []
+    structure: list = []
 
-    def flat(*leaves: Any) -> list:
-        outs, structure = jax.tree.flatten(whole(*tree.unflatten(leaves)))
-        made.append((structure, len(jax.tree.leaves(whole_state(structure)))))
-        return outs
+    def flat(f: Callable, *leaves: Any) -> list:
+        parts = [jax.tree.flatten(part) for part in f(*tree.unflatten(leaves))]
+        structure[:] = [(made, len(outs)) for outs, made in parts]
+        return [*parts[0][0], *parts[1][0]]
 
-    closed = trace(flat, *leaves)
-    structure, states = made[-1]
-    if closed.effects:
-        return jax.tree.unflatten(structure, jaxpr_as_fun(closed)(*leaves))
-    ...
+    closed = None if debugging() else trace(lambda *leaves: flat(whole, *leaves), *leaves)
+    if closed is None or closed.effects or any(isinstance(c, Tracer) for c in closed.consts):
+        return whole(*args)
+    (state, states), (ys, _) = structure
+    outs = forward_p.bind(
+        *leaves, whole=closed, chunked=lambda size, *x: flat(lambda *a: chunked(size, *a), *x),
+        states=states, length=length, row=row, axes=(),
+    )  # fmt: skip
+    return state.unflatten(outs[:states]), ys.unflatten(outs[states:])
+
+
+def _whole(*args: Any, whole: ClosedJaxpr, **_: Any) -> list:
+    return jaxpr_as_fun(whole)(*args)
+
+
+def _on_cpu(
+    *args: Any, whole: ClosedJaxpr, chunked: Callable, states: int, length: int, row: int,
+    axes: tuple,
+) -> list:  # fmt: skip
+    row *= math.prod(copies for _, copies in axes)
+    size = max(FEWEST, CACHED // max(row, 1))
+    if length * row < LARGE or length < 2 * size:
+        return jaxpr_as_fun(whole)(*args)
+
+    def f(*args: Any) -> list:
+        return chunked(size, *args)
+
+    for given, _ in axes:
+        f = jax.vmap(f, given, _places(whole, states))
+    return f(*args)
+
+
+def _places(whole: ClosedJaxpr, states: int) -> list[int]:
+    """Where a vmapped axis goes: first in a state, behind time in ys."""
+    return [int(i >= states) for i in range(len(whole.out_avals))]
+
+
+def _batched(
+    axis: Any, args: tuple, dims: tuple, *, whole: ClosedJaxpr, states: int, axes: tuple,
+    **params: Any,
+) -> tuple[list, list]:  # fmt: skip
+    places = _places(whole, states)
+    batched, _ = batching.batch_jaxpr_axes(whole, axis, dims, places)
+    axes = (*axes, (tuple(dims), axis.size))
+    outs = forward_p.bind(*args, whole=batched, states=states, axes=axes, **params)
+    return outs, places
+
+
+forward_p = primitive("forward_only", multiple_results=True)
+forward_p.def_abstract_eval(lambda *args, whole, **_: whole.out_avals)
+lowered(forward_p, _whole, cpu=_on_cpu)
+ad.primitive_jvps[forward_p] = derived_jvp(_whole)
+batching.fancy_primitive_batchers[forward_p] = _batched

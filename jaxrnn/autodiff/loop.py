@@ -25,7 +25,7 @@ import jax
 import jax.extend
 
 from jaxrnn.autodiff._jax import (
-    ClosedJaxpr, ad, batching, evaluate, lowered, primitive, read, row_of, rows_of,
+    ClosedJaxpr, ad, batching, derived_jvp, evaluate, lowered, primitive, read, row_of, rows_of,
     trace, typed_zeros,
 )  # fmt: skip
 from jaxrnn.autodiff.hoist import before_loop
@@ -94,22 +94,6 @@ def _abstract(*args: Any, jaxpr: ClosedJaxpr, num_carry: int, length: Any, **_: 
     return outs[:num_carry] + [rows_of(length, y) for y in outs[num_carry:]]
 
 
-def _jvp(primals: tuple, tangents: tuple, **params: Any) -> tuple[list, list]:
-    moving = [i for i, d in enumerate(tangents) if type(d) is not ad.Zero]
-
-    def moved(*values: Any) -> list:
-        args = list(primals)
-        for i, value in zip(moving, values, strict=True):
-            args[i] = value
-        return scanned(*args, **params)
-
-    outs, dots = jax.jvp(moved, [primals[i] for i in moving], [tangents[i] for i in moving])
-    return outs, [
-        ad.Zero(jax.typeof(x).to_tangent_aval()) if d.dtype == jax.dtypes.float0 else d
-        for x, d in zip(outs, dots, strict=True)
-    ]
-
-
 def _batched(
     axis: Any, args: tuple, dims: tuple, *, jaxpr: ClosedJaxpr, num_consts: int, num_carry: int,
     **params: Any,
@@ -173,6 +157,6 @@ def _transposed(
 loop_p = primitive("loop", multiple_results=True)
 loop_p.def_abstract_eval(_abstract)
 lowered(loop_p, scanned, cpu=in_place)
-ad.primitive_jvps[loop_p] = _jvp
+ad.primitive_jvps[loop_p] = derived_jvp(scanned)
 ad.primitive_transposes[loop_p] = _transposed
 batching.fancy_primitive_batchers[loop_p] = _batched

@@ -34,7 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
-from jaxrnn.autodiff._jax import Var, debugging, evaluate, fixed, vary_alike
+from jaxrnn.autodiff._jax import Var, debugging, evaluate, vary_alike
 from jaxrnn.autodiff.dot import Dot
 from jaxrnn.autodiff.loop import loop
 from jaxrnn.autodiff.products import over_time
@@ -65,8 +65,6 @@ def recurrence(
         state = step(params, state, z, Dot(params))
         return state, state
 
-    if fixed(length) and not length:  # which `lax.scan` refuses where Python runs every step
-        return state, jax.tree.map(lambda s: jnp.zeros((0, *s.shape), s.dtype), state)
     if debugging():
         return jax.lax.scan(body, state, zs, None if jax.tree.leaves(zs) else length, reverse, unroll)
     (consts, tree), (carry, state_tree), (rows, z_tree) = map(jax.tree.flatten, (params, state, zs))

@@ -21,7 +21,8 @@ class GRUGates(NamedTuple):
 
 
 class GRUInputs(NamedTuple):
-    """`x @ w_x` without its bias: the part of reset and update, `[..., 2H]`, and the candidate's, `[..., H]`."""
+    """`x @ w_x` without its bias: the part of reset and update, `[..., 2H]`, and the candidate's,
+    `[..., H]`."""
 
     h: jax.Array
     n: jax.Array
@@ -36,8 +37,8 @@ class GRU(Cell):
         h' = (1 - z) * n + z * h;  y = h'
 
     Shapes: x `[..., F]`, h `[..., H]`, y `[..., H]`.
-    Params: `w_x [F, 3H]`, `w_h [H, 3H]`, `b [3H]`, `b_n [H]`; with the reset before, `w_x [F, 3H]`, `w_h [H, 2H]`, `w_n [H, H]`,
-    `b [3H]`. Blocks are in the order r, z, n.
+    Params: `w_x [F, 3H]`, `w_h [H, 3H]`, `b [3H]`, `b_n [H]`; with the reset before, `w_x [F, 3H]`,
+    `w_h [H, 2H]`, `w_n [H, H]`, `b [3H]`. Blocks are in the order r, z, n.
 
     Args:
       hidden: H.
@@ -63,19 +64,27 @@ class GRU(Cell):
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
-        kx, kh = jax.random.split(key)
-        w_x, w_h = initializers.glorot(kx, size, self.hidden, 3, dtype), initializers.orthogonal(kh, self.hidden, self.hidden, 3, dtype)
+        kx, kh = initializers.split(key, 2)
+        w_x, w_h = (
+            initializers.glorot(kx, size, self.hidden, 3, dtype),
+            initializers.orthogonal(kh, self.hidden, self.hidden, 3, dtype),
+        )
         b = jnp.zeros(3 * self.hidden, dtype)
         if self.reset_after:
             return {"w_x": w_x, "w_h": w_h, "b": b, "b_n": jnp.zeros(self.hidden, dtype)}
-        return {"w_x": w_x, "w_h": w_h[:, : 2 * self.hidden], "w_n": w_h[:, 2 * self.hidden :], "b": b}
+        return {
+            "w_x": w_x,
+            "w_h": w_h[:, : 2 * self.hidden],
+            "w_n": w_h[:, 2 * self.hidden :],
+            "b": b,
+        }
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> jax.Array:
         return jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_h"]))
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> GRUInputs:
         w, cut = params["w_x"], 2 * self.hidden
-        if xs.size < w.size:  # the smaller is cut, for that copies it
+        if isinstance(xs.size, int) and xs.size < w.size:  # the smaller is cut: that copies it
             z = matmul(xs, w)
             return GRUInputs(z[..., :cut], z[..., cut:])
         return GRUInputs(matmul(xs, w[:, :cut]), matmul(xs, w[:, cut:]))

@@ -31,12 +31,14 @@ class LSTMGates(NamedTuple):
 class LSTM(Cell):
     """Long short-term memory with input, forget and output gates.
 
-        i, f, o = sigmoid(x @ w_x + h @ w_h + b), each its own block;  g = tanh(the block between f and o)
+        i, f, o = sigmoid(x @ w_x + h @ w_h + b), each its own block
+        g = tanh(the block between f and o)
         c' = f * c + i * g
         h' = o * tanh(c'), or (o * tanh(c')) @ w_p with a projection;  y = h'
 
-    Shapes: x `[..., F]`, h `[..., P]`, c `[..., H]`, y `[..., P]`, where P = projection, or H without one.
-    Params: `w_x [F, 4H]`, `w_h [P, 4H]`, `b [4H]`, and `w_p [H, P]` with a projection; blocks in the order i, f, g, o.
+    Shapes: x `[..., F]`, h `[..., P]`, c `[..., H]`, y `[..., P]`, where P = projection, or H
+    without one. Params: `w_x [F, 4H]`, `w_h [P, 4H]`, `b [4H]`, and `w_p [H, P]` with a projection;
+    blocks in the order i, f, g, o.
 
     Args:
       hidden: H.
@@ -52,7 +54,8 @@ class LSTM(Cell):
       >>> ys.shape
       (5, 8)
 
-    Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000; projection: Sak et al. 2014; bias: Jozefowicz et al. 2015.
+    Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000; projection: Sak et al. 2014; bias:
+    Jozefowicz et al. 2015.
     """
 
     hidden: int
@@ -66,7 +69,7 @@ class LSTM(Cell):
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
-        kx, kh, kp = jax.random.split(key, 3)
+        kx, kh, kp = initializers.split(key, 3)
         out = self.projection or self.hidden
         params = {
             "w_x": initializers.glorot(kx, size, self.hidden, 4, dtype),
@@ -79,7 +82,10 @@ class LSTM(Cell):
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> LSTMState:
         dtype = state_dtype(params["w_h"])
-        return LSTMState(jnp.zeros((*batch_shape, params["w_h"].shape[0]), dtype), jnp.zeros((*batch_shape, self.hidden), dtype))
+        return LSTMState(
+            jnp.zeros((*batch_shape, params["w_h"].shape[0]), dtype),
+            jnp.zeros((*batch_shape, self.hidden), dtype),
+        )
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
         return matmul(xs, params["w_x"])

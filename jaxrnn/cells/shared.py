@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors
-from jaxrnn.cell import Cell
+from jaxrnn.layer import Layer
 from jaxrnn.autodiff.products import wide
 
 
-def input_spec(cell: Cell, x: Any) -> tuple[int, Any]:
+def input_spec(cell: Layer, x: Any) -> tuple[int, Any]:
     """The feature size F, and the dtype of new params: float64 for float64 inputs, else float32."""
     errors.check_array(cell, "the example x of init", x)
     errors.check_rank(cell, x, 0)

@@ -7,14 +7,16 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
-from jaxrnn.cell import Cell, Composite, Feedforward, Noise, Params, State
+from jaxrnn.cell import Cell
 from jaxrnn.combinators.memory import Score, bound, check, context, found, weigh, weights_of
 from jaxrnn.autodiff.dot import Dot
+from jaxrnn.layer import Layer, Noise, Params, State
 from jaxrnn.autodiff.products import wide
 
 
 class Attended(NamedTuple):
-    """The z of a cell that attends: its own, and a flag for each step whose axes tell a step from a sequence of them."""
+    """The z of a cell that attends: its own, and a flag for each step whose axes tell a step from a
+    sequence of them."""
 
     z: Any
     steps: jax.Array
@@ -28,29 +30,35 @@ class AttendGates(NamedTuple):
 
 
 class Attend(Cell):
-    """A recurrent cell whose every step looks at a memory first; the query is its own output of the step before.
+    """A recurrent cell whose every step looks at a memory first; the query is its own output of the
+    step before.
 
         a = softmax over s of score(y_{t-1}, memory_s);  context = sum_s a_s memory_s
         s_t = step(s_{t-1}, z_t + context @ w_context),  z_t the cell's own projection of x_t
-        score = v . tanh(y @ w_q + memory_s @ w_k), additive;  or y . (memory_s @ w_k), multiplicative
+        score = v . tanh(y @ w_q + memory_s @ w_k), additive
+        score = y . (memory_s @ w_k), multiplicative
 
-    The memory is bound first, as for `Attention`. Before the first step the query is what the cell reads out of its initial state. Of a
-    `GRU(reset_after=False)` it makes the paper's decoder; a GRU that resets after its matmul gets the context within the reset, too.
+    The memory is bound first, as for `Attention`. Before the first step the query is what the cell
+    reads out of its initial state. Of a `GRU(reset_after=False)` it makes the paper's decoder; a
+    GRU that resets after its matmul gets the context within the reset, too.
 
-    Shapes: x `[..., F]`, memory `[S, *batch, M]`, y as the cell's, Y wide. State: the cell's. Params: `cell`, the cell's own,
-    `w_context [M, Z]` with Z all that z holds, `w_k [M, size]`, `w_q [Y, size]`, `v [size]`, or, multiplicative, `w_k [M, Y]`; and
-    `bound`, once bound. Gates: `attention [..., S]`, and the cell's own as `cell`.
+    Shapes: x `[..., F]`, memory `[S, *batch, M]`, y as the cell's, Y wide. State: the cell's.
+    Params: `cell`, the cell's own, `w_context [M, Z]` with Z all that z holds, `w_k [M, size]`,
+    `w_q [Y, size]`, `v [size]`, or, multiplicative, `w_k [M, Y]`; and `bound`, once bound. Gates:
+    `attention [..., S]`, and the cell's own as `cell`.
 
     Args:
-      cell: a recurrent cell that is not a composite, and whose z is floating arrays: noise goes around, `Zoneout(Attend(LSTM(8), 6), 0.1)`.
+      cell: a recurrent cell that is not a composite, and whose z is floating arrays: noise goes
+        around, `Zoneout(Attend(LSTM(8), 6), 0.1)`.
       memory: M, the width of the memory.
       score: "additive" or "multiplicative".
-      size: the width at which queries and keys are added; Y by default, and of no use to the multiplicative score.
+      size: the width at which queries and keys are added; Y by default, and of no use to the
+        multiplicative score.
 
     Raises:
       TypeError: for a composite, or a layer without memory.
-      ValueError: for a size below one or an unknown score; in `init`, for a cell whose z cannot be added to; while tracing, where nothing
-        is bound, or a memory of another batch.
+      ValueError: for a size below one or an unknown score; in `init`, for a cell whose z cannot be
+        added to; while tracing, where nothing is bound, or a memory of another batch.
 
     Example:
       >>> cell = Attend(LSTM(8), memory=6)
@@ -68,8 +76,8 @@ class Attend(Cell):
     size: int | None = None
 
     def __post_init__(self) -> None:
-        errors.check_child(self, self.cell, Cell)
-        if isinstance(self.cell, Composite | Feedforward) or self.cell.takes_memory:
+        errors.check_child(self, self.cell, Layer)
+        if not isinstance(self.cell, Cell) or self.cell.takes_memory:
             raise errors.not_a_leaf(self, self.cell)
         check(self)
 
@@ -91,14 +99,22 @@ class Attend(Cell):
         xs = jax.ShapeDtypeStruct((1, *x.shape[len(x.shape) - self.feature_ndim :]), x.dtype)
         noise = jax.eval_shape(lambda: Noise.at(jax.random.key(0), jnp.arange(1)))
         z = jax.eval_shape(self.cell.project, inner, xs, noise)
-        if not all(jnp.issubdtype(leaf.dtype, jnp.floating) and len(leaf.shape) == 2 for leaf in jax.tree.leaves(z)):
+        if not all(
+            jnp.issubdtype(leaf.dtype, jnp.floating) and len(leaf.shape) == 2
+            for leaf in jax.tree.leaves(z)
+        ):
             raise errors.no_room(self, self.cell, z)
         state = self.cell.initial_state(inner)
-        y = jax.eval_shape(self.cell.readout, inner, state, jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), z))
+        now = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), z)
+        y = jax.eval_shape(self.cell.readout, inner, state, now)
         dtype = wide(y.dtype)
         width = sum(leaf.shape[-1] for leaf in jax.tree.leaves(z))
         w_context = initializers.glorot(kc, self.memory, width, 1, dtype)
-        return {"cell": inner, "w_context": w_context, **weights_of(self, ks, y.shape[-1], self.size or y.shape[-1], dtype)}
+        return {
+            "cell": inner,
+            "w_context": w_context,
+            **weights_of(self, ks, y.shape[-1], self.size or y.shape[-1], dtype),
+        }
 
     def bind(self, params: Params, memory: Any, mask: Any = None) -> Params:
         return bound(self, params, memory, mask)
@@ -115,25 +131,33 @@ class Attend(Cell):
         lead = z.steps.ndim
         query = self.cell.readout(params["cell"], state, z.z)
         memory = found(self, params, query.shape[lead:-1])
-        weights = weigh(self, params, memory, dot(query, "w_q") if self.score == "additive" else query, lead)
+        asked = dot(query, "w_q") if self.score == "additive" else query
+        weights = weigh(self, params, memory, asked, lead)
         leaves, tree = jax.tree.flatten(z.z)
         seen = dot(context(memory, weights, lead), "w_context")
-        if len(leaves) == 1:  # the sum stands alone, so that the tangent of z carries that of w_context
+        # One sum stands alone, so that the tangent of z carries that of w_context.
+        if len(leaves) == 1:
             return weights, jax.tree.unflatten(tree, [leaves[0] + seen])
         ends = [sum(leaf.shape[-1] for leaf in leaves[: i + 1]) for i in range(len(leaves) - 1)]
         parts = jnp.split(seen, ends, -1)
-        return weights, jax.tree.unflatten(tree, [leaf + part for leaf, part in zip(leaves, parts, strict=True)])
+        return weights, jax.tree.unflatten(
+            tree, [leaf + part for leaf, part in zip(leaves, parts, strict=True)]
+        )
 
     @property
     def gates(self) -> Callable:  # type: ignore[override]
         def gates(params: Params, state: State, z: Attended, dot: Dot) -> AttendGates:
             weights, inner = self.look(params, state, z, dot)
-            return AttendGates(weights, None if self.cell.gates is None else self.cell.gates(params["cell"], state, inner, dot["cell"]))
+            of_cell = self.cell.gates
+            if of_cell is None:
+                return AttendGates(weights, None)
+            return AttendGates(weights, of_cell(params["cell"], state, inner, dot["cell"]))
 
         return gates
 
     def step(self, params: Params, state: State, z: Attended, dot: Dot) -> State:
-        return self.cell.step(params["cell"], state, self.look(params, state, z, dot)[1], dot["cell"])
+        _, seen = self.look(params, state, z, dot)
+        return self.cell.step(params["cell"], state, seen, dot["cell"])
 
     def readout(self, params: Params, state: State, z: Attended) -> Any:
         return self.cell.readout(params["cell"], state, z.z)

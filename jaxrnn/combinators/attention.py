@@ -6,18 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
-from jaxrnn.cell import Feedforward, Noise, Params, State
 from jaxrnn.cells.shared import input_spec, output
-from jaxrnn.combinators.memory import Score, bound, check, context, found, weigh, weights_of
-from jaxrnn.autodiff.dot import Dot
+from jaxrnn.combinators.memory import Bound, Score, bound, check, context, found, weigh, weights_of
+from jaxrnn.layer import Feedforward, Noise, Params
 from jaxrnn.autodiff.products import matmul
-
-
-class Looked(NamedTuple):
-    """What a layer that looks at a memory gives, and where it looked."""
-
-    y: jax.Array
-    attention: jax.Array
 
 
 class AttentionGates(NamedTuple):
@@ -27,27 +19,34 @@ class AttentionGates(NamedTuple):
 
 
 class Attention(Feedforward):
-    """A layer that looks at a memory: it sits after a recurrent cell, whose output is the query (global attention).
+    """A layer that looks at a memory: it sits after a recurrent cell, whose output is the query
+    (global attention).
 
         a = softmax over s of score(x, memory_s);  context = sum_s a_s memory_s
         y = tanh([context; x] @ w_c + b)
-        score = x . (memory_s @ w_k), multiplicative;  or v . tanh(x @ w_q + memory_s @ w_k), additive
+        score = x . (memory_s @ w_k), multiplicative
+        score = v . tanh(x @ w_q + memory_s @ w_k), additive
 
-    The memory is bound first: `params = net.bind(params, memory, mask)` with memory `[S, *batch, M]` and booleans `[S, *batch]`, for the
-    whole network around it. A row whose mask is all false has the context zero. Queries may have axes after the memory's batch, which
-    share it (beams); a memory without batch axes is shared by all rows. There is no loop: all T steps are a few batched matmuls.
+    The memory is bound first: `params = net.bind(params, memory, mask)` with memory
+    `[S, *batch, M]` and booleans `[S, *batch]`, for the whole network around it. A row whose mask
+    is all false has the context zero. Queries may have axes after the memory's batch, which share
+    it (beams); a memory without batch axes is shared by all rows. There is no loop: all T steps are
+    a few batched matmuls.
 
-    Shapes: x `[..., F]`, memory `[S, *batch, M]`, y `[..., hidden]`. Params: `w_k [M, F]`, or, additive, `w_k [M, size]`,
-    `w_q [F, size]` and `v [size]`; `w_c [M + F, hidden]`, `b [hidden]`; and `bound`, once bound. Gates: `attention [..., S]`.
+    Shapes: x `[..., F]`, memory `[S, *batch, M]`, y `[..., hidden]`. Params: `w_k [M, F]`, or,
+    additive, `w_k [M, size]`, `w_q [F, size]` and `v [size]`; `w_c [M + F, hidden]`, `b [hidden]`;
+    and `bound`, once bound. Gates: `attention [..., S]`.
 
     Args:
       hidden: the size of the output.
       memory: M, the width of the memory; twice an encoder's width after `Bidirectional`.
       score: "multiplicative" (the paper's "general") or "additive".
-      size: the width at which queries and keys are added; `hidden` by default, and of no use to the multiplicative score.
+      size: the width at which queries and keys are added; `hidden` by default, and of no use to the
+        multiplicative score.
 
     Raises:
-      TypeError, ValueError: for a size below one or an unknown score; while tracing, where nothing is bound, or a memory of another batch.
+      TypeError, ValueError: for a size below one or an unknown score; while tracing, where nothing
+        is bound, or a memory of another batch.
 
     Example:
       >>> net = Stack((LSTM(8), Attention(8, memory=6)))
@@ -84,7 +83,8 @@ class Attention(Feedforward):
         return bound(self, params, memory, mask)
 
     def weights(self, params: Params, xs: jax.Array) -> jax.Array:
-        """The attention `a [T, ..., S]` for queries `[T, ..., F]`, the outputs of the layer below, and bound params: a heat map's rows.
+        """The attention `a [T, ..., S]` for queries `[T, ..., F]`, the outputs of the layer below,
+        and bound params: a heat map's rows.
 
         Example:
           >>> layer = Attention(8, memory=6)
@@ -94,19 +94,17 @@ class Attention(Feedforward):
         """
         if "bound" not in params:
             raise errors.not_bound(self)
-        query = matmul(xs, params["w_q"]) if self.score == "additive" else xs
-        return weigh(self, params, found(self, params, xs.shape[1:-1]), query, 1)
+        return self._weights(params, xs, found(self, params, xs.shape[1:-1]))
 
-    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> Looked:
+    def _weights(self, params: Params, xs: jax.Array, memory: Bound) -> jax.Array:
+        query = matmul(xs, params["w_q"]) if self.score == "additive" else xs
+        return weigh(self, params, memory, query, 1)
+
+    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
         memory = found(self, params, xs.shape[1:-1])
-        query = matmul(xs, params["w_q"]) if self.score == "additive" else xs
-        weights = weigh(self, params, memory, query, 1)
-        mean = context(memory, weights, 1)
+        mean = context(memory, self._weights(params, xs, memory), 1)
         y = matmul(jnp.concatenate([mean.astype(xs.dtype), xs], -1), params["w_c"])
-        return Looked(output(jnp.tanh(y + params["b"].astype(y.dtype)), params["w_c"]), weights)
+        return output(jnp.tanh(y + params["b"].astype(y.dtype)), params["w_c"])
 
-    def gates(self, params: Params, state: State, z: Looked, dot: Dot) -> AttentionGates:  # type: ignore[override]
-        return AttentionGates(z.attention)
-
-    def readout(self, params: Params, state: State, z: Looked) -> Any:
-        return z.y
+    def gates(self, params: Params, xs: jax.Array) -> AttentionGates:  # type: ignore[override]
+        return AttentionGates(self.weights(params, xs))

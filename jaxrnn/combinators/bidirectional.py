@@ -5,30 +5,36 @@ from typing import Any, Literal, get_args
 import jax.numpy as jnp
 
 from jaxrnn import errors
-from jaxrnn.cell import Cell, Child, Composite, Params
+from jaxrnn.composite import Child, Composite
+from jaxrnn.layer import Layer, Params
 
 Merge = Literal["concat", "sum", "mean", "product", "none"]
 
 
 class Bidirectional(Composite):
-    """A cell that reads forward and one that reads backward over the same inputs, merged step by step.
+    """A cell that reads forward and one that reads backward over the same inputs, merged step by
+    step.
 
         y_t = merge(forward(x_0 .. x_t), backward(x_t .. x_{T-1}))
 
-    The backward cell begins at each row's last valid step, so padding needs no reordering. Its output at t depends on what comes
-    after t, so `advance` and `fold` refuse it. In another's reversed run both directions turn around.
+    The backward cell begins at each row's last valid step, so padding needs no reordering. Its
+    output at t depends on what comes after t, so `advance` and `fold` refuse it. In another's
+    reversed run both directions turn around.
 
-    Shapes: x `[T, ..., F]`, y `[T, ..., P + Q]` with concat, `[T, ..., P]` with sum, mean and product, and the pair
-    `([T, ..., P], [T, ..., Q])` with none. Params and state: the pairs (forward's, backward's).
+    Shapes: x `[T, ..., F]`, y `[T, ..., P + Q]` with concat, `[T, ..., P]` with sum, mean and
+    product, and the pair `([T, ..., P], [T, ..., Q])` with none. Params and state: the pairs
+    (forward's, backward's).
 
     Args:
       forward: any cell.
-      backward: the cell that runs against time; by default one like `forward`, with params of its own.
+      backward: the cell that runs against time; by default one like `forward`, with params of its
+        own.
       merge: "concat" (forward first), "sum", "mean", "product", or "none" for the pair of outputs.
 
     Raises:
       TypeError: unless both are cells.
-      ValueError: for an unknown merge; while tracing, for a sum, mean or product of different widths.
+      ValueError: for an unknown merge; while tracing, for a sum, mean or product of different
+        widths.
 
     Example:
       >>> net = Bidirectional(LSTM(8))
@@ -39,13 +45,13 @@ class Bidirectional(Composite):
     Schuster & Paliwal 1997.
     """
 
-    forward: Cell
-    backward: Cell | None = None
+    forward: Layer
+    backward: Layer | None = None
     merge: Merge = "concat"
 
     def __post_init__(self) -> None:
         for cell in (self.forward, self.backward or self.forward):
-            errors.check_child(self, cell, Cell)
+            errors.check_child(self, cell, Layer)
         if self.merge not in get_args(Merge):
             raise errors.unknown(self, "merge", self.merge, get_args(Merge))
 
@@ -54,7 +60,7 @@ class Bidirectional(Composite):
         return False
 
     @property
-    def children(self) -> tuple[Cell, ...]:
+    def children(self) -> tuple[Layer, ...]:
         return (self.forward, self.backward or self.forward)
 
     def compose(self, params: Params, x: Any, child: Child) -> Any:

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
-from jaxrnn.cell import Feedforward, Noise, Params
 from jaxrnn.cells.shared import input_spec, output
 from jaxrnn.combinators.noise import PERS, Per, bernoulli, drop
+from jaxrnn.layer import Feedforward, Noise, Params
 from jaxrnn.autodiff.products import matmul, wide
 
 
@@ -40,7 +40,10 @@ class Dense(Feedforward):
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
-        return {"w": initializers.glorot(key, size, self.width, 1, dtype), "b": jnp.zeros(self.width, dtype)}
+        return {
+            "w": initializers.glorot(key, size, self.width, 1, dtype),
+            "b": jnp.zeros(self.width, dtype),
+        }
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
         y = matmul(xs, params["w"])
@@ -53,10 +56,11 @@ class Embed(Feedforward):
 
         y = w[x]
 
-    A token outside `0 .. vocabulary-1`, negative ones included, gives NaN instead of another token's vector; under a false mask,
-    where padding lies, any token will do.
+    A token outside `0 .. vocabulary-1`, negative ones included, gives NaN instead of another
+    token's vector; under a false mask, where padding lies, any token will do.
 
-    Shapes: x `[...]` integers, y `[..., width]`. Params: `w [vocabulary, width]`, each entry normal with variance 1 / width.
+    Shapes: x `[...]` integers, y `[..., width]`. Params: `w [vocabulary, width]`, each entry normal
+    with variance 1 / width.
 
     Args:
       vocabulary: how many tokens there are.
@@ -88,7 +92,8 @@ class Embed(Feedforward):
     def init(self, key: jax.Array, x: Any) -> Params:
         errors.check_array(self, "the example x of init", x)
         errors.check_input(self, x)
-        return {"w": jax.random.normal(key, (self.vocabulary, self.width), jnp.float32) * self.width**-0.5}
+        w = initializers.normal(key, (self.vocabulary, self.width))
+        return {"w": w * self.width**-0.5}
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
         return params["w"].at[xs].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
@@ -105,16 +110,19 @@ class Dropout(Feedforward):
 
     Args:
       rate: the probability of dropping, in [0, 1).
-      per: "step" for a fresh mask at each step, "sequence" for one mask at all steps (variational dropout). Rows differ either way.
+      per: "step" for a fresh mask at each step, "sequence" for one mask at all steps (variational
+        dropout). Rows differ either way.
 
     Raises:
       TypeError, ValueError: for a rate outside [0, 1) or an unknown `per`.
 
     Example:
       >>> net = Stack((LSTM(8), Dropout(0.5), Dense(4)))
-      >>> state, ys = unroll(net, net.init(jax.random.key(0), features(3)), jnp.ones((5, 3)), key=jax.random.key(1))
+      >>> params = net.init(jax.random.key(0), features(3))
+      >>> state, ys = unroll(net, params, jnp.ones((5, 3)), key=jax.random.key(1))
 
-    Srivastava et al. 2014; between recurrent layers: Zaremba et al. 2014; one mask per sequence: Gal & Ghahramani 2016.
+    Srivastava et al. 2014; between recurrent layers: Zaremba et al. 2014; one mask per sequence:
+    Gal & Ghahramani 2016.
     """
 
     rate: float
@@ -130,15 +138,19 @@ class Dropout(Feedforward):
         return {}
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
-        return xs if noise is None else drop(xs, bernoulli(noise, 1 - self.rate, xs.shape[1:], self.per), self.rate)
+        if noise is None:
+            return xs
+        return drop(xs, bernoulli(noise, 1 - self.rate, xs.shape[1:], self.per), self.rate)
 
 
 class LayerNorm(Feedforward):
-    """Each step's features shifted and scaled to mean 0 and variance 1, then by a learned scale and bias.
+    """Each step's features shifted and scaled to mean 0 and variance 1, then by a learned scale and
+    bias.
 
         y = (x - mean(x)) / sqrt(var(x) + eps) * scale + bias
 
-    Shapes: x and y `[..., F]`; the statistics are taken over F, in float32 or wider. Params: `scale [F]`, ones, and `bias [F]`, zeros.
+    Shapes: x and y `[..., F]`; the statistics are taken over F, in float32 or wider. Params:
+    `scale [F]`, ones, and `bias [F]`, zeros.
 
     Args:
       eps: a positive number that keeps constant features finite.
@@ -174,7 +186,8 @@ class RMSNorm(Feedforward):
 
         y = x / sqrt(mean(x^2) + eps) * scale
 
-    Shapes: x and y `[..., F]`; the statistics are taken over F, in float32 or wider. Params: `scale [F]`, ones.
+    Shapes: x and y `[..., F]`; the statistics are taken over F, in float32 or wider. Params:
+    `scale [F]`, ones.
 
     Args:
       eps: a positive number that keeps zero features finite.
@@ -199,7 +212,9 @@ class RMSNorm(Feedforward):
         return {"scale": jnp.ones(size, dtype)}
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
-        return output(_scaled(_wide(xs, params["scale"]), params["scale"], self.eps), params["scale"])
+        return output(
+            _scaled(_wide(xs, params["scale"]), params["scale"], self.eps), params["scale"]
+        )
 
 
 def _wide(xs: jax.Array, scale: jax.Array) -> jax.Array:

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors
-from jaxrnn.cell import Cell, Child, Composite, Params, State
+from jaxrnn.composite import Child, Composite
+from jaxrnn.layer import Layer, Params, State
 
 
 class LearnedState(Composite):
@@ -14,8 +15,9 @@ class LearnedState(Composite):
 
         s_0 = params["state"], the same for every row;  y = cell(x)
 
-    Params: `cell`, the cell's own, and `state`, a state without batch axes, zero (the cell's own initial state) at first.
-    State: the one-tuple of the cell's. A state passed to a verb goes before the learned one.
+    Params: `cell`, the cell's own, and `state`, a state without batch axes, zero (the cell's own
+    initial state) at first. State: the one-tuple of the cell's. A state passed to a verb goes
+    before the learned one.
 
     Args:
       cell: any cell, composites too: then the states of all cells in it are learned.
@@ -32,13 +34,13 @@ class LearnedState(Composite):
     Forcada & Carrasco 1995.
     """
 
-    cell: Cell
+    cell: Layer
 
     def __post_init__(self) -> None:
-        errors.check_child(self, self.cell, Cell)
+        errors.check_child(self, self.cell, Layer)
 
     @property
-    def children(self) -> tuple[Cell, ...]:
+    def children(self) -> tuple[Layer, ...]:
         return (self.cell,)
 
     def split(self, params: Params) -> tuple[Params, ...]:
@@ -55,7 +57,8 @@ class LearnedState(Composite):
         def broadcast(learned: jax.Array, own: jax.Array) -> jax.Array:
             return jnp.broadcast_to(learned.astype(own.dtype), own.shape)
 
-        return (jax.tree.map(broadcast, params["state"], self.cell.initial_state(params["cell"], batch_shape)),)
+        own = self.cell.initial_state(params["cell"], batch_shape)
+        return (jax.tree.map(broadcast, params["state"], own),)
 
     def compose(self, params: Params, x: Any, child: Child) -> Any:
         return child(0, x)

@@ -1,6 +1,7 @@
 """A memory, such as the outputs of an encoder, and how a cell looks at it.
 
-It is bound beside the params by `bind` and never carried as state: no mask copies it, no reset clears it, no beam gathers it.
+It is bound beside the params by `bind` and never carried as state: no mask copies it, no reset
+clears it, no beam gathers it.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
-from jaxrnn.cell import Params
+from jaxrnn.layer import Params
 from jaxrnn.autodiff.products import matmul, wide
 
 Score = Literal["multiplicative", "additive"]
 
 
 class Bound(NamedTuple):
-    """A memory as a cell reads it, batch first: keys `[*batch, S, A]`, values `[*batch, S, M]`, mask `[*batch, S]` or None."""
+    """A memory as a cell reads it, batch first: keys `[*batch, S, A]`, values `[*batch, S, M]`,
+    mask `[*batch, S]` or None."""
 
     keys: jax.Array
     values: jax.Array
@@ -31,7 +33,8 @@ class Bound(NamedTuple):
 
 
 def bound(cell: Any, params: Params, memory: Any, mask: Any) -> Params:
-    """The params with a memory `[S, *batch, M]` beside them, its keys computed once; what lies under a false mask is zero."""
+    """The params with a memory `[S, *batch, M]` beside them, its keys computed once; what lies
+    under a false mask is zero."""
     errors.check_memory(cell, memory, mask, cell.memory)
     weight = params["w_k"]
     memory = jnp.moveaxis(memory, 0, -2).astype(weight.dtype)
@@ -42,10 +45,15 @@ def bound(cell: Any, params: Params, memory: Any, mask: Any) -> Params:
 
 
 def found(cell: Any, params: Params, batch: tuple[int, ...]) -> Bound:
-    """What is bound, or, while `init` asks for shapes, a memory of no places; the verbs refuse params with nothing bound."""
+    """What is bound, or, while `init` asks for shapes, a memory of no places; the verbs refuse
+    params with nothing bound."""
     if "bound" not in params:
         weight = params["w_k"]
-        return Bound(jnp.zeros((0, weight.shape[1]), weight.dtype), jnp.zeros((0, cell.memory), weight.dtype), None)
+        return Bound(
+            jnp.zeros((0, weight.shape[1]), weight.dtype),
+            jnp.zeros((0, cell.memory), weight.dtype),
+            None,
+        )
     memory = params["bound"]
     if batch[: len(memory.batch)] != memory.batch:
         raise errors.memory_batch(cell, memory.batch, batch)
@@ -53,18 +61,22 @@ def found(cell: Any, params: Params, batch: tuple[int, ...]) -> Bound:
 
 
 def weigh(cell: Any, params: Params, memory: Bound, query: jax.Array, lead: int) -> jax.Array:
-    """softmax over S of the scores, float32 or wider, for queries `[*lead, *batch, *extra, A]`: `[*lead, *batch, *extra, S]`.
-    With nothing to look at, all zero."""
+    """softmax over S of the scores, float32 or wider, for queries `[*lead, *batch, *extra, A]`:
+    `[*lead, *batch, *extra, S]`. With nothing to look at, all zero."""
     rows = fold_batch(query, lead, len(memory.batch))
     keys, mask = flat(memory.keys, 2), flat(memory.mask, 1)
     if cell.score == "additive":
         v = params["v"].astype(rows.dtype)
         scores = (jnp.tanh(rows[..., None, :] + keys.astype(rows.dtype)[None, :, None]) * v).sum(-1)
     else:
-        scores = jnp.einsum("lbea,bsa->lbes", rows.astype(keys.dtype), keys, preferred_element_type=wide(keys.dtype))
+        scores = jnp.einsum(
+            "lbea,bsa->lbes", rows.astype(keys.dtype), keys, preferred_element_type=wide(keys.dtype)
+        )
     least = float(jnp.finfo(scores.dtype).min)
     seen = jnp.bool_(True) if mask is None else mask[None, :, None]
-    highest = jax.lax.stop_gradient(jnp.where(seen, scores, least).max(-1, keepdims=True, initial=least))
+    highest = jax.lax.stop_gradient(
+        jnp.where(seen, scores, least).max(-1, keepdims=True, initial=least)
+    )
     parts = jnp.where(seen, jnp.exp(jnp.where(seen, scores - highest, 0)), 0)
     total = parts.sum(-1, keepdims=True)
     weights = parts / jnp.where(total > 0, total, 1)
@@ -74,7 +86,12 @@ def weigh(cell: Any, params: Params, memory: Bound, query: jax.Array, lead: int)
 def context(memory: Bound, weights: jax.Array, lead: int) -> jax.Array:
     """The values' mean under the weights: `[*lead, *batch, *extra, M]`."""
     rows, values = fold_batch(weights, lead, len(memory.batch)), flat(memory.values, 2)
-    mean = jnp.einsum("lbes,bsm->lbem", rows.astype(values.dtype), values, preferred_element_type=wide(values.dtype))
+    mean = jnp.einsum(
+        "lbes,bsm->lbem",
+        rows.astype(values.dtype),
+        values,
+        preferred_element_type=wide(values.dtype),
+    )
     return mean.reshape(*weights.shape[:-1], mean.shape[-1])
 
 
@@ -87,7 +104,10 @@ def fold_batch(x: jax.Array, lead: int, batch: int) -> jax.Array:
 
 def flat(x: Any, keep: int) -> Any:
     """All axes but the last `keep` as one."""
-    return None if x is None else x.reshape(math.prod(x.shape[: x.ndim - keep]), *x.shape[x.ndim - keep :])
+    if x is None:
+        return None
+    cut = x.ndim - keep
+    return x.reshape(math.prod(x.shape[:cut]), *x.shape[cut:])
 
 
 def check(cell: Any) -> None:
@@ -100,7 +120,9 @@ def check(cell: Any) -> None:
             raise errors.no_size(cell)
 
 
-def weights_of(cell: Any, key: jax.Array, query: int, size: int, dtype: Any) -> dict[str, jax.Array]:
+def weights_of(
+    cell: Any, key: jax.Array, query: int, size: int, dtype: Any
+) -> dict[str, jax.Array]:
     """The params that a score needs."""
     kq, kk, kv = jax.random.split(key, 3)
     if cell.score == "multiplicative":

@@ -5,14 +5,15 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.cell import Noise
+from jaxrnn.layer import Noise
 
 Per = Literal["step", "sequence"]
 PERS = ("step", "sequence")
 
 
 def bernoulli(noise: Noise, probability: float, shape: tuple[int, ...], per: Per) -> jax.Array:
-    """Booleans `[T, *shape]`, true with this probability: drawn for each step, or once and repeated for all T."""
+    """Booleans `[T, *shape]`, true with this probability: drawn for each step, or once and repeated
+    for all T."""
 
     def draw(key: jax.Array) -> jax.Array:
         return jax.random.bernoulli(key, float(probability), shape)

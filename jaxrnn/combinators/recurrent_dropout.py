@@ -5,22 +5,25 @@ from typing import Any
 import jax
 
 from jaxrnn import errors
-from jaxrnn.cell import Noise, Params, State
 from jaxrnn.combinators.noise import PERS, Per, bernoulli, drop
 from jaxrnn.combinators.wrapper import Wrapper
 from jaxrnn.autodiff.dot import Dot, Path
+from jaxrnn.layer import Noise, Params, State
 
 
 class RecurrentDropout(Wrapper):
     """Dropout on the inputs of every recurrent matmul of a cell.
 
-        dot(h, "w_h") becomes (m * h / (1 - rate)) @ w_h,  each entry of m one with probability 1 - rate, else zero
+        dot(h, "w_h") becomes (m * h / (1 - rate)) @ w_h
+        each entry of m is one with probability 1 - rate, else zero
 
-    With a key; without one it is the identity: the cell as it is, in expectation the same product. One mask is drawn for each
-    recurrent weight and shared by all gates in it, row by row. Nothing else is dropped: a carried state is kept whole (the c of an LSTM,
-    `z * h` in a GRU), and inputs are the business of a `Dropout` before it.
+    With a key; without one it is the identity: the cell as it is, in expectation the same product.
+    One mask is drawn for each recurrent weight and shared by all gates in it, row by row. Nothing
+    else is dropped: a carried state is kept whole (the c of an LSTM, `z * h` in a GRU), and inputs
+    are the business of a `Dropout` before it.
 
-    Params, state and gates: the cell's. Composes with other wrappers: `Zoneout(RecurrentDropout(LSTM(8), 0.2), 0.1)`.
+    Params, state and gates: the cell's. Composes with other wrappers:
+    `Zoneout(RecurrentDropout(LSTM(8), 0.2), 0.1)`.
 
     Args:
       cell: any recurrent cell that is not a composite.
@@ -29,7 +32,8 @@ class RecurrentDropout(Wrapper):
 
     Raises:
       TypeError: for a composite, or a layer without memory.
-      ValueError: for a rate outside [0, 1) or an unknown `per`; in `init`, for a cell whose step has no recurrent matmul.
+      ValueError: for a rate outside [0, 1) or an unknown `per`; in `init`, for a cell whose step
+        has no recurrent matmul.
 
     Example:
       >>> cell = RecurrentDropout(LSTM(8), 0.25)
@@ -60,7 +64,10 @@ class RecurrentDropout(Wrapper):
         jax.eval_shape(step, params, state, z)
         if not shapes:
             raise errors.no_dot(self, self.cell)
-        return {name: bernoulli(noise.place(i), 1 - self.rate, shape, self.per) for i, (name, shape) in enumerate(shapes.items())}
+        return {
+            name: bernoulli(noise.place(i), 1 - self.rate, shape, self.per)
+            for i, (name, shape) in enumerate(shapes.items())
+        }
 
     def lowered(self, dot: Dot, masks: Any) -> Dot:
         if masks is None:

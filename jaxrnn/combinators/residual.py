@@ -3,7 +3,8 @@
 from typing import Any
 
 from jaxrnn import errors
-from jaxrnn.cell import Cell, Child, Composite, Params
+from jaxrnn.composite import Child, Composite
+from jaxrnn.layer import Layer, Params
 
 
 class Residual(Composite):
@@ -11,7 +12,8 @@ class Residual(Composite):
 
         y = x + cell(x)
 
-    Shapes: x and y `[..., F]`; the cell must keep the width F. Params and state: the one-tuples of the cell's.
+    Shapes: x and y `[..., F]`; the cell must keep the width F. Params and state: the one-tuples of
+    the cell's.
 
     Args:
       cell: any cell, composites too.
@@ -27,13 +29,13 @@ class Residual(Composite):
     He et al. 2016.
     """
 
-    cell: Cell
+    cell: Layer
 
     def __post_init__(self) -> None:
-        errors.check_child(self, self.cell, Cell)
+        errors.check_child(self, self.cell, Layer)
 
     @property
-    def children(self) -> tuple[Cell, ...]:
+    def children(self) -> tuple[Layer, ...]:
         return (self.cell,)
 
     def compose(self, params: Params, x: Any, child: Child) -> Any:

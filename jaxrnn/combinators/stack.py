@@ -3,7 +3,8 @@
 from typing import Any
 
 from jaxrnn import errors
-from jaxrnn.cell import Cell, Child, Composite, Params
+from jaxrnn.composite import Child, Composite
+from jaxrnn.layer import Layer, Params
 
 
 class Stack(Composite):
@@ -24,13 +25,13 @@ class Stack(Composite):
       >>> params = net.init(jax.random.key(0), TOKEN)
     """
 
-    cells: tuple[Cell, ...]
+    cells: tuple[Layer, ...]
 
     def __post_init__(self) -> None:
-        errors.check_cells(self, self.cells, Cell)
+        errors.check_cells(self, self.cells, Layer)
 
     @property
-    def children(self) -> tuple[Cell, ...]:
+    def children(self) -> tuple[Layer, ...]:
         return self.cells
 
     def compose(self, params: Params, x: Any, child: Child) -> Any:

@@ -3,9 +3,10 @@
 from typing import Any
 
 from jaxrnn import errors
-from jaxrnn.cell import Cell, Child, Composite, Params
 from jaxrnn.cells.shared import output
 from jaxrnn.combinators.feedforward import Embed
+from jaxrnn.composite import Child, Composite
+from jaxrnn.layer import Layer, Params
 from jaxrnn.autodiff.products import matmul
 
 
@@ -14,13 +15,14 @@ class TiedEmbedding(Composite):
 
         y = body(E[x]) @ E^T
 
-    Shapes: x `[...]` tokens, y `[..., vocabulary]`. Params and state: the pairs (embedding's, body's); E is
-    `params[0]["w"] [vocabulary, width]`. The logits have no bias.
+    Shapes: x `[...]` tokens, y `[..., vocabulary]`. Params and state: the pairs (embedding's,
+    body's); E is `params[0]["w"] [vocabulary, width]`. The logits have no bias.
 
     Args:
       vocabulary: how many tokens there are.
       width: the size of an embedding, which the body must give back.
-      body: any cell from `width` features to `width` features: `Stack((LSTM(512), Dense(width)))` where it has another size inside.
+      body: any cell from `width` features to `width` features: `Stack((LSTM(512), Dense(width)))`
+        where it has another size inside.
 
     Raises:
       TypeError: unless `body` is a cell.
@@ -28,7 +30,8 @@ class TiedEmbedding(Composite):
 
     Example:
       >>> net = TiedEmbedding(256, 16, LSTM(16))
-      >>> state, logits = unroll(net, net.init(jax.random.key(0), TOKEN), jnp.zeros((5, 2), jnp.int32))
+      >>> params = net.init(jax.random.key(0), TOKEN)
+      >>> state, logits = unroll(net, params, jnp.zeros((5, 2), jnp.int32))
       >>> logits.shape
       (5, 2, 256)
 
@@ -37,15 +40,15 @@ class TiedEmbedding(Composite):
 
     vocabulary: int
     width: int
-    body: Cell
+    body: Layer
 
     def __post_init__(self) -> None:
-        errors.check_child(self, self.body, Cell)
+        errors.check_child(self, self.body, Layer)
         errors.check_size(self, "vocabulary", self.vocabulary)
         errors.check_size(self, "width", self.width)
 
     @property
-    def children(self) -> tuple[Cell, ...]:
+    def children(self) -> tuple[Layer, ...]:
         return (Embed(self.vocabulary, self.width), self.body)
 
     def compose(self, params: Params, x: Any, child: Child) -> Any:

@@ -10,29 +10,34 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors
-from jaxrnn.cell import Cell, Composite, Feedforward, Noise, Params, State, batch_shape
+from jaxrnn.cell import Cell
+from jaxrnn.composite import batch_shape
 from jaxrnn.autodiff.dot import Dot
+from jaxrnn.layer import Layer, Noise, Params, State
 
 
 class Drawn(NamedTuple):
-    """A wrapper's z: that of the cell inside, and the masks drawn for all steps, None without a key."""
+    """A wrapper's z: that of the cell inside, and the masks drawn for all steps, None without a
+    key."""
 
     z: Any
     masks: Any
 
 
 class Wrapper(Cell):
-    """A cell around one leaf cell that changes its step by masks; its params, its state and its gates are that cell's.
+    """A cell around one leaf cell that changes its step by masks; its params, its state and its
+    gates are that cell's.
 
-    An author writes `draw`, and what becomes of the cell's matmuls (`lowered`) and of its new state (`settled`), each for the masks
-    of one step, or for None without a key. All randomness is drawn in `project`, so the step is deterministic.
+    An author writes `draw`, and what becomes of the cell's matmuls (`lowered`) and of its new state
+    (`settled`), each for the masks of one step, or for None without a key. All randomness is drawn
+    in `project`, so the step is deterministic.
     """
 
     cell: Cell
 
     def __post_init__(self) -> None:
-        errors.check_child(self, self.cell, Cell)
-        if isinstance(self.cell, Composite | Feedforward):
+        errors.check_child(self, self.cell, Layer)
+        if not isinstance(self.cell, Cell):
             raise errors.not_a_leaf(self, self.cell)
         self.check()
 
@@ -42,8 +47,8 @@ class Wrapper(Cell):
 
     @abc.abstractmethod
     def draw(self, params: Params, state: State, z: Any, noise: Noise) -> Any:
-        """The masks, a pytree of booleans `[T, ...]`, for a cell whose state and whose z of one step have these shapes.
-        Refuse a cell that cannot be wrapped."""
+        """The masks, a pytree of booleans `[T, ...]`, for a cell whose state and whose z of one
+        step have these shapes. Refuse a cell that cannot be wrapped."""
 
     @abc.abstractmethod
     def lowered(self, dot: Dot, masks: Any) -> Dot:
@@ -78,8 +83,14 @@ class Wrapper(Cell):
     def init(self, key: jax.Array, x: Any) -> Params:
         params = self.cell.init(key, x)
         xs = jax.ShapeDtypeStruct((1, *x.shape[len(x.shape) - self.feature_ndim :]), x.dtype)
-        # Masks are drawn in training alone; drawing their shapes here lets a cell that cannot be wrapped be refused at once.
-        jax.eval_shape(lambda params, xs, key: self.project(params, xs, Noise.at(key, jnp.arange(1))), params, xs, key)
+        # Masks are drawn in training alone; drawing their shapes here lets a cell that cannot be
+        # wrapped be refused at once.
+        jax.eval_shape(
+            lambda params, xs, key: self.project(params, xs, Noise.at(key, jnp.arange(1))),
+            params,
+            xs,
+            key,
+        )
         return params
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> State:
@@ -90,11 +101,15 @@ class Wrapper(Cell):
             return Drawn(self.cell.project(params, xs), None)
         z = self.cell.project(params, xs, noise.place(0))
         step = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), z)
-        state = jax.eval_shape(lambda params: self.initial_state(params, batch_shape(self, xs, 1)), params)
+        state = jax.eval_shape(
+            lambda params: self.initial_state(params, batch_shape(self, xs, 1)), params
+        )
         return Drawn(z, self.draw(params, state, step, noise.place(1)))
 
     def step(self, params: Params, state: State, z: Drawn, dot: Dot) -> State:
-        return self.settled(state, self.cell.step(params, state, z.z, self.lowered(dot, z.masks)), z.masks)
+        return self.settled(
+            state, self.cell.step(params, state, z.z, self.lowered(dot, z.masks)), z.masks
+        )
 
     def readout(self, params: Params, state: State, z: Drawn) -> Any:
         return self.cell.readout(params, state, z.z)

@@ -6,29 +6,33 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors
-from jaxrnn.cell import Noise, Params, State
 from jaxrnn.combinators.noise import bernoulli
 from jaxrnn.combinators.wrapper import Wrapper
 from jaxrnn.autodiff.dot import Dot
+from jaxrnn.layer import Noise, Params, State
 
 
 class Zoneout(Wrapper):
     """A cell each of whose state's units keeps its old value with some probability.
 
-        with a key:     s' = old where m, else new,  each entry of m true with probability rate, drawn afresh at every step
+        with a key:     s' = old where m, else new,  each entry of m true with probability rate,
+          drawn afresh at every step
         without a key:  s' = rate * old + (1 - rate) * new, the expectation
 
-    where `new` is the cell's step from `old`. The output is read out of s'. With a key at rate 0 as without one, the cell is as it is.
+    where `new` is the cell's step from `old`. The output is read out of s'. With a key at rate 0 as
+    without one, the cell is as it is.
 
     Params, state and gates: the cell's.
 
     Args:
       cell: any recurrent cell that is not a composite.
-      rate: the probability of keeping, in [0, 1): one number, or one for each array of the state, in its order (an LSTM's h, c).
+      rate: the probability of keeping, in [0, 1): one number, or one for each array of the state,
+        in its order (an LSTM's h, c).
 
     Raises:
       TypeError: for a composite, or a layer without memory.
-      ValueError: for a rate outside [0, 1); in `init`, for rates that are not as many as the state's arrays.
+      ValueError: for a rate outside [0, 1); in `init`, for rates that are not as many as the
+        state's arrays.
 
     Example:
       >>> cell = Zoneout(LSTM(8), (0.05, 0.5))
@@ -55,7 +59,10 @@ class Zoneout(Wrapper):
     def draw(self, params: Params, state: State, z: Any, noise: Noise) -> Any:
         leaves, tree = jax.tree.flatten(state)
         rates = jax.tree.leaves(self.rates(state))
-        masks = [bernoulli(noise.place(i), r, s.shape, "step") for i, (r, s) in enumerate(zip(rates, leaves, strict=True))]
+        masks = [
+            bernoulli(noise.place(i), r, s.shape, "step")
+            for i, (r, s) in enumerate(zip(rates, leaves, strict=True))
+        ]
         return jax.tree.unflatten(tree, masks)
 
     def lowered(self, dot: Dot, masks: Any) -> Dot:
@@ -63,5 +70,7 @@ class Zoneout(Wrapper):
 
     def settled(self, old: State, new: State, masks: Any) -> State:
         if masks is None:
-            return jax.tree.map(lambda rate, old, new: rate * old + (1 - rate) * new, self.rates(old), old, new)
+            return jax.tree.map(
+                lambda rate, old, new: rate * old + (1 - rate) * new, self.rates(old), old, new
+            )
         return jax.tree.map(jnp.where, masks, old, new)

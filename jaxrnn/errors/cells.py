@@ -5,13 +5,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.errors.shared import describe, fail
+from jaxrnn.errors.shared import describe, fail, same_shape
 
 
 def check_cell(cell: Any, kind: type) -> None:
     if not isinstance(cell, kind):
         made = " (the class itself)" if isinstance(cell, type) else ""
-        raise fail(TypeError, cell, f"a {type(cell).__name__}{made} where a cell is due", "an instance of jaxrnn.Cell",
+        raise fail(TypeError, cell, f"a {type(cell).__name__}{made} where a cell is due", "an instance of jaxrnn.Layer",
                    "Pass a cell such as LSTM(128).")  # fmt: skip
     try:
         hash(cell)
@@ -64,7 +64,7 @@ def check_params(cell: Any, params: Any, need: Any, x: Any) -> None:
             raise fail(TypeError, cell, f"params{name(path)} as a {type(leaf).__name__}", "an array", "Pass jnp.asarray of it.")
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise fail(TypeError, cell, f"params{name(path)} {describe(leaf)}", "a floating array", "Cast it with astype(jnp.float32).")
-        if leaf.shape != needed[path].shape:
+        if not same_shape(leaf.shape, needed[path].shape):
             raise fail(ValueError, cell, f"params{name(path)} {describe(leaf)} with inputs of {describe(x)}",
                        f"params{name(path)} of shape {needed[path].shape} for such inputs",
                        "Pass inputs with the feature size that the params were made for, or make params with cell.init(key, x).")  # fmt: skip
@@ -74,6 +74,17 @@ def unbound(params: Any) -> dict[tuple, Any]:
     """The leaves by their paths, a bound memory's left out."""
     leaves = jax.tree_util.tree_flatten_with_path(params)[0]
     return {path: leaf for path, leaf in leaves if not any(getattr(entry, "key", None) == "bound" for entry in path)}
+
+
+def like(params: Any, need: Any) -> bool:
+    """Whether params are floating arrays with the structure and the shapes of those needed."""
+    if jax.tree.structure(params) != jax.tree.structure(need):
+        return False
+    pairs = zip(jax.tree.leaves(params), jax.tree.leaves(need), strict=True)
+    return all(
+        hasattr(a, "dtype") and jnp.issubdtype(a.dtype, jnp.floating) and same_shape(a.shape, b.shape)
+        for a, b in pairs
+    )
 
 
 def check_children(cell: Any, children: tuple, params: Any, need: Any) -> None:
@@ -99,7 +110,7 @@ def check_state(cell: Any, state: Any, need: Any, source: str = "state") -> None
     if jax.tree.structure(state) != jax.tree.structure(need):
         raise fail(ValueError, cell, f"a {source} {jax.tree.map(describe, state)}", f"{jax.tree.map(describe, need)}", do)
     for got, want in zip(jax.tree.leaves(state), jax.tree.leaves(need), strict=True):
-        if not hasattr(got, "shape") or got.shape != want.shape or got.dtype != want.dtype:
+        if not hasattr(got, "shape") or not same_shape(got.shape, want.shape) or got.dtype != want.dtype:
             raise fail(ValueError, cell, f"a {source} with a leaf {describe(got)}", describe(want), do)
 
 
@@ -109,7 +120,7 @@ def check_flags(cell: Any, name: str, flags: Any, shape: tuple[int, ...]) -> Non
     if flags.dtype != jnp.bool_:
         raise fail(TypeError, cell, f"{name} {describe(flags)}", "a boolean array", f"Pass {name}.astype(bool), true where "
                    + ("a step counts." if name == "mask" else "a new sequence begins."))  # fmt: skip
-    if flags.shape != shape:
+    if not same_shape(flags.shape, shape):
         raise fail(ValueError, cell, f"{name} of shape {flags.shape}", f"{shape}: " + ("time, then batch" if len(shape) else "one flag"),
                    f"Transpose it if the batch comes first, or pass jnp.broadcast_to({name}, {shape}).")  # fmt: skip
 
@@ -132,10 +143,6 @@ def child_runs(cell: Any, runs: list[int]) -> Exception:
 def not_a_leaf(cell: Any, inner: Any) -> Exception:
     return fail(TypeError, type(cell).__name__, f"{inner!r}", "a single recurrent cell, since it changes that cell's step",
                 f"Wrap the cells inside it: Stack(({type(cell).__name__}(a), {type(cell).__name__}(b))).")  # fmt: skip
-
-
-def no_loop(cell: Any, part: str) -> Exception:
-    return fail(TypeError, cell, f"a call of {part}", "a verb: a composite has children instead of a step", "Use unroll, fold or advance.")
 
 
 def wrong_strategy(cell: Any, strategy: Any, name: str = "strategy") -> Exception:
@@ -166,7 +173,7 @@ def check_cells(cell: Any, cells: Any, kind: type) -> None:
 def check_child(cell: Any, child: Any, kind: type) -> None:
     """The one child that a combinator is made with."""
     if not isinstance(child, kind):
-        raise fail(TypeError, type(cell).__name__, f"{child!r} as a cell", "a cell, an instance of jaxrnn.Cell",
+        raise fail(TypeError, type(cell).__name__, f"{child!r} as a cell", "a layer, an instance of jaxrnn.Layer",
                    f"Write {type(cell).__name__}(LSTM(8), ...).")  # fmt: skip
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from jaxrnn import GRU, LSTM, Bidirectional, Cell, Dropout, Elman, Stack, errors
+from jaxrnn import GRU, LSTM, Bidirectional, Dropout, Elman, Layer, Stack, errors
 
 
-def from_torch(module: nn.Module) -> tuple[Cell, Any]:
+def from_torch(module: nn.Module) -> tuple[Layer, Any]:
     """The cell and params that compute what a torch module computes.
 
     `nn.LSTM` (projections too), `nn.GRU`, `nn.RNN`, `nn.LSTMCell`, `nn.GRUCell` and `nn.RNNCell`. Several layers become a `Stack`, both directions
@@ -36,7 +36,7 @@ def from_torch(module: nn.Module) -> tuple[Cell, Any]:
     if not isinstance(module, nn.RNNBase):
         raise errors.not_convertible(module, f"a {type(module).__name__}", "an nn.LSTM, nn.GRU or nn.RNN, or one of their cells",
                                      "Convert its recurrent part.")  # fmt: skip
-    layers: list[tuple[Cell, Any]] = []
+    layers: list[tuple[Layer, Any]] = []
     for i in range(module.num_layers):
         cell, params = layer(module, f"_l{i}")
         if module.bidirectional:
@@ -49,7 +49,7 @@ def from_torch(module: nn.Module) -> tuple[Cell, Any]:
     return Stack(tuple(cell for cell, _ in layers)), tuple(params for _, params in layers)
 
 
-def layer(module: Any, suffix: str) -> tuple[Cell, Any]:
+def layer(module: Any, suffix: str) -> tuple[Layer, Any]:
     """One direction of one layer."""
 
     def array(name: str) -> jax.Array:
@@ -70,7 +70,7 @@ def layer(module: Any, suffix: str) -> tuple[Cell, Any]:
     return Elman(hidden, activation=module.nonlinearity), params
 
 
-def to_torch(cell: Cell, params: Any) -> nn.RNNBase:
+def to_torch(cell: Layer, params: Any) -> nn.RNNBase:
     """The torch module that computes what a cell computes: the inverse of `from_torch`.
 
     Args:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jaxrnn import diagnostics, errors, initializers
 from jaxrnn.advance import advance
-from jaxrnn.cell import Cell, Params, State
+from jaxrnn.layer import Layer, Params, State
 from jaxrnn.autodiff.products import matmul, wide
 from jaxrnn.strategies import Scan, Strategy
 from jaxrnn.training import Loss, scheduled_sampling
@@ -84,13 +84,13 @@ class EncoderDecoder:
     Cho et al. 2014; Sutskever, Vinyals & Le 2014; with attention: Bahdanau, Cho & Bengio 2015.
     """
 
-    encoder: Cell
-    decoder: Cell
+    encoder: Layer
+    decoder: Layer
     bridge: Bridge = "dense"
 
     def __post_init__(self) -> None:
         for cell in (self.encoder, self.decoder):
-            errors.check_child(self, cell, Cell)
+            errors.check_child(self, cell, Layer)
         if self.bridge not in get_args(Bridge):
             raise errors.unknown(self, "bridge", self.bridge, get_args(Bridge))
         if not self.decoder.causal:

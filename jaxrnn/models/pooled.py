@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import controls, errors
-from jaxrnn.cell import Cell, Feedforward, Params
-from jaxrnn.combinators import Bidirectional, CausalConv, Stack
+from jaxrnn.combinators import Bidirectional, Stack
 from jaxrnn.data import Batch, Buckets, Padded
+from jaxrnn.layer import Feedforward, Layer, Params, WholeSequence
 from jaxrnn.strategies import Scan, Strategy
 from jaxrnn.training import Loss
 from jaxrnn.unroll import unroll
@@ -54,13 +54,13 @@ class Pooled:
       (2, 3)
     """
 
-    body: Cell
-    head: Cell
+    body: Layer
+    head: Layer
     pool: Pool = "last"
 
     def __post_init__(self) -> None:
         for cell in (self.body, self.head):
-            errors.check_child(self, cell, Cell)
+            errors.check_child(self, cell, Layer)
         if self.pool not in get_args(Pool):
             raise errors.unknown(self, "pool", self.pool, get_args(Pool))
         if self.pool == "last" and not reads_all(self.body):
@@ -147,16 +147,16 @@ def _apply(net: Pooled, strategy: Strategy, params: Params, xs: Any, mask: Any) 
     return net.apply(params, xs, mask=mask, strategy=strategy)
 
 
-def top(cell: Cell) -> Cell:
+def top(cell: Layer) -> Layer:
     """The cell whose outputs leave the net."""
     return top(cell.cells[-1]) if isinstance(cell, Stack) else cell
 
 
-def replace_top(cell: Cell, new: Cell) -> Cell:
+def replace_top(cell: Layer, new: Layer) -> Layer:
     return dataclasses.replace(cell, cells=(*cell.cells[:-1], replace_top(cell.cells[-1], new))) if isinstance(cell, Stack) else new
 
 
-def reads_all(cell: Cell) -> bool:
+def reads_all(cell: Layer) -> bool:
     """Whether the outputs at the end of each direction have read the whole sequence."""
     last = top(cell)
     if isinstance(last, Bidirectional):
@@ -164,9 +164,9 @@ def reads_all(cell: Cell) -> bool:
     return ends_informed(cell)
 
 
-def ends_informed(cell: Cell) -> bool:
+def ends_informed(cell: Layer) -> bool:
     last = top(cell)
-    return cell.causal or (last.causal and not isinstance(last, Feedforward | CausalConv))
+    return cell.causal or (last.causal and not isinstance(last, Feedforward | WholeSequence))
 
 
 def end(ys: jax.Array, mask: Any, last: bool) -> jax.Array:

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import decoding
-from jaxrnn.cell import Params
 from jaxrnn.data import Buckets
+from jaxrnn.layer import Params
 from jaxrnn.models.encoder_decoder import EncoderDecoder
 
 

@@ -8,7 +8,7 @@ from jaxrnn import errors
 from jaxrnn.cell import Cell, LinearCell
 from jaxrnn.controls import Piece
 from jaxrnn.strategies.linear import check_radix, linear, radix_here
-from jaxrnn.strategies.strategy import Block, Strategy
+from jaxrnn.strategies.strategy import Strategy
 
 
 class Associative(Strategy):
@@ -43,9 +43,6 @@ class Associative(Strategy):
         check_radix(self, self.radix)
         if self.otherwise is not None and not isinstance(self.otherwise, Strategy):
             raise errors.wrong_strategy(self, self.otherwise, "otherwise")
-
-    def cut(self, block: Block, carry: Any, length: int, reverse: bool) -> tuple[Any, Any]:
-        return block(carry, 0, length)
 
     def run(self, cell: Cell, params: Any, piece: Piece) -> tuple[Any, Any]:
         if isinstance(cell, LinearCell):

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxrnn.cell import Cell, Composite, Feedforward, LinearCell
+from jaxrnn.cell import Cell, LinearCell
+from jaxrnn.composite import Composite
 from jaxrnn.controls import Piece
+from jaxrnn.layer import Layer
 from jaxrnn.strategies.associative import Associative
 from jaxrnn.strategies.chunked import Chunked
 from jaxrnn.strategies.scan import Scan
@@ -39,11 +41,11 @@ class Auto(Strategy):
       LRU(hidden=8, r_min=0.0, r_max=1.0, max_phase=6.283185307179586) Associative(radix=None, otherwise=None)
     """
 
-    def select(self, cell: Cell, xs: Any) -> tuple[Choice, ...]:
+    def select(self, cell: Layer, xs: Any) -> tuple[Choice, ...]:
         """What each cell with a loop in a network is run by over inputs `[T, ...]`, in the order they are met."""
         if isinstance(cell, Composite):
             return tuple(choice for child in cell.children for choice in self.select(child, xs))
-        if isinstance(cell, Feedforward) or cell.whole is not None:
+        if not isinstance(cell, Cell):
             return ()
         strategy, reason = inner(cell)
         chunks = chunked(xs.shape[0])

@@ -14,7 +14,7 @@ from jaxrnn.autodiff.tangent import with_tangent
 from jaxrnn.linear import linear_scan, multiply, over, previous
 from jaxrnn.strategies.jacobians import Inputs, Problem
 from jaxrnn.strategies.linear import check_radix, linear, radix_here
-from jaxrnn.strategies.strategy import Block, Strategy
+from jaxrnn.strategies.strategy import Strategy
 
 
 class Report(NamedTuple):
@@ -75,9 +75,6 @@ class Newton(Strategy):
         if self.jacobian not in ("full", "diagonal"):
             raise errors.unknown(self, "jacobian", self.jacobian, ("full", "diagonal"))
         check_radix(self, self.radix)
-
-    def cut(self, block: Block, carry: Any, length: int, reverse: bool) -> tuple[Any, Any]:
-        return block(carry, 0, length)
 
     def run(self, cell: Cell, params: Any, piece: Piece) -> tuple[Any, Any]:
         if isinstance(cell, LinearCell):

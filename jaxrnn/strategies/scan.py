@@ -7,7 +7,7 @@ from jaxrnn.cell import Cell, LinearCell
 from jaxrnn.controls import Piece
 from jaxrnn.autodiff.recurrence import recurrence
 from jaxrnn.strategies.linear import linear
-from jaxrnn.strategies.strategy import Block, Strategy
+from jaxrnn.strategies.strategy import Strategy
 
 
 class Scan(Strategy):
@@ -34,11 +34,8 @@ class Scan(Strategy):
         if not isinstance(self.unroll, int) or self.unroll < 1:
             raise errors.fail(ValueError, self, f"unroll={self.unroll!r}", "a positive integer", "Leave it at 1 unless measured.")
 
-    def cut(self, block: Block, carry: Any, length: int, reverse: bool) -> tuple[Any, Any]:
-        return block(carry, 0, length)
-
     def loops(self, cell: Cell) -> bool:
-        return not isinstance(cell, LinearCell) and cell.whole is None
+        return not isinstance(cell, LinearCell)
 
     def run(self, cell: Cell, params: Any, piece: Piece) -> tuple[Any, Any]:
         if isinstance(cell, LinearCell):

@@ -1,4 +1,5 @@
-"""What every strategy offers: how time is cut, and how one cell's recurrence is run within a piece."""
+"""What every strategy offers: how time is cut, and how one cell's recurrence is run within a
+piece."""
 
 from __future__ import annotations
 
@@ -12,7 +13,9 @@ import jax
 from jaxrnn.cell import Cell
 from jaxrnn.controls import Piece
 
-Block = Callable[[Any, Any, int], tuple[Any, Any]]  # block(carry, start, size) -> (carry, outputs [size, ...])
+Block = Callable[
+    [Any, Any, int], tuple[Any, Any]
+]  # block(carry, start, size) -> (carry, outputs [size, ...])
 
 
 @dataclass_transform(frozen_default=True)
@@ -25,13 +28,15 @@ class Strategy(abc.ABC):
         dataclasses.dataclass(frozen=True)(cls)
         jax.tree_util.register_static(cls)
 
-    @abc.abstractmethod
     def cut(self, block: Block, carry: Any, length: int, reverse: bool) -> tuple[Any, Any]:
-        """Run a causal network over all T steps: `block` runs it over `size` steps from `start`, in the order of time
-        or, reversed, from the last piece to the first."""
+        """Run a causal network over all T steps: `block` runs it over `size` steps from `start`, in
+        the order of time or, reversed, from the last piece to the first. By default all T at
+        once."""
+        return block(carry, 0, length)
 
     def loops(self, cell: Cell) -> bool:
-        """Whether this cell's steps are run one after another, so that its time may be cut where nothing is differentiated."""
+        """Whether this cell's steps are run one after another, so that its time may be cut where
+        nothing is differentiated."""
         return False
 
     @abc.abstractmethod

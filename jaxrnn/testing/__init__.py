@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from jaxrnn import errors
-from jaxrnn.cell import Cell
+from jaxrnn.layer import Layer
 from jaxrnn.strategies import Chunked, Scan, Strategy
 from jaxrnn.testing import laws as _laws
 from jaxrnn.testing.given import Given, example
@@ -15,7 +15,7 @@ from jaxrnn.testing.observe import LawError as LawError
 
 
 def check_cell(
-    cell: Cell,
+    cell: Layer,
     x: Any,
     *,
     key: jax.Array | None = None,
@@ -44,7 +44,7 @@ def check_cell(
     Example:
       >>> check_cell(LSTM(3), features(2), laws=(7,))
     """
-    errors.check_cell(cell, Cell)
+    errors.check_cell(cell, Layer)
     chosen = tuple(LAWS) if laws is None else tuple(laws)
     if unknown := set(chosen) - set(LAWS):
         raise errors.fail(ValueError, cell, f"laws {sorted(unknown)}", f"numbers among {sorted(LAWS)}", "Leave laws out to check all.")
@@ -54,7 +54,7 @@ def check_cell(
         check_law(law, cell, given, strategies)
 
 
-def check_law(law: int, cell: Cell, given: Given, strategies: tuple[Strategy, ...]) -> None:
+def check_law(law: int, cell: Layer, given: Given, strategies: tuple[Strategy, ...]) -> None:
     both = (False, True)
     checks = {
         1: lambda: [_laws.advancing(cell, given, reverse) for reverse in both],

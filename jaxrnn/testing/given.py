@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.cell import Cell, Params, State
+from jaxrnn.layer import Layer, Params, State
 
 
 class Given(NamedTuple):
@@ -33,7 +33,7 @@ STEPS, BATCH = len(MASK), len(MASK[0])
 CUT = 3
 
 
-def example(cell: Cell, x: Any, key: jax.Array) -> Given:
+def example(cell: Layer, x: Any, key: jax.Array) -> Given:
     """Random params, state and inputs `[T, B, ...]` of a cell, with a mask and resets that meet every case.
 
     Params are those of `init`, shaken a little so that no bias is zero. Tokens are drawn up to the largest of an example
@@ -57,11 +57,11 @@ def example(cell: Cell, x: Any, key: jax.Array) -> Given:
     return Given(params, state, jnp.asarray(xs, x.dtype), jnp.array(MASK, bool), jnp.array(RESETS, bool))
 
 
-def begin(spec: jax.ShapeDtypeStruct, cell: Cell, key: jax.Array) -> Params:
+def begin(spec: jax.ShapeDtypeStruct, cell: Layer, key: jax.Array) -> Params:
     return cell.init(key, spec)
 
 
-def first(batch_shape: tuple[int, ...], cell: Cell, params: Params) -> State:
+def first(batch_shape: tuple[int, ...], cell: Layer, params: Params) -> State:
     return cell.initial_state(params, batch_shape)
 
 

@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.cell import Cell, Composite
+from jaxrnn.cell import Cell
 from jaxrnn.autodiff.dot import Dot
+from jaxrnn.layer import Layer
 from jaxrnn.params import is_fixed
 from jaxrnn.autodiff.products import wide
 from jaxrnn.strategies import Scan, Strategy
@@ -25,7 +26,7 @@ from jaxrnn.testing.ways import Blocks, Folded, Packed, Pieces, Rows, Shorter, S
 from jaxrnn.unroll import unroll
 
 
-def advancing(cell: Cell, given: Given, reverse: bool = False) -> None:
+def advancing(cell: Layer, given: Given, reverse: bool = False) -> None:
     """Law 1. `unroll` equals a loop over `advance`, bare and controlled, with and without a key; T=0 is the initial state."""
     seen = observe(Whole(reverse=reverse), cell, given.bare()._replace(xs=np.asarray(given.xs)[:0]))
     equal(1, cell, "a sequence of no steps must end in its initial state: the last state", seen.state, given.state)
@@ -44,7 +45,7 @@ def advancing(cell: Cell, given: Given, reverse: bool = False) -> None:
               observe(Steps(reverse), cell, case))  # fmt: skip
 
 
-def draws(cell: Cell, given: Given) -> bool:
+def draws(cell: Layer, given: Given) -> bool:
     """Whether a key makes a  read off without computing: does anything vary along an axis of keys?"""
 
     def run(key: jax.Array) -> Any:
@@ -59,11 +60,11 @@ def draws(cell: Cell, given: Given) -> bool:
     return False
 
 
-def with_key(cell: Cell, given: Given) -> Given:
+def with_key(cell: Layer, given: Given) -> Given:
     return given._replace(key=jax.random.key(7)) if draws(cell, given) else given
 
 
-def strategic(cell: Cell, given: Given, strategies: tuple[Strategy, ...], reverse: bool = False, folded: Strategy | None = None) -> None:
+def strategic(cell: Layer, given: Given, strategies: tuple[Strategy, ...], reverse: bool = False, folded: Strategy | None = None) -> None:
     """Law 2. Every strategy gives what a plain scan gives; so does `fold`, under the last of them or the one named."""
     noisy = with_key(cell, given)
     want = observe(Whole(reverse=reverse), cell, noisy)
@@ -74,7 +75,7 @@ def strategic(cell: Cell, given: Given, strategies: tuple[Strategy, ...], revers
         agree(2, cell, f"fold under {folded!r} against unroll", observe(Folded(folded, reverse), cell, noisy), want)
 
 
-def masked(cell: Cell, given: Given, reverse: bool = False) -> None:
+def masked(cell: Layer, given: Given, reverse: bool = False) -> None:
     """Law 3. Garbage under a false mask, NaN too, reaches no value and no gradient; the state is carried through."""
     mask, way = np.asarray(given.mask), Whole(reverse=reverse)
     clean = observe(way, cell, given)
@@ -96,7 +97,7 @@ def masked(cell: Cell, given: Given, reverse: bool = False) -> None:
     agree(3, cell, f"a mask of length {CUT} against {CUT} steps", observe(way, cell, short), observe(Shorter(reverse), cell, given.bare()))
 
 
-def reset(cell: Cell, given: Given, reverse: bool = False) -> None:
+def reset(cell: Layer, given: Given, reverse: bool = False) -> None:
     """Law 4. A reset run is its pieces run apart; resets replace, so a NaN state does not survive; those under a false mask are ignored."""
     alone = not cell.causal  # such a cell has a last state at either end of time
     given = given._replace(mask=np.asarray(given.mask), resets=np.asarray(given.resets))
@@ -120,14 +121,14 @@ def reset(cell: Cell, given: Given, reverse: bool = False) -> None:
         equal(4, cell, "a NaN state before a reset must not survive in the last state", pick(began, got.state, zero), pick(began, once.state, zero))
 
 
-def batched(cell: Cell, given: Given, ways: tuple[Way, ...] = (Rows("vmap"), Rows("map"), Blocks())) -> None:
+def batched(cell: Layer, given: Given, ways: tuple[Way, ...] = (Rows("vmap"), Rows("map"), Blocks())) -> None:
     """Law 5. A batch equals `vmap`, equals its rows one at a time; any number of batch axes."""
     want = observe(Whole(), cell, given)
     for way in ways:
         agree(5, cell, f"{way.claim} against one batch axis", observe(way, cell, given), want)
 
 
-def differentiated(cell: Cell, given: Given, strategy: Strategy = Scan(), reverse: bool = False, measure: bool = True) -> None:  # noqa: B008
+def differentiated(cell: Layer, given: Given, strategy: Strategy = Scan(), reverse: bool = False, measure: bool = True) -> None:  # noqa: B008
     """Law 6. The gradient agrees with finite differences in float64, and with it jvp, both second derivatives, vmap of grad and checkpoint."""
     way, by = Whole(strategy, reverse), f" by {strategy!r}"
     if measure:
@@ -160,7 +161,7 @@ def filled(tree: Any, value: Any) -> Any:
     return jax.tree.map(lambda a: np.full(a.shape, value).astype(a.dtype), tree)
 
 
-def finite(cell: Cell, given: Given, way: Way, size: float = 1e-5) -> None:
+def finite(cell: Layer, given: Given, way: Way, size: float = 1e-5) -> None:
     """The gradient against central differences, along a random direction in each leaf that is trained or given."""
     gradient = observe(way, cell, given).gradients
     leaves, treedef = jax.tree.flatten(gradient)
@@ -195,7 +196,7 @@ def recast(given: Given, dtype: Any) -> Given:
     return given._replace(params=cast(given.params, dtype), state=cast(given.state, wide(dtype)), xs=cast(given.xs, dtype))
 
 
-def consistent(cell: Cell, given: Given) -> None:
+def consistent(cell: Layer, given: Given) -> None:
     """Law 7. Equal cells hash, compare, print and trace as one; a step keeps structure, shapes and dtypes; dtypes follow the params."""
     static(cell, given)
     for dtype in (jnp.bfloat16, jnp.float32):
@@ -206,7 +207,7 @@ def consistent(cell: Cell, given: Given) -> None:
     agree(7, cell, "in bfloat16 against the float32 answer", like, want, TOLERANCE["bfloat16"])
 
 
-def static(cell: Cell, given: Given) -> None:
+def static(cell: Layer, given: Given) -> None:
     twins = [("replaced by itself", dataclasses.replace(cell))]
     if importable(cell):  # pickle finds a class by its name: not one made in a function
         twins.append(("pickled and back", pickle.loads(pickle.dumps(cell))))
@@ -216,7 +217,7 @@ def static(cell: Cell, given: Given) -> None:
         traces = []
 
         @jax.jit
-        def run(cell: Cell, given: Given, traces: list = traces) -> Any:
+        def run(cell: Layer, given: Given, traces: list = traces) -> Any:
             traces.append(cell)
             return unroll(cell, given.params, given.xs, given.state)
 
@@ -245,7 +246,7 @@ def importable(value: Any) -> bool:
     """Whether the classes of a cell, and of those within it, can be found by name."""
     if isinstance(value, tuple):
         return all(map(importable, value))
-    if not isinstance(value, Cell):
+    if not isinstance(value, Layer):
         return True
     found: Any = sys.modules.get(type(value).__module__)
     for part in type(value).__qualname__.split("."):
@@ -253,7 +254,7 @@ def importable(value: Any) -> bool:
     return found is type(value) and all(importable(getattr(value, f.name)) for f in dataclasses.fields(value))
 
 
-def kinds(cell: Cell, given: Given, dtype: Any) -> None:
+def kinds(cell: Any, given: Given, dtype: Any) -> None:
     """Structures, shapes and dtypes, without computing."""
 
     def specs(tree: Any) -> Any:
@@ -264,7 +265,7 @@ def kinds(cell: Cell, given: Given, dtype: Any) -> None:
         return cell.step(given.params, given.state, jax.tree.map(lambda z: z[0], zs), Dot(given.params))
 
     states = [("initial_state", jax.eval_shape(lambda p: cell.initial_state(p, given.xs.shape[1 : given.xs.ndim - cell.feature_ndim]), given.params))]
-    if not isinstance(cell, Composite):
+    if isinstance(cell, Cell):
         states.append(("step", jax.eval_shape(step, given)))
     state, ys = jax.eval_shape(lambda given: unroll(cell, given.params, given.xs, given.state), given)
     states.append(("unroll", state))

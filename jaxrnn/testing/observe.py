@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.cell import Cell, State
+from jaxrnn.layer import Layer, State
 from jaxrnn.autodiff.products import wide
 from jaxrnn.testing.given import Given, compiled
 from jaxrnn.testing.ways import Way
@@ -30,7 +30,7 @@ TOLERANCE = {"float64": 1e-9, "float32": 1e-4, "bfloat16": 6e-2, "float16": 2e-2
 class LawError(AssertionError):
     """A cell broke a law. `law` is its number; the message says where and by how much."""
 
-    def __init__(self, law: int, cell: Cell, what: str):
+    def __init__(self, law: int, cell: Layer, what: str):
         super().__init__(f"law {law} ({LAWS[law]}) is broken by {cell!r}: {what}")
         self.law = law
 
@@ -53,7 +53,7 @@ def functional(state: State, ys: Any) -> jax.Array:
     return jnp.asarray(total)
 
 
-def objective(way: Way, cell: Cell, given: Given) -> tuple[Callable[..., tuple[jax.Array, Any]], dict[str, Any]]:
+def objective(way: Way, cell: Layer, given: Given) -> tuple[Callable[..., tuple[jax.Array, Any]], dict[str, Any]]:
     """The functional as a function of what may be differentiated, and that: params, state, and inputs that are not tokens."""
     inputs = {"params": given.params, "state": given.state}
     if jnp.issubdtype(given.xs.dtype, jnp.floating):
@@ -66,13 +66,13 @@ def objective(way: Way, cell: Cell, given: Given) -> tuple[Callable[..., tuple[j
     return f, inputs
 
 
-def observed(way: Way, cell: Cell, given: Given) -> Seen:
+def observed(way: Way, cell: Layer, given: Given) -> Seen:
     f, inputs = objective(way, cell, given)
     gradients, (state, ys) = jax.grad(f, has_aux=True)(inputs)
     return Seen(ys, state, gradients)
 
 
-def slopes(way: Way, cell: Cell, given: Given, direction: dict[str, Any]) -> dict[str, Any]:
+def slopes(way: Way, cell: Layer, given: Given, direction: dict[str, Any]) -> dict[str, Any]:
     """The derivative in a direction three ways, the gradient's own derivative two ways."""
     f, inputs = objective(way, cell, given)
 
@@ -91,7 +91,7 @@ def slopes(way: Way, cell: Cell, given: Given, direction: dict[str, Any]) -> dic
     }
 
 
-def ensemble(way: Way, cell: Cell, given: Given, params: Any) -> Seen:
+def ensemble(way: Way, cell: Layer, given: Given, params: Any) -> Seen:
     """What is seen with each of several stacked sets of params."""
     return jax.vmap(lambda p: observed(way, cell, given._replace(params=p)))(params)
 
@@ -100,18 +100,18 @@ def inner(a: Any, b: Any) -> jax.Array:
     return sum((jnp.vdot(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)), jnp.zeros(()))
 
 
-def values(way: Way, cell: Cell, given: Given, steps: dict[str, Any]) -> jax.Array:
+def values(way: Way, cell: Layer, given: Given, steps: dict[str, Any]) -> jax.Array:
     """The functional a small step away, for each of several stacked steps."""
     f, inputs = objective(way, cell, given)
     return jax.lax.map(lambda step: f(jax.tree.map(jnp.add, inputs, step))[0], steps)
 
 
-def observe(way: Way, cell: Cell, given: Given) -> Seen:
+def observe(way: Way, cell: Layer, given: Given) -> Seen:
     """What `way` gives, and its gradients, as NumPy arrays: compiled once for equal ways, cells and shapes."""
     return jax.device_get(compiled(observed)(way, cell, given))
 
 
-def agree(law: int, cell: Cell, claim: str, got: Any, want: Any, tolerance: float | None = None) -> None:
+def agree(law: int, cell: Layer, claim: str, got: Any, want: Any, tolerance: float | None = None) -> None:
     """Raise LawError unless both are finite and as close as `tolerance` allows."""
     if jax.tree.structure(got) != jax.tree.structure(want):
         raise LawError(law, cell, f"{claim}: got the structure {jax.tree.structure(got)}, want {jax.tree.structure(want)}")
@@ -132,7 +132,7 @@ def agree(law: int, cell: Cell, claim: str, got: Any, want: Any, tolerance: floa
                            f"{place(path, where)}: {g[at]:.6g} against {w[at]:.6g}, by {gap[at]:.3g} where {allowed:.3g} is allowed")  # fmt: skip
 
 
-def equal(law: int, cell: Cell, claim: str, got: Any, want: Any) -> None:
+def equal(law: int, cell: Layer, claim: str, got: Any, want: Any) -> None:
     agree(law, cell, claim, got, want, 0.0)
 
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.advance import advance
-from jaxrnn.cell import Cell, Params, State
+from jaxrnn.layer import Layer, Params, State
 from jaxrnn.strategies import Chunked, Scan, Strategy
 from jaxrnn.testing.given import CUT, STEPS, Given
 from jaxrnn.unroll import fold, unroll
@@ -28,7 +28,7 @@ class Whole:
     checkpoint: bool = False
     outputs_alone: bool = False
 
-    def __call__(self, cell: Cell, given: Given) -> tuple[State, Any]:
+    def __call__(self, cell: Layer, given: Given) -> tuple[State, Any]:
         def run(params: Params, state: State, xs: Any) -> tuple[State, Any]:
             return unroll(cell, params, xs, state, mask=given.mask, resets=given.resets, reverse=self.reverse, key=given.key, strategy=self.strategy)
 
@@ -42,7 +42,7 @@ class Steps:
 
     reverse: bool = False
 
-    def __call__(self, cell: Cell, given: Given) -> tuple[State, Any]:
+    def __call__(self, cell: Layer, given: Given) -> tuple[State, Any]:
         state, ys = given.state, [None] * given.xs.shape[0]
         pending: Any = None if given.resets is None else jnp.zeros_like(given.resets[0])
         for t in reversed(range(len(ys))) if self.reverse else range(len(ys)):
@@ -61,7 +61,7 @@ class Pieces:
     reverse: bool = False
     outputs_alone: bool = False
 
-    def __call__(self, cell: Cell, given: Given) -> tuple[State, Any]:
+    def __call__(self, cell: Layer, given: Given) -> tuple[State, Any]:
         earlier, later = given.xs[:CUT], given.xs[CUT:]
         first, second = (later, earlier) if self.reverse else (earlier, later)
         _, ya = unroll(cell, given.params, first, given.state, reverse=self.reverse)
@@ -76,7 +76,7 @@ class Shorter:
 
     reverse: bool = False
 
-    def __call__(self, cell: Cell, given: Given) -> tuple[State, Any]:
+    def __call__(self, cell: Layer, given: Given) -> tuple[State, Any]:
         state, ys = unroll(cell, given.params, given.xs[:CUT], given.state, reverse=self.reverse)
         return state, jax.tree.map(lambda y: jnp.pad(y, [(0, STEPS - CUT)] + [(0, 0)] * (y.ndim - 1)), ys)
 
@@ -88,7 +88,7 @@ class Folded:
     strategy: Strategy = Chunked(2)  # noqa: RUF009
     reverse: bool = False
 
-    def __call__(self, cell: Cell, given: Given) -> tuple[State, Any]:
+    def __call__(self, cell: Layer, given: Given) -> tuple[State, Any]:
         steps = given.xs.shape[0]
         spec = jax.eval_shape(Whole(), cell, given)[1]
 
@@ -110,7 +110,7 @@ class Rows:
     def claim(self) -> str:
         return f"each row by itself, by {self.by},"
 
-    def __call__(self, cell: Cell, given: Given) -> tuple[State, Any]:
+    def __call__(self, cell: Layer, given: Given) -> tuple[State, Any]:
         def row(state: State, xs: Any, mask: Any, resets: Any) -> tuple[State, Any]:
             return unroll(cell, given.params, xs, state, mask=mask, resets=resets)
 
@@ -128,7 +128,7 @@ class Blocks:
 
     claim: ClassVar[str] = "two batch axes"
 
-    def __call__(self, cell: Cell, given: Given) -> tuple[State, Any]:
+    def __call__(self, cell: Layer, given: Given) -> tuple[State, Any]:
         def split(axis: int) -> Callable[[Any], Any]:
             return lambda a: a.reshape(*a.shape[:axis], 2, -1, *a.shape[axis + 1 :])
 
@@ -146,7 +146,7 @@ class Packed:
 
     reverse: bool = False
 
-    def __call__(self, cell: Cell, given: Given) -> tuple[State, Any]:
+    def __call__(self, cell: Layer, given: Given) -> tuple[State, Any]:
         order = jnp.argsort(~given.mask, axis=0, stable=True)
 
         def permute(order: Any, a: Any) -> Any:
@@ -157,4 +157,4 @@ class Packed:
         return state, jax.tree.map(lambda y: permute(jnp.argsort(order, axis=0), y), ys)
 
 
-Way = Callable[[Cell, Given], tuple[State, Any]]
+Way = Callable[[Layer, Given], tuple[State, Any]]

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 
 from jaxrnn import errors
 from jaxrnn.advance import advance
-from jaxrnn.cell import Cell, Params, State
+from jaxrnn.layer import Layer, Params, State
 
 
 def scheduled_sampling(
-    cell: Cell, params: Params, xs: Any, rate: Any, key: jax.Array, *, state: State | None = None, mask: Any = None, noise: Any = None
+    cell: Layer, params: Params, xs: Any, rate: Any, key: jax.Array, *, state: State | None = None, mask: Any = None, noise: Any = None
 ) -> jax.Array:
     """The tokens `[T, ...]` to train on: each but the first replaced, with probability `rate`, by one drawn from the net's own logits.
 
@@ -45,7 +45,7 @@ def scheduled_sampling(
 
     Bengio, Vinyals, Jaitly & Shazeer 2015.
     """
-    errors.check_cell(cell, Cell)
+    errors.check_cell(cell, Layer)
     errors.check_array("scheduled_sampling", "xs", xs)
     if not jnp.issubdtype(xs.dtype, jnp.integer):
         raise errors.fail(TypeError, "scheduled_sampling", f"xs {errors.describe(xs)}", "integer tokens [T, ...]", "Pass token ids.")
@@ -53,7 +53,7 @@ def scheduled_sampling(
 
 
 @jax.jit
-def _scheduled(cell: Cell, params: Params, xs: jax.Array, rate: jax.Array, key: jax.Array, state: State, mask: Any, noise: Any) -> jax.Array:
+def _scheduled(cell: Layer, params: Params, xs: jax.Array, rate: jax.Array, key: jax.Array, state: State, mask: Any, noise: Any) -> jax.Array:
     params, batch = jax.lax.stop_gradient(params), xs.shape[1:]
     state = cell.initial_state(params, batch) if state is None else jax.lax.stop_gradient(state)
 

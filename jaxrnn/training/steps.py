@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxrnn import errors
-from jaxrnn.cell import Cell, Params, State
 from jaxrnn.data import Batch
+from jaxrnn.layer import Layer, Params, State
 from jaxrnn.params import trainable
 from jaxrnn.autodiff.products import wide
 from jaxrnn.strategies import Scan, Strategy
@@ -82,14 +82,14 @@ def warmup_cosine(rate: float, steps: int, warmup: int = 200, floor: float = 0.0
 
 
 def init(
-    cell: Cell | None, params: Params, tx: optax.GradientTransformation, key: jax.Array, batch_shape: tuple[int, ...] | None = None
+    cell: Layer | None, params: Params, tx: optax.GradientTransformation, key: jax.Array, batch_shape: tuple[int, ...] | None = None
 ) -> TrainState:
     """The state of a run before its first step; `batch_shape`, e.g. `(32,)`, is what `truncated_bptt` carries a recurrent state of the cell for."""
     carry = None if batch_shape is None or cell is None else cell.initial_state(params, batch_shape)
     return TrainState(params, tx.init(params), jnp.int32(0), key, carry, jnp.int32(0))
 
 
-def bptt(cell: Cell, loss: LossFunction, tx: optax.GradientTransformation, *, strategy: Strategy = Scan()) -> Step:  # noqa: B008  a frozen value
+def bptt(cell: Layer, loss: LossFunction, tx: optax.GradientTransformation, *, strategy: Strategy = Scan()) -> Step:  # noqa: B008  a frozen value
     """A training step that takes every batch for whole sequences, begun from the initial state (Werbos 1990).
 
     Args:
@@ -117,7 +117,7 @@ def bptt(cell: Cell, loss: LossFunction, tx: optax.GradientTransformation, *, st
     return _step(repr(cell), measured, tx, carried=False)
 
 
-def truncated_bptt(cell: Cell, loss: LossFunction, tx: optax.GradientTransformation, *, strategy: Strategy = Scan()) -> Step:  # noqa: B008
+def truncated_bptt(cell: Layer, loss: LossFunction, tx: optax.GradientTransformation, *, strategy: Strategy = Scan()) -> Step:  # noqa: B008
     """A training step over one segment of a long sequence: the state is carried from segment to segment, the gradient is cut between
     them (Williams & Peng 1990).
 
@@ -186,7 +186,7 @@ def finite(x: jax.Array) -> jax.Array:
 
 
 def measure(
-    cell: Cell, loss: LossFunction, params: Params, batch: Batch, state: State, key: jax.Array | None, strategy: Strategy
+    cell: Layer, loss: LossFunction, params: Params, batch: Batch, state: State, key: jax.Array | None, strategy: Strategy
 ) -> tuple[State, Loss]:
     """The recurrent state after a batch, and its loss."""
     dtype = max((wide(p.dtype) for p in jax.tree.leaves(params)), key=lambda d: jnp.finfo(d).bits, default=jnp.float32)
@@ -204,12 +204,12 @@ def measure(
 
 
 @partial(jax.jit, static_argnums=1)
-def _evaluate(cell: Cell, loss: LossFunction, params: Params, batch: Batch, state: State, strategy: Strategy) -> tuple[State, Loss]:
+def _evaluate(cell: Layer, loss: LossFunction, params: Params, batch: Batch, state: State, strategy: Strategy) -> tuple[State, Loss]:
     return measure(cell, loss, params, batch, state, None, strategy)
 
 
 def evaluate(
-    cell: Cell, loss: LossFunction, params: Params, batch: Batch, state: State = None, *, strategy: Strategy = Scan()  # noqa: B008
+    cell: Layer, loss: LossFunction, params: Params, batch: Batch, state: State = None, *, strategy: Strategy = Scan()  # noqa: B008
 ) -> tuple[State, Loss]:  # fmt: skip
     """The loss over a batch of any length, without noise and without a gradient: `(state, Loss)`.
 

@@ -1,0 +1,143 @@
+"""What every layer of a network is, and the two kinds whose time needs no loop.
+
+A layer is a frozen dataclass of static configuration: it hashes, compares, pickles, and its repr is
+its constructor call. Subclasses are made frozen dataclasses and registered with JAX as leafless
+pytrees, so a layer passes through `jit`, `vmap` and `grad` as it is, and an equal one built twice
+traces once.
+
+Letters in shapes: T time, `...` any batch axes, F features in, H hidden size, G number of gates.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, dataclass_transform
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.controls import Piece
+
+Params = Any
+State = Any
+
+TOKEN = jax.ShapeDtypeStruct((), jnp.int32)
+"""What `init` needs to know of an integer token."""
+
+
+def features(*shape: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
+    """What `init` needs to know of one step's features; an example array serves as well.
+
+    Example:
+      >>> params = LSTM(8).init(jax.random.key(0), features(32))  # for inputs [T, ..., 32]
+    """
+    return jax.ShapeDtypeStruct(shape, dtype)
+
+
+class Noise(NamedTuple):
+    """The keys a `project` may draw from: one for the whole sequence, one `[T]` for each step."""
+
+    sequence: jax.Array
+    steps: jax.Array
+
+    @classmethod
+    def at(cls, key: jax.Array | None, times: jax.Array) -> Noise | None:
+        """Keys that depend on (key, t) alone, so that cutting a sequence changes nothing."""
+        if key is None:
+            return None
+        sequence, steps = jax.random.split(key)
+        return cls(sequence, jax.vmap(jax.random.fold_in, (None, 0))(steps, times))
+
+    def place(self, i: int) -> Noise:
+        """Keys of their own for the i-th user of this noise (a wrapper and the cell it wraps)."""
+        fold = jax.random.fold_in
+        return Noise(fold(self.sequence, i), jax.vmap(fold, (0, None))(self.steps, i))
+
+
+@dataclass_transform(frozen_default=True)
+@dataclasses.dataclass(frozen=True)
+class Layer(abc.ABC):
+    """A pure function over params and inputs, with or without a state: what the verbs run.
+
+    Its kinds say how: `Cell` step by step, `LinearCell` in parallel too, `Feedforward` without a
+    state, `WholeSequence` without a loop, `Composite` through its children. An author subclasses
+    one of these.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        dataclasses.dataclass(frozen=True)(cls)
+        jax.tree_util.register_static(cls)
+
+    @property
+    def feature_ndim(self) -> int:
+        """How many trailing axes of an input are one step's features."""
+        return 1
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether inputs are integers."""
+        return False
+
+    @property
+    def causal(self) -> bool:
+        """Whether the output at t depends on inputs up to t alone."""
+        return True
+
+    @property
+    def takes_memory(self) -> bool:
+        """Whether a memory must be bound before it runs."""
+        return False
+
+    def bind(self, params: Params, memory: Any, mask: Any = None) -> Params:
+        """The params with a memory `[S, *batch, M]` beside them, under the key "bound", for the
+        layers in it that look at one; `mask` are booleans `[S, *batch]`. It is no state: neither
+        carried, nor reset, nor masked. Every other layer's params stay as they are."""
+        return params
+
+    @abc.abstractmethod
+    def init(self, key: jax.Array, x: Any) -> Params:
+        """Parameters for inputs like `x`: anything with a shape and a dtype, of which the feature
+        axes count."""
+
+    @abc.abstractmethod
+    def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> State:
+        """The state before the first step, `[*batch_shape, ...]` leaf by leaf."""
+
+
+class Feedforward(Layer):
+    """A layer without memory: an author writes `init` and `project`, whose result is the output.
+    It costs no loop.
+
+    It may also offer `gates(params, xs) -> NamedTuple`, what `diagnostics.trace` shows of it.
+    """
+
+    gates: ClassVar[Callable | None] = None
+
+    def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> State:
+        return ()
+
+    @abc.abstractmethod
+    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> Any:
+        """The outputs `[T, ..., *]` for inputs `[T, ..., F]`. Without noise it must draw none."""
+
+
+class WholeSequence(Layer):
+    """A layer with a state that runs a whole piece of time at once, a convolution, say, and hands
+    its controls to no strategy. An author writes, beside `init` and `initial_state`,
+
+        state, ys = sequence(params, piece)    piece.zs are the inputs, blank under a false mask
+        state, y = step(params, state, x)      one step of the same, without controls
+    """
+
+    @abc.abstractmethod
+    def sequence(self, params: Params, piece: Piece) -> tuple[State, Any]:
+        """The last state and the outputs `[T, ..., *]` over a piece, with its mask, its resets and
+        its direction."""
+
+    @abc.abstractmethod
+    def step(self, params: Params, state: State, x: Any) -> tuple[State, Any]:
+        """The state and the output after one step; the state keeps its structure, shapes and
+        dtypes."""
