@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import controls, errors
+from jaxrnn.autodiff.dot import Dot
 from jaxrnn.cell import Cell
 from jaxrnn.composite import Composite, run_children
-from jaxrnn.autodiff.dot import Dot
 from jaxrnn.layer import Feedforward, Layer, Params, State
 from jaxrnn.strategies import Scan
 from jaxrnn.unroll import Run, check_static, prepare, sequence

@@ -24,10 +24,32 @@ from jax.interpreters import ad, mlir
 from jax.sharding import PartitionSpec
 
 __all__ = [
-    "ClosedJaxpr", "Jaxpr", "JaxprEqn", "Literal", "Tracer", "Var", "ad", "batching", "bind",
-    "debugging", "dce", "derived_jvp", "dot_general_p", "evaluate", "fixed", "lowered",
-    "primitive", "read", "row_of", "rows_of", "split_alike", "trace", "typed_zeros", "varied",
-    "vary_alike", "varying",
+    "ClosedJaxpr",
+    "Jaxpr",
+    "JaxprEqn",
+    "Literal",
+    "Tracer",
+    "Var",
+    "ad",
+    "batching",
+    "bind",
+    "dce",
+    "debugging",
+    "derived_jvp",
+    "dot_general_p",
+    "evaluate",
+    "fixed",
+    "lowered",
+    "primitive",
+    "read",
+    "row_of",
+    "rows_of",
+    "split_alike",
+    "trace",
+    "typed_zeros",
+    "varied",
+    "vary_alike",
+    "varying",
 ]  # fmt: skip
 
 

@@ -17,7 +17,15 @@ import jax
 from jax.extend.core import jaxpr_as_fun
 
 from jaxrnn.autodiff._jax import (
-    ClosedJaxpr, Tracer, ad, batching, debugging, derived_jvp, lowered, primitive, trace,
+    ClosedJaxpr,
+    Tracer,
+    ad,
+    batching,
+    debugging,
+    derived_jvp,
+    lowered,
+    primitive,
+    trace,
 )  # fmt: skip
 
 LARGE = 2**23  # bytes of all states from which a pass is taken in chunks

@@ -25,8 +25,18 @@ import jax
 import jax.extend
 
 from jaxrnn.autodiff._jax import (
-    ClosedJaxpr, ad, batching, derived_jvp, evaluate, lowered, primitive, read, row_of, rows_of,
-    trace, typed_zeros,
+    ClosedJaxpr,
+    ad,
+    batching,
+    derived_jvp,
+    evaluate,
+    lowered,
+    primitive,
+    read,
+    row_of,
+    rows_of,
+    trace,
+    typed_zeros,
 )  # fmt: skip
 from jaxrnn.autodiff.hoist import before_loop
 from jaxrnn.autodiff.in_place import in_place

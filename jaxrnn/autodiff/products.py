@@ -16,7 +16,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.autodiff._jax import (
-    ad, batching, dot_general_p, lowered, primitive, vary_alike,
+    ad,
+    batching,
+    dot_general_p,
+    lowered,
+    primitive,
+    vary_alike,
 )  # fmt: skip
 
 

@@ -23,7 +23,15 @@ from jax.custom_derivatives import SymbolicZero
 from jax.extend.core import jaxpr_as_fun
 
 from jaxrnn.autodiff._jax import (
-    ClosedJaxpr, JaxprEqn, Var, bind, dce, evaluate, read, row_of, trace,
+    ClosedJaxpr,
+    JaxprEqn,
+    Var,
+    bind,
+    dce,
+    evaluate,
+    read,
+    row_of,
+    trace,
 )  # fmt: skip
 from jaxrnn.autodiff.hoist import before_loop
 from jaxrnn.autodiff.products import row_product

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
+from jaxrnn.autodiff.dot import Dot
+from jaxrnn.autodiff.products import matmul
 from jaxrnn.cell import Cell, Noise, Params
 from jaxrnn.cells.gru import GRUGates
 from jaxrnn.cells.lstm import LSTMState
 from jaxrnn.cells.shared import input_spec, output, state_dtype
-from jaxrnn.autodiff.dot import Dot
-from jaxrnn.autodiff.products import matmul
 
 
 def weights(key: jax.Array, size: int, hidden: int, dtype: Any) -> Params:

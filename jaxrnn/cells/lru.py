@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import errors
+from jaxrnn.autodiff.products import matmul
 from jaxrnn.cell import LinearCell, Noise, Params
 from jaxrnn.cells.shared import input_spec, state_dtype
 from jaxrnn.linear import Complex, throughout
-from jaxrnn.autodiff.products import matmul
 
 
 class DiagonalInputs(NamedTuple):

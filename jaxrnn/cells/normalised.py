@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
+from jaxrnn.autodiff.dot import Dot
+from jaxrnn.autodiff.products import matmul
 from jaxrnn.cell import Cell, Noise, Params
 from jaxrnn.cells.gru import GRUGates, GRUInputs
 from jaxrnn.cells.lstm import LSTMGates, LSTMState
 from jaxrnn.cells.shared import input_spec, output, sigmoid, state_dtype
-from jaxrnn.autodiff.dot import Dot
-from jaxrnn.autodiff.products import matmul
 
 
 def normalise(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
+from jaxrnn.autodiff.products import matmul
 from jaxrnn.cell import LinearCell, Noise, Params
 from jaxrnn.cells.shared import input_spec, output, state_dtype
-from jaxrnn.autodiff.products import matmul
 
 SHARPNESS = 8.0  # the paper's c
 LEAST = 1e-7  # below it the root of 1 - a^2 has no gradient to speak of

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
+from jaxrnn.autodiff.products import matmul
 from jaxrnn.cell import LinearCell, Noise, Params
 from jaxrnn.cells.shared import input_spec, state_dtype
-from jaxrnn.autodiff.products import matmul
 
 
 class SelectiveInputs(NamedTuple):

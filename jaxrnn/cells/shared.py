@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors
-from jaxrnn.layer import Layer
 from jaxrnn.autodiff.products import wide
+from jaxrnn.layer import Layer
 
 
 def input_spec(cell: Layer, x: Any) -> tuple[int, Any]:

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
+from jaxrnn.autodiff.dot import Dot
+from jaxrnn.autodiff.products import wide
 from jaxrnn.cell import Cell
 from jaxrnn.combinators.memory import Score, bound, check, context, found, weigh, weights_of
-from jaxrnn.autodiff.dot import Dot
 from jaxrnn.layer import Layer, Noise, Params, State
-from jaxrnn.autodiff.products import wide
 
 
 class Attended(NamedTuple):

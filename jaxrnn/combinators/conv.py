@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors
+from jaxrnn.autodiff.products import matmul
 from jaxrnn.cells.shared import input_spec, output, state_dtype
 from jaxrnn.controls import Piece
 from jaxrnn.layer import Params, State, WholeSequence
-from jaxrnn.autodiff.products import matmul
 
 
 class CausalConv(WholeSequence):

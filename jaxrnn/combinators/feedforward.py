@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
+from jaxrnn.autodiff.products import matmul, wide
 from jaxrnn.cells.shared import input_spec, output
 from jaxrnn.combinators.noise import PERS, Per, bernoulli, drop
 from jaxrnn.layer import Feedforward, Noise, Params
-from jaxrnn.autodiff.products import matmul, wide
 
 
 class Dense(Feedforward):

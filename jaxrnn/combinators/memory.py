@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
-from jaxrnn.layer import Params
 from jaxrnn.autodiff.products import matmul, wide
+from jaxrnn.layer import Params
 
 Score = Literal["multiplicative", "additive"]
 

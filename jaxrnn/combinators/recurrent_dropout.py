@@ -5,9 +5,9 @@ from typing import Any
 import jax
 
 from jaxrnn import errors
+from jaxrnn.autodiff.dot import Dot, Path
 from jaxrnn.combinators.noise import PERS, Per, bernoulli, drop
 from jaxrnn.combinators.wrapper import Wrapper
-from jaxrnn.autodiff.dot import Dot, Path
 from jaxrnn.layer import Noise, Params, State
 
 

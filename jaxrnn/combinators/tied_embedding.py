@@ -3,11 +3,11 @@
 from typing import Any
 
 from jaxrnn import errors
+from jaxrnn.autodiff.products import matmul
 from jaxrnn.cells.shared import output
 from jaxrnn.combinators.feedforward import Embed
 from jaxrnn.composite import Child, Composite
 from jaxrnn.layer import Layer, Params
-from jaxrnn.autodiff.products import matmul
 
 
 class TiedEmbedding(Composite):

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors
+from jaxrnn.autodiff.dot import Dot
 from jaxrnn.cell import Cell
 from jaxrnn.composite import batch_shape
-from jaxrnn.autodiff.dot import Dot
 from jaxrnn.layer import Layer, Noise, Params, State
 
 

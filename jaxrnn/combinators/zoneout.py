@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors
+from jaxrnn.autodiff.dot import Dot
 from jaxrnn.combinators.noise import bernoulli
 from jaxrnn.combinators.wrapper import Wrapper
-from jaxrnn.autodiff.dot import Dot
 from jaxrnn.layer import Noise, Params, State
 
 

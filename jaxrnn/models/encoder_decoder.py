@@ -12,8 +12,8 @@ import jax.numpy as jnp
 
 from jaxrnn import diagnostics, errors, initializers
 from jaxrnn.advance import advance
-from jaxrnn.layer import Layer, Params, State
 from jaxrnn.autodiff.products import matmul, wide
+from jaxrnn.layer import Layer, Params, State
 from jaxrnn.strategies import Scan, Strategy
 from jaxrnn.training import Loss, scheduled_sampling
 from jaxrnn.unroll import unroll

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import controls
-from jaxrnn.cell import Cell
 from jaxrnn.autodiff.dot import Dot
+from jaxrnn.cell import Cell
 from jaxrnn.linear import Matrix
 
 

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors
+from jaxrnn.autodiff.tangent import with_tangent
 from jaxrnn.cell import Cell, LinearCell
 from jaxrnn.controls import Piece, blank, choose
-from jaxrnn.autodiff.tangent import with_tangent
 from jaxrnn.linear import linear_scan, multiply, over, previous
 from jaxrnn.strategies.jacobians import Inputs, Problem
 from jaxrnn.strategies.linear import check_radix, linear, radix_here

@@ -3,9 +3,9 @@
 from typing import Any
 
 from jaxrnn import controls, errors
+from jaxrnn.autodiff.recurrence import recurrence
 from jaxrnn.cell import Cell, LinearCell
 from jaxrnn.controls import Piece
-from jaxrnn.autodiff.recurrence import recurrence
 from jaxrnn.strategies.linear import linear
 from jaxrnn.strategies.strategy import Strategy
 

@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.cell import Cell
 from jaxrnn.autodiff.dot import Dot
+from jaxrnn.autodiff.products import wide
+from jaxrnn.cell import Cell
 from jaxrnn.layer import Layer
 from jaxrnn.params import is_fixed
-from jaxrnn.autodiff.products import wide
 from jaxrnn.strategies import Scan, Strategy
 from jaxrnn.testing.given import CUT, STEPS, Given
 from jaxrnn.testing.observe import TOLERANCE, LawError, Seen, agree, compiled, ensemble, equal, name, observe, slopes, values

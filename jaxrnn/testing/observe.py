@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.layer import Layer, State
 from jaxrnn.autodiff.products import wide
+from jaxrnn.layer import Layer, State
 from jaxrnn.testing.given import Given, compiled
 from jaxrnn.testing.ways import Way
 

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import optax
 
 from jaxrnn import errors
+from jaxrnn.autodiff.products import wide
 from jaxrnn.data import Batch
 from jaxrnn.layer import Layer, Params, State
 from jaxrnn.params import trainable
-from jaxrnn.autodiff.products import wide
 from jaxrnn.strategies import Scan, Strategy
 from jaxrnn.training.losses import Loss, LossFunction
 from jaxrnn.unroll import fold, unroll
