@@ -131,6 +131,16 @@ class Reading(rnn.Composite):
         return child(0, x)
 
 
+def ring(shape):
+    """Each unit hears itself and the one before it, in every gate."""
+    sends, hears = jnp.indices(shape)
+    return (hears - sends) % shape[0] < 2
+
+
+def halved(params):
+    return jax.tree.map(lambda w: 0.5 * w, params)
+
+
 class Case(NamedTuple):
     cell: rnn.Cell
     x: Any = rnn.features(2)
@@ -176,6 +186,7 @@ CELLS = {
     "recurrent dropout by step": Case(rnn.RecurrentDropout(rnn.Elman(3), 0.4, per="step"), random=True),
     "zoneout": Case(rnn.Zoneout(rnn.LSTM(3), (0.3, 0.5)), random=True),
     "learned state": Case(rnn.LearnedState(rnn.LSTM(3))),
+    "transformed": Case(rnn.TransformedWeights(rnn.GRU(3), rnn.Dale(0.6))),
     "tied": Case(rnn.TiedEmbedding(5, 3, rnn.Elman(3)), TOKENS),
     "bidirectional": Case(rnn.Bidirectional(rnn.Elman(3))),
     "bidirectional pair": Case(rnn.Bidirectional(rnn.LSTM(3), rnn.Elman(2), merge="none"), variant=True),
@@ -189,6 +200,25 @@ CELLS = {
     ),
     "deep bidirectional": Case(
         rnn.Stack((rnn.Bidirectional(rnn.Elman(2), merge="product"), rnn.Residual(rnn.CausalConv(2, 2)), rnn.GRU(2))), variant=True
+    ),
+    "transformed stack": Case(
+        rnn.TransformedWeights(
+            rnn.Stack((rnn.RecurrentDropout(rnn.LSTM(3), 0.3), rnn.LearnedState(rnn.Elman(2)))),
+            rnn.SpectralNorm(0.9, ("w_x", "w_h")),
+        ),
+        random=True,
+        variant=True,
+    ),
+    "transformed both ways": Case(
+        rnn.TransformedWeights(
+            rnn.TransformedWeights(rnn.Bidirectional(rnn.GRU(3), rnn.LRU(2, r_max=0.9)), halved),
+            rnn.Masked(ring),
+        ),
+        variant=True,
+    ),
+    "transformed attend": Case(
+        Reading(rnn.TransformedWeights(rnn.Attend(rnn.Elman(3), 2), halved), 2),
+        variant=True,
     ),
     "mixed": Case(rnn.Stack((rnn.LRU(2, r_max=0.9), rnn.LearnedState(rnn.MinGRU(3)), rnn.Bidirectional(rnn.GRU(2)))), variant=True),
     "noisy": Case(rnn.Zoneout(rnn.RecurrentDropout(rnn.LSTM(2), 0.3, per="step"), 0.3), random=True, variant=True),
