@@ -5,6 +5,7 @@ printed. Times are medians; compile time and memory are apart. A whole record go
 
     python -m benchmarks --quick                         a few cases, in under five minutes
     python -m benchmarks --cell lstm --peer torch linen  some of it
+    python -m benchmarks --work population ensemble      a layer under vmap over params, inputs or both
     python -m benchmarks --heap                          every library with the heap kept between calls
     python -m benchmarks --devices 2                     the batch split over two virtual devices, for every library on JAX
     python -m benchmarks --strategy chunked auto         this library by other strategies too, beside the default

@@ -12,10 +12,17 @@ WORK = {
     "sampling": ("forward",),
     "training": ("gradient",),
     "ensemble": ("forward", "gradient"),
+    "population": ("forward", "gradient"),
     "recurrence": ("forward", "gradient"),
 }
 CHARACTERS = 96
-MEMBERS = 8
+OVER = {  # what a population's members differ in: the axes that `vmap` maps of params and inputs
+    "params": (0, None),
+    "xs": (None, 0),
+    "both": (0, 0),
+    "rows": (None, 0),
+    "batch": None,
+}
 
 
 class Case(NamedTuple):
@@ -24,7 +31,10 @@ class Case(NamedTuple):
     - layer: one or a few over a sequence; the loss is the mean square of all outputs, the gradient that in params and inputs.
     - sampling: T characters, each the likeliest after the last, from an embedding (F), the cell (H) and a head over 96 characters.
     - training: one step of the same net on B rows of T characters: the gradient of the cross entropy, clipped to norm 1, and Adam.
-    - ensemble: eight layers with weights of their own on the same inputs; the gradient is that in params.
+    - population: members of a layer by `vmap`, with params, inputs or both of their own; or the rows
+      of a batch that comes first, and for comparison the same rows in the layer's own batch axis. The
+      gradient is that in params.
+    - ensemble: a population of eight over params, on the same inputs.
     - recurrence: `h_t = a_t h_{t-1} + b_t` of H numbers; the gradient is that in a, b and the first state.
     """
 
@@ -38,12 +48,17 @@ class Case(NamedTuple):
     ragged: bool = False
     quick: bool = False
     work: str = "layer"
+    members: int = 8  # of an ensemble or a population
+    over: str = "params"  # what its members differ in, a key of OVER
 
     @property
     def name(self) -> str:
         if self.work == "recurrence":
             return f"linear recurrence {self.steps},{self.hidden}"
-        facts = {self.work: self.work != "layer", f"{self.layers} layers": self.layers > 1, "both directions": self.both, "ragged": self.ragged}
+        parts = {"rows": "rows by vmap", "batch": "rows by batch axis"}
+        mapped = parts.get(self.over, f"{self.members} members by vmap over {self.over}")
+        work = mapped if self.work == "population" else self.work
+        facts = {work: self.work != "layer", f"{self.layers} layers": self.layers > 1, "both directions": self.both, "ragged": self.ragged}
         return " ".join([f"{self.cell} {self.batch},{self.steps},{self.features},{self.hidden}", *(word for word, holds in facts.items() if holds)])
 
     def sizes(self) -> list[int]:
@@ -62,7 +77,13 @@ class Case(NamedTuple):
             drawn = {name: draw.uniform(-1, 1, shape).astype(np.float32) / np.float32(h) ** 0.5 for name, shape in shapes.items()}
             return drawn | ({"b_n": np.zeros(h, np.float32)} if self.cell == "gru" else {})
 
-        return [layer(size) for size in self.sizes() for _ in range({"ensemble": MEMBERS}.get(self.work, 2 if self.both else 1))]
+        count = self.members if self.own_params else 2 if self.both else 1
+        return [layer(size) for size in self.sizes() for _ in range(count)]
+
+    @property
+    def own_params(self) -> bool:
+        """Whether every member has params of its own."""
+        return self.work in ("ensemble", "population") and self.over in ("params", "both")
 
     def net(self) -> dict[str, np.ndarray]:
         """What a net of characters has beside its cell: `embed [96, F]`, `head [H, 96]`."""
@@ -82,8 +103,12 @@ class Case(NamedTuple):
         return a.astype(np.float32), b.astype(np.float32), np.ones(self.hidden, np.float32)
 
     def inputs(self) -> np.ndarray:
-        """`[T, B, F]`."""
-        return np.random.default_rng(1).standard_normal((self.steps, self.batch, self.features)).astype(np.float32)
+        """`[T, B, F]`; `[N, T, B, F]` for members with inputs of their own, `[B, T, F]` for rows."""
+        several = (self.members,) if self.work == "population" and self.over in ("xs", "both") else ()
+        shape = (*several, self.steps, self.batch, self.features)
+        xs = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+        first = self.work == "population" and self.over == "rows"
+        return np.ascontiguousarray(xs.swapaxes(0, 1)) if first else xs
 
     def lengths(self) -> np.ndarray:
         """Of the rows of a ragged batch, the longest first, as torch packs them."""
@@ -109,6 +134,12 @@ CASES += [
     Case("gru", 1, 1000, 64, 256, work="sampling"),
     Case("lstm", 50, 100, 64, 256, work="training", quick=True),
     Case("lstm", 16, 128, 64, 64, work="ensemble"),
+    *(
+        Case("gru", 8, 50, 32, 32, work="population", members=members, over=over, quick=members == 8)
+        for over in ("xs", "params", "both")
+        for members in (8, 256)
+    ),
+    *(Case("lstm", 64, 512, 128, 128, work="population", over=over) for over in ("rows", "batch")),
     *(Case("linear", 1, steps, 0, 256, work="recurrence", quick=steps == 2**14) for steps in (2**10, 2**14, 2**17)),
 ]
 CASES += [Case("lstm", *SMALL, layers=2), Case("lstm", *SMALL, layers=4), Case("lstm", *SMALL, both=True), Case("lstm", *SMALL, ragged=True)]

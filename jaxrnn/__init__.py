@@ -72,7 +72,14 @@ from jaxrnn.combinators import Residual as Residual
 from jaxrnn.combinators import RMSNorm as RMSNorm
 from jaxrnn.combinators import Stack as Stack
 from jaxrnn.combinators import TiedEmbedding as TiedEmbedding
+from jaxrnn.combinators import TransformedWeights as TransformedWeights
 from jaxrnn.combinators import Zoneout as Zoneout
+
+# Functions of params
+from jaxrnn.combinators import Dale as Dale
+from jaxrnn.combinators import Masked as Masked
+from jaxrnn.combinators import SpectralNorm as SpectralNorm
+from jaxrnn.combinators import WeightDrop as WeightDrop
 
 # Nouns: models
 from jaxrnn.models import EncoderDecoder as EncoderDecoder

@@ -131,6 +131,16 @@ class Reading(rnn.Composite):
         return child(0, x)
 
 
+def ring(shape):
+    """Each unit hears itself and the one before it, in every gate."""
+    sends, hears = jnp.indices(shape)
+    return (hears - sends) % shape[0] < 2
+
+
+def halved(params):
+    return jax.tree.map(lambda w: 0.5 * w, params)
+
+
 class Case(NamedTuple):
     cell: rnn.Layer
     x: Any = rnn.features(2)
@@ -200,6 +210,27 @@ CELLS = {
     "average": Case(Average()),
     "plain": Case(Plain(3)),
     "both": Case(Both(3), variant=True),
+    # transformed weights
+    "transformed": Case(rnn.TransformedWeights(rnn.GRU(3), rnn.Dale(0.6))),
+    "transformed stack": Case(
+        rnn.TransformedWeights(
+            rnn.Stack((rnn.RecurrentDropout(rnn.LSTM(3), 0.3), rnn.LearnedState(rnn.Elman(2)))),
+            rnn.SpectralNorm(0.9, ("w_x", "w_h")),
+        ),
+        random=True,
+        variant=True,
+    ),
+    "transformed both ways": Case(
+        rnn.TransformedWeights(
+            rnn.TransformedWeights(rnn.Bidirectional(rnn.GRU(3), rnn.LRU(2, r_max=0.9)), halved),
+            rnn.Masked(ring),
+        ),
+        variant=True,
+    ),
+    "transformed attend": Case(
+        Reading(rnn.TransformedWeights(rnn.Attend(rnn.Elman(3), 2), halved), 2),
+        variant=True,
+    ),
 }
 
 STRATEGIES = {

@@ -11,10 +11,14 @@ from tqdm import tqdm
 
 from benchmarks import learning, report, turns, worker
 from benchmarks.__main__ import main
-from benchmarks.cases import CASES, WORK, Case
+from benchmarks.cases import CASES, OVER, WORK, Case
 from benchmarks.peers import GPU_ONLY, PEERS, STRATEGIES
 
 ROOT = Path(__file__).parents[1]
+POPULATIONS = [
+    *(Case("gru", 3, 5, 2, 4, work="population", members=2, over=over) for over in OVER),
+    Case("lstm", 3, 5, 2, 4, work="population", over="rows"),
+]
 TINY = [
     Case("lstm", 3, 5, 2, 4),
     Case("gru", 3, 5, 2, 4),
@@ -26,6 +30,7 @@ TINY = [
     Case("gru", 8, 9, 8, 16, work="training"),
     Case("lstm", 3, 5, 2, 4, work="ensemble"),
     Case("linear", 1, 9, 0, 4, work="recurrence"),
+    *POPULATIONS,
 ]
 
 
@@ -53,8 +58,8 @@ def test_every_library_computes_what_the_reference_does(peer, case, tmp_path, mo
         pytest.importorskip(peer)
     program, facts = held(peer, case, tmp_path)
     if program is None:
-        assert peer in ("haiku", "equinox"), facts
-        assert facts == {"refused": "it has no such layer"}
+        assert peer in ("haiku", "equinox", "torch"), facts
+        assert facts == {"refused": f"it has no such {case.work}"}
     else:
         assert facts["error"] < 1e-5
 
@@ -129,17 +134,19 @@ def test_a_wrong_result_gets_no_time(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_libraries_by_turns(tmp_path):
-    case = TINY[0]
+@pytest.mark.parametrize("case", [TINY[0], POPULATIONS[0]], ids=lambda case: case.name)
+def test_libraries_by_turns(case, tmp_path):
     with tqdm(disable=True) as bar:
         records = list(turns.measure([case], ("jaxrnn", "torch"), {}, 0.1, bar))
     assert [record["peer"] for record in records] == ["jaxrnn", "torch"]
     for record in records:
         assert "refused" not in record, record
         assert record["matmul"] > 0
-        for name in WORK["layer"]:
+        for name in WORK[case.work]:
             assert 0 < record[name]["least"] <= record[name]["median"] <= record[name]["most"]
     json.dumps(records)
+    tables = report.page(turns.machine(), records)
+    assert tables.count(f"| {case.name} |") >= 3, "a row for each pass, and one of temporaries"
     report.draw(tmp_path / "picture.png", records)
     assert (tmp_path / "picture.png").stat().st_size < 200_000
 
@@ -169,6 +176,19 @@ def test_tables_say_what_was_measured():
     assert report.costs(records + other, "temporaries").splitlines()[2] == "| lstm 1,9,2,4 sampling | 1.0 | 3.00 |"
     faster = [one | {"gradient": {"median": one["gradient"]["median"] / 2}} if "gradient" in one else one for one in records]
     assert report.compared(records, faster).splitlines()[2] == "| a | 1.00 | 0.50 |"
+
+
+def test_members_of_a_population_differ_in_what_they_are_mapped_over():
+    shapes = {case.over: (len(case.weights()), case.inputs().shape) for case in POPULATIONS[:5]}
+    assert shapes == {
+        "params": (2, (5, 3, 2)),
+        "xs": (1, (2, 5, 3, 2)),
+        "both": (2, (2, 5, 3, 2)),
+        "rows": (1, (3, 5, 2)),
+        "batch": (1, (5, 3, 2)),
+    }
+    rows, batch = (case.inputs() for case in POPULATIONS[3:5])
+    assert np.array_equal(rows.swapaxes(0, 1), batch), "the same data either way"
 
 
 def test_every_case_has_a_name_of_its_own():

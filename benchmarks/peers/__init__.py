@@ -3,9 +3,9 @@ library cannot do it."""
 
 LAYERS = ("layer",)
 PEERS = {  # what each is measured at
-    "jaxrnn": ("layer", "sampling", "training", "ensemble", "recurrence"),
-    "plain": ("layer", "sampling", "training", "ensemble", "recurrence"),
-    "torch": ("layer", "sampling", "training", "ensemble"),
+    "jaxrnn": ("layer", "sampling", "training", "ensemble", "population", "recurrence"),
+    "plain": ("layer", "sampling", "training", "ensemble", "population", "recurrence"),
+    "torch": ("layer", "sampling", "training", "ensemble", "population"),
     "linen": LAYERS,
     "nnx": LAYERS,
     "haiku": LAYERS,

@@ -48,8 +48,8 @@ def other(case: Case) -> Compiled | None:
     if case.work == "recurrence":
         return work.recurrence(case, lambda a, b, start: rnn.linear_scan(a, b, start)[1])
     cell = CELLS[case.cell](case.hidden)
-    if case.work == "ensemble":
-        return work.ensemble(case, lambda params, xs: jax.vmap(rnn.unroll, (None, 0, None))(cell, params, xs)[1])
+    if case.work in ("ensemble", "population"):
+        return work.population(case, lambda params, xs: rnn.unroll(cell, params, xs)[1])
     net = rnn.Stack((rnn.Embed(CHARACTERS, case.features), cell, rnn.Dense(CHARACTERS)))
     given = jax.tree.map(jnp.asarray, case.net())
     params = ({"w": given["embed"]}, jax.tree.map(jnp.asarray, case.weights()[0]), {"w": given["head"], "b": jnp.zeros(CHARACTERS)})

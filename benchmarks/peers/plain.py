@@ -69,8 +69,8 @@ def recurrence(a: Any, b: Any, start: Any) -> Any:
 def other(case: Case) -> Compiled | None:
     if case.work == "recurrence":
         return work.recurrence(case, recurrence)
-    if case.work == "ensemble":
-        return work.ensemble(case, jax.vmap(lambda p, xs: layer(case.cell, case.hidden, p, xs, None, False), (0, None)))
+    if case.work in ("ensemble", "population"):
+        return work.population(case, lambda p, xs: layer(case.cell, case.hidden, p, xs, None, False))
     params = jax.tree.map(jnp.asarray, case.net() | {"bias": np.zeros(CHARACTERS, np.float32), "cell": case.weights()[0]})
 
     def logits(p: Any, text: Any) -> Any:

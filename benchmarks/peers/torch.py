@@ -116,6 +116,8 @@ class Training:
 
 
 class Ensemble:
+    """Members with weights of their own, one after the other."""
+
     def __init__(self, case: Case):
         self.cell, self.facts = case.cell, FACTS
         self.nets = [to_torch(network(case), jax.tree.map(jnp.asarray, weights)).to(DEVICE) for weights in case.weights()]
@@ -142,5 +144,6 @@ def build(case: Case) -> Program | None:
 
 
 def other(case: Case) -> Any:
-    made = {"sampling": Sampling, "training": Training, "ensemble": Ensemble}.get(case.work)
+    one_by_one = Ensemble if case.over == "params" else None
+    made = {"sampling": Sampling, "training": Training, "ensemble": Ensemble, "population": one_by_one}.get(case.work)
     return made and made(case)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from benchmarks.cases import Case
+from benchmarks.cases import OVER, Case
 from benchmarks.peers.program import Compiled
 
 ADAM = 1e-3
@@ -41,9 +41,12 @@ def training(case: Case, logits: Callable[[Any, Any], Any], params: Any) -> Comp
     return Compiled({"gradient": step}, (params, rule.init(params), text), named, case.cell)
 
 
-def ensemble(case: Case, apply: Callable[[Any, Any], Any]) -> Compiled:
-    """`apply(params, xs)` are the outputs of all members, their params stacked."""
-    members = jax.tree.map(lambda *leaves: jnp.stack(leaves), *case.weights())
+def population(case: Case, layer: Callable[[Any, Any], Any]) -> Compiled:
+    """`layer(params, xs)` are the outputs of one member; `vmap` makes those of all, alike for every library."""
+    weights = case.weights()
+    params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *weights) if case.own_params else weights[0]
+    axes = OVER[case.over]
+    apply = layer if axes is None else jax.vmap(layer, axes)
 
     def loss(params: Any, xs: Any) -> Any:
         return jnp.mean(jnp.square(apply(params, xs)))
@@ -51,7 +54,8 @@ def ensemble(case: Case, apply: Callable[[Any, Any], Any]) -> Compiled:
     def named(made: Any) -> dict[str, Any]:
         return {"loss": made[0], "w_h": made[1]["w_h"], "w_x": made[1]["w_x"]}
 
-    return Compiled({"forward": loss, "gradient": jax.value_and_grad(loss)}, (members, jnp.asarray(case.inputs())), named, case.cell)
+    passes = {"forward": loss, "gradient": jax.value_and_grad(loss)}
+    return Compiled(passes, (params, jnp.asarray(case.inputs())), named, case.cell)
 
 
 def recurrence(case: Case, run: Callable[[Any, Any, Any], Any]) -> Compiled:

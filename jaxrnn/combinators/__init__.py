@@ -14,4 +14,9 @@ from jaxrnn.combinators.recurrent_dropout import RecurrentDropout as RecurrentDr
 from jaxrnn.combinators.residual import Residual as Residual
 from jaxrnn.combinators.stack import Stack as Stack
 from jaxrnn.combinators.tied_embedding import TiedEmbedding as TiedEmbedding
+from jaxrnn.combinators.transformed import TransformedWeights as TransformedWeights
+from jaxrnn.combinators.transforms import Dale as Dale
+from jaxrnn.combinators.transforms import Masked as Masked
+from jaxrnn.combinators.transforms import SpectralNorm as SpectralNorm
+from jaxrnn.combinators.transforms import WeightDrop as WeightDrop
 from jaxrnn.combinators.zoneout import Zoneout as Zoneout

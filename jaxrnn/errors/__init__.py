@@ -6,4 +6,5 @@ JAX traces, so they cost nothing at run time.
 
 from jaxrnn.errors.cells import *  # noqa: F403
 from jaxrnn.errors.shared import *  # noqa: F403
+from jaxrnn.errors.weights import *  # noqa: F403
 from jaxrnn.errors.work import *  # noqa: F403
