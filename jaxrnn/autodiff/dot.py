@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -42,7 +43,7 @@ class Dot:
         if not cuts:
             return y
         ends = (0, *cuts, y.shape[-1])
-        sizes = tuple(b - a for a, b in zip(ends, ends[1:], strict=False))
+        sizes = tuple(b - a for a, b in pairwise(ends))
         return tuple(jax.lax.split(y, sizes, y.ndim - 1))
 
     def add(self, z: jax.Array, name: Any, start: int = 0) -> jax.Array:

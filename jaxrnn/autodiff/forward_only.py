@@ -90,6 +90,9 @@ def _batched(
     axis: Any, args: tuple, dims: tuple, *, whole: ClosedJaxpr, states: int, axes: tuple,
     **params: Any,
 ) -> tuple[list, list]:  # fmt: skip
+    if all(dim is None for dim in dims):
+        outs = forward_p.bind(*args, whole=whole, states=states, axes=axes, **params)
+        return outs, [None] * len(outs)
     places = _places(whole, states)
     batched, _ = batching.batch_jaxpr_axes(whole, axis, dims, places)
     axes = (*axes, (tuple(dims), axis.size))

@@ -108,6 +108,10 @@ def _batched(
     axis: Any, args: tuple, dims: tuple, *, jaxpr: ClosedJaxpr, num_consts: int, num_carry: int,
     **params: Any,
 ) -> tuple[list, list]:  # fmt: skip
+    params |= {"num_consts": num_consts, "num_carry": num_carry}
+    if all(dim is None for dim in dims):
+        outs = loop_p.bind(*args, jaxpr=jaxpr, **params)
+        return outs, [None] * len(outs)
     first_x, moved, batched = num_consts + num_carry, [], []
     for i, (a, dim) in enumerate(zip(args, dims, strict=True)):
         if dim is None and num_consts <= i < first_x:
@@ -115,9 +119,7 @@ def _batched(
         moved.append(a if dim is None else batching.moveaxis(a, dim, int(i >= first_x)))
         batched.append(dim is not None)
     body, _ = batching.batch_jaxpr(jaxpr, axis, batched, instantiate=True)
-    outs = loop_p.bind(
-        *moved, jaxpr=body, num_consts=num_consts, num_carry=num_carry, **params
-    )
+    outs = loop_p.bind(*moved, jaxpr=body, **params)
     return outs, [0] * num_carry + [1] * (len(outs) - num_carry)
 
 

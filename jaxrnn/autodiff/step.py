@@ -60,8 +60,8 @@ class Step(NamedTuple):
     rows: list[Var]
     eqns: list[JaxprEqn]
     outs: list[Any]
-    invariant: list[JaxprEqn] = []  # those of `eqns` that depend on constants alone
-    sums: list[Sum] = []
+    invariant: tuple[JaxprEqn, ...] = ()  # those of `eqns` that depend on constants alone
+    sums: tuple[Sum, ...] = ()
     constant: frozenset[tuple[int, Var]] = frozenset()  # (id of an equation, what it reads): what
     # a sum takes its params by; their tangents come from outside the loop
 
@@ -237,7 +237,7 @@ def with_sums(step: Step) -> Step:
             frozenset().union(*(depends[i] for i in invariants)), next(iter(zs), None))
         for v, (products, invariants, zs) in ends.items()
     ]  # fmt: skip
-    return step._replace(invariant=invariant, sums=sums, constant=frozenset(constant))
+    return step._replace(invariant=tuple(invariant), sums=tuple(sums), constant=frozenset(constant))
 
 
 ADD = ("add", "add_any")

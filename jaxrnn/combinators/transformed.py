@@ -7,10 +7,10 @@ import jax
 
 from jaxrnn import errors
 from jaxrnn.cell import Params, State
-from jaxrnn.composite import Child, Composite
-from jaxrnn.layer import Layer
 from jaxrnn.combinators.memory import Bound
 from jaxrnn.combinators.transforms import WeightDrop
+from jaxrnn.composite import Child, Composite
+from jaxrnn.layer import Layer
 
 
 class TransformedWeights(Composite):

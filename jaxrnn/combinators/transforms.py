@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors
+from jaxrnn.autodiff.products import wide
 from jaxrnn.cell import Params
 from jaxrnn.combinators.noise import drop
-from jaxrnn.autodiff.products import wide
 
 Names = tuple[str, ...]
 RECURRENT: Names = ("w_h",)
