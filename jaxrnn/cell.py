@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import controls, errors
+from jaxrnn.autodiff.linear import evolve
 from jaxrnn.dot import Dot
-from jaxrnn.linear import evolve
 
 Params = Any
 State = Any

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import jaxrnn as rnn
-from jaxrnn import linear
+from jaxrnn.autodiff import linear
+from jaxrnn.autodiff.linear import Complex, Matrix, evolve, linear_scan, over, timed
 from jaxrnn.controls import choose
-from jaxrnn.linear import Complex, Matrix, evolve, linear_scan, over, timed
 from jaxrnn.testing.given import options as quickly
 
 T, B, N = 11, 2, 3

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import errors
+from jaxrnn.autodiff.linear import Complex, throughout
 from jaxrnn.cell import LinearCell, Noise, Params
 from jaxrnn.cells.shared import input_spec, state_dtype
-from jaxrnn.linear import Complex, throughout
 from jaxrnn.products import matmul
 
 

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import controls
+from jaxrnn.autodiff.linear import Matrix
 from jaxrnn.cell import Cell
 from jaxrnn.dot import Dot
-from jaxrnn.linear import Matrix
 
 
 class Inputs(NamedTuple):

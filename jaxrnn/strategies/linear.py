@@ -7,9 +7,9 @@ from typing import Any
 import jax
 
 from jaxrnn import controls, errors
+from jaxrnn.autodiff.linear import evolve, linear_scan
 from jaxrnn.cell import LinearCell
 from jaxrnn.controls import Piece
-from jaxrnn.linear import evolve, linear_scan
 
 
 def linear(cell: LinearCell, params: Any, piece: Piece, *, radix: int = 0, unroll: int = 1) -> tuple[Any, Any]:

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors
+from jaxrnn.autodiff.linear import linear_scan, multiply, over, previous
 from jaxrnn.cell import Cell, LinearCell
 from jaxrnn.controls import Piece, blank, choose
 from jaxrnn.derivative import with_tangent
-from jaxrnn.linear import linear_scan, multiply, over, previous
 from jaxrnn.strategies.jacobians import Inputs, Problem
 from jaxrnn.strategies.linear import check_radix, linear, radix_here
 from jaxrnn.strategies.strategy import Block, Strategy

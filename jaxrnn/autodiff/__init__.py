@@ -1,0 +1,1 @@
+"""Derivatives that are written out: loops, and what they are made of."""
