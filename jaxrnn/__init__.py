@@ -30,8 +30,8 @@ from jaxrnn.cell import Composite as Composite
 from jaxrnn.cell import Noise as Noise
 from jaxrnn.cell import TOKEN as TOKEN
 from jaxrnn.cell import features as features
-from jaxrnn.autodiff.linear import Complex as Complex
-from jaxrnn.autodiff.linear import Matrix as Matrix
+from jaxrnn.autodiff.transitions import Complex as Complex
+from jaxrnn.autodiff.transitions import Matrix as Matrix
 from jaxrnn.autodiff.linear import linear_scan as linear_scan
 from jaxrnn.dot import Dot as Dot
 from jaxrnn.products import matmul as matmul

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import controls, errors
-from jaxrnn.autodiff.linear import evolve
+from jaxrnn.autodiff.transitions import evolve
 from jaxrnn.dot import Dot
 
 Params = Any

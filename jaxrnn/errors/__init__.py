@@ -5,5 +5,6 @@ JAX traces, so they cost nothing at run time.
 """
 
 from jaxrnn.errors.cells import *  # noqa: F403
+from jaxrnn.errors.linear import *  # noqa: F403
 from jaxrnn.errors.shared import *  # noqa: F403
 from jaxrnn.errors.work import *  # noqa: F403

@@ -7,7 +7,7 @@ from typing import Any
 from jaxrnn import errors
 from jaxrnn.cell import Cell, LinearCell
 from jaxrnn.controls import Piece
-from jaxrnn.strategies.linear import check_radix, linear, radix_here
+from jaxrnn.strategies.linear import linear
 from jaxrnn.strategies.strategy import Block, Strategy
 
 
@@ -40,7 +40,7 @@ class Associative(Strategy):
     otherwise: Strategy | None = None
 
     def __post_init__(self) -> None:
-        check_radix(self, self.radix)
+        errors.check_radix(self, self.radix)
         if self.otherwise is not None and not isinstance(self.otherwise, Strategy):
             raise errors.wrong_strategy(self, self.otherwise, "otherwise")
 
@@ -49,7 +49,7 @@ class Associative(Strategy):
 
     def run(self, cell: Cell, params: Any, piece: Piece) -> tuple[Any, Any]:
         if isinstance(cell, LinearCell):
-            return linear(cell, params, piece, radix=radix_here(self.radix))
+            return linear(cell, params, piece, radix=self.radix)
         if self.otherwise is None:
             raise errors.not_linear(self, cell)
         return self.otherwise.run(cell, params, piece)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import jax
-
 from jaxrnn.cell import Cell, Composite, Feedforward, LinearCell
 from jaxrnn.controls import Piece
 from jaxrnn.strategies.associative import Associative
@@ -26,7 +24,7 @@ class Choice(NamedTuple):
 
 
 class Auto(Strategy):
-    """Chooses from the cell, the shapes and the device; `select` shows what and why.
+    """Chooses from the cell and the shapes; `select` shows what and why.
 
     A `LinearCell` is run by `Associative`, any other by `Scan`, and from 32,768 steps on time is cut by `Chunked` into chunks of about sqrt(T).
     `Newton` is never chosen: whether it converges depends on the params, and a strategy that is chosen must give the answer.
@@ -64,8 +62,8 @@ class Auto(Strategy):
 
 def inner(cell: Cell) -> tuple[Strategy, str]:
     if isinstance(cell, LinearCell):
-        how = "one loop, the fastest here, with a derivative of its own" if jax.default_backend() == "cpu" else "pieces of time side by side"
-        return Associative(), f"it is linear: {how}"
+        how = "one loop on a CPU, chunks of time side by side elsewhere"
+        return Associative(), f"it is linear: {how}, with a derivative of its own"
     return Scan(), "it is not linear, and whether Newton converges depends on its params"
 
 

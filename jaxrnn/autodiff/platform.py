@@ -1,0 +1,164 @@
+"""One function written twice, for a CPU and for all else, chosen when a program is lowered.
+
+What a program is traced on says nothing about where it runs: a host without an accelerator traces
+and exports programs for one. `jax.lax.platform_dependent` chooses at lowering too, but it is a
+`cond`: differentiated in reverse, every branch must return the residuals of every other branch,
+as zeros. Here a function stays whole. Its tangent, its transpose and its batched form are such
+pairs again, each made of the whole function, and nothing passes between them but the arguments.
+So a derivative computes again what it needs, as under `jax.checkpoint`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.extend
+from jax._src.dispatch import apply_primitive
+from jax.interpreters import ad, batching, mlir
+
+Flat = Callable[..., list]  # of arrays, to a list of arrays
+
+# Functions are hashable records of what they are made from: equal ones are compiled once, where
+# they are called outside of jit too.
+
+
+@dataclass(frozen=True)
+class Call:
+    """f after its first argument, which is static. A `functools.partial` equals itself alone."""
+
+    f: Callable
+    static: Any
+
+    def __call__(self, *args: Any) -> Any:
+        return self.f(self.static, *args)
+
+
+@dataclass(frozen=True)
+class Leaves:
+    """A function of pytrees as one of their leaves."""
+
+    f: Callable
+    tree: Any  # the structure of the arguments
+
+    def __call__(self, *leaves: Any) -> list:
+        return jax.tree.leaves(self.f(*jax.tree.unflatten(self.tree, leaves)))
+
+
+@dataclass(frozen=True)
+class Tangent:
+    """The tangents of f's results, from its arguments and the tangents of those that move."""
+
+    f: Flat
+    moves: tuple[bool, ...]
+
+    def __call__(self, *args: Any) -> list:
+        primals, tangents = args[: len(self.moves)], args[len(self.moves) :]
+        moving = tuple(x for x, move in zip(primals, self.moves, strict=True) if move)
+        return jax.jvp(lambda *x: self.f(*merge(self.moves, x, primals)), moving, tangents)[1]
+
+
+@dataclass(frozen=True)
+class Transpose:
+    """The cotangents of some arguments of f, from the others and the cotangents of its results."""
+
+    f: Flat
+    asked: tuple[bool, ...]
+    types: tuple[Any, ...]  # of the arguments that are asked for
+
+    def __call__(self, *args: Any) -> list:
+        known, cotangents = args[: self.asked.count(False)], args[self.asked.count(False) :]
+        rest = iter(known)
+        given = [None if ask else next(rest) for ask in self.asked]
+        back = jax.linear_transpose(lambda *x: self.f(*merge(self.asked, x, given)), *self.types)
+        return list(back(list(cotangents)))
+
+
+@dataclass(frozen=True)
+class Batched:
+    """f under `vmap`."""
+
+    f: Flat
+    axes: tuple[int | None, ...]
+
+    def __call__(self, *args: Any) -> list:
+        return jax.vmap(self.f, self.axes)(*args)
+
+
+def merge(flags: Sequence[bool], yes: Sequence, no: Sequence) -> list:
+    """`no`, with what is flagged replaced by the entries of `yes`, in order."""
+    given = iter(yes)
+    return [next(given) if flag else x for flag, x in zip(flags, no, strict=True)]
+
+
+def by_platform(cpu: Callable, default: Callable, linear: Sequence[bool], *args: Any) -> Any:
+    """`cpu(*args)` where the program is lowered for a CPU, elsewhere `default(*args)`.
+
+    Both compute the same, of pytrees of floating arrays or flags. They hash, equal ones compare
+    equal, and they close over no array. `linear` says of each argument whether they are linear in
+    it, in all that are so together.
+    """
+    if jax.config.jax_disable_jit:  # to be looked into, step by step
+        return default(*args)
+    leaves, tree = jax.tree.flatten(args)
+    flags = [flag for flag, arg in zip(linear, args, strict=True) for _ in jax.tree.leaves(arg)]
+    made = jax.tree.structure(jax.eval_shape(cpu, *args))
+    outs = bind(leaves, Leaves(cpu, tree), Leaves(default, tree), flags)
+    return jax.tree.unflatten(made, outs)
+
+
+def bind(args: Sequence, cpu: Flat, default: Flat, linear: Sequence[bool]) -> list:
+    return by_platform_p.bind(*args, cpu=cpu, default=default, linear=tuple(linear))
+
+
+def _types(*avals: Any, cpu: Flat, default: Flat, linear: tuple) -> tuple[list, set]:
+    # Of the two, which agree, the one for a CPU is the shorter to trace. The jaxpr's own types,
+    # not shapes alone: they say over which axes of a mesh a result is sharded or varies.
+    closed = jax.make_jaxpr(cpu)(*avals)
+    return closed.out_avals, closed.effects
+
+
+def _jvp(primals: tuple, tangents: tuple, *, cpu: Flat, default: Flat, linear: tuple) -> tuple:
+    outs = bind(primals, cpu, default, linear)
+    moves = tuple(type(d) is not ad.Zero for d in tangents)
+    if all(flag for flag, move in zip(linear, moves, strict=True) if move):
+        given = [ad.instantiate_zeros(d) for d, flag in zip(tangents, linear, strict=True) if flag]
+        return outs, bind(merge(linear, given, primals), cpu, default, linear)
+    given = [d for d, move in zip(tangents, moves, strict=True) if move]
+    flags = [False] * len(primals) + [True] * len(given)
+    return outs, bind([*primals, *given], Tangent(cpu, moves), Tangent(default, moves), flags)
+
+
+def _transpose(cotangents: Sequence, *args: Any, cpu: Flat, default: Flat, linear: tuple) -> list:
+    asked = tuple(ad.is_undefined_primal(x) for x in args)
+    types = tuple(x.aval for x in args if ad.is_undefined_primal(x))
+    known = [x for x in args if not ad.is_undefined_primal(x)]
+    given = [ad.instantiate_zeros(ct) for ct in cotangents]
+    flags = [False] * len(known) + [True] * len(given)
+    both = (Transpose(f, asked, types) for f in (cpu, default))
+    return merge(asked, bind([*known, *given], *both, flags), [None] * len(args))
+
+
+def _batch(args: tuple, axes: tuple, *, cpu: Flat, default: Flat, linear: tuple) -> tuple:
+    axes = tuple(axes)
+    outs = bind(args, Batched(cpu, axes), Batched(default, axes), linear)
+    return outs, [0] * len(outs)
+
+
+def _run(which: str, *args: Any, **functions: Any) -> list:
+    return functions[which](*args)
+
+
+by_platform_p = jax.extend.core.Primitive("by_platform")
+by_platform_p.multiple_results = True
+by_platform_p.def_impl(partial(apply_primitive, by_platform_p))
+by_platform_p.def_effectful_abstract_eval(_types)
+for name, platform in (("cpu", "cpu"), ("default", None)):
+    lowered = mlir.lower_fun(partial(_run, name), multiple_results=True)
+    mlir.register_lowering(by_platform_p, lowered, platform=platform)
+ad.primitive_jvps[by_platform_p] = _jvp
+ad.primitive_transposes[by_platform_p] = _transpose
+batching.primitive_batchers[by_platform_p] = _batch
