@@ -160,8 +160,15 @@ def _linear(options: Options, a: Any, b: Any, start: Any, mask: Any, resets: Any
     default = plan(RADIX if options.radix is None else options.radix, 0)
     if cpu == default:
         return run(cpu, a, b, start, mask, resets)
-    linear = (False, True, True, False, False)
-    return by_platform(Call(run, cpu), Call(run, default), linear, a, b, start, mask, resets)
+    args, linear = (a, b, start, mask, resets), (False, True, True, False, False)
+    first, (rows, *flags) = _constant(0, start), _constant(1, (b, mask, resets))
+    timed = map_transitions(lambda a, b: _constant(int(has_time_axis(a, b)), a), a, b)
+    given, made = (timed, rows, first, *flags), (first, rows)  # vmap's axes come behind time
+    return by_platform(Call(run, cpu), Call(run, default), args, linear, given, made)
+
+
+def _constant(axis: int, tree: Any) -> Any:
+    return jax.tree.map(lambda x: axis, tree)
 
 
 # With g_t for the state that step t begins from,

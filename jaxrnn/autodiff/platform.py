@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.extend
+import jax.numpy as jnp
 from jax._src.dispatch import apply_primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -57,7 +58,7 @@ class Tangent:
 
     def __call__(self, *args: Any) -> list:
         primals, tangents = args[: len(self.moves)], args[len(self.moves) :]
-        moving = tuple(x for x, move in zip(primals, self.moves, strict=True) if move)
+        moving = tuple(select(self.moves, primals))
         return jax.jvp(lambda *x: self.f(*merge(self.moves, x, primals)), moving, tangents)[1]
 
 
@@ -82,10 +83,21 @@ class Batched:
     """f under `vmap`."""
 
     f: Flat
-    axes: tuple[int | None, ...]
+    given: tuple[int | None, ...]
+    made: tuple[int, ...]
 
     def __call__(self, *args: Any) -> list:
-        return jax.vmap(self.f, self.axes)(*args)
+        return jax.vmap(self.f, self.given, list(self.made))(*args)
+
+
+class Places(NamedTuple):
+    """What is known of the arrays of a pair: which arguments the functions are linear in, and at
+    which axis a `vmap` puts its own, of arguments and results. Behind time, say, so that what is
+    scanned over is not turned, nor turned back."""
+
+    linear: tuple[bool, ...]
+    given: tuple[int, ...]
+    made: tuple[int, ...]
 
 
 def merge(flags: Sequence[bool], yes: Sequence, no: Sequence) -> list:
@@ -94,58 +106,74 @@ def merge(flags: Sequence[bool], yes: Sequence, no: Sequence) -> list:
     return [next(given) if flag else x for flag, x in zip(flags, no, strict=True)]
 
 
-def by_platform(cpu: Callable, default: Callable, linear: Sequence[bool], *args: Any) -> Any:
+def select(flags: Sequence[bool], values: Sequence) -> list:
+    return [x for flag, x in zip(flags, values, strict=True) if flag]
+
+
+def by_platform(
+    cpu: Callable, default: Callable, args: tuple, linear: tuple, given: Any, made: Any
+) -> Any:
     """`cpu(*args)` where the program is lowered for a CPU, elsewhere `default(*args)`.
 
     Both compute the same, of pytrees of floating arrays or flags. They hash, equal ones compare
-    equal, and they close over no array. `linear` says of each argument whether they are linear in
-    it, in all that are so together.
+    equal, and they close over no array.
+
+    Args:
+      linear: for each argument, whether they are linear in it, in all that are so together.
+      given: a tree like args, of the axes at which a `vmap` puts its own.
+      made: a tree like the result, likewise.
     """
     if jax.config.jax_disable_jit:  # to be looked into, step by step
         return default(*args)
     leaves, tree = jax.tree.flatten(args)
     flags = [flag for flag, arg in zip(linear, args, strict=True) for _ in jax.tree.leaves(arg)]
-    made = jax.tree.structure(jax.eval_shape(cpu, *args))
-    outs = bind(leaves, Leaves(cpu, tree), Leaves(default, tree), flags)
-    return jax.tree.unflatten(made, outs)
+    places = Places(tuple(flags), tuple(jax.tree.leaves(given)), tuple(jax.tree.leaves(made)))
+    outs = bind(leaves, Leaves(cpu, tree), Leaves(default, tree), places)
+    return jax.tree.unflatten(jax.tree.structure(made), outs)
 
 
-def bind(args: Sequence, cpu: Flat, default: Flat, linear: Sequence[bool]) -> list:
-    return by_platform_p.bind(*args, cpu=cpu, default=default, linear=tuple(linear))
+def bind(args: Sequence, cpu: Flat, default: Flat, places: Places) -> list:
+    return by_platform_p.bind(*args, cpu=cpu, default=default, places=places)
 
 
-def _types(*avals: Any, cpu: Flat, default: Flat, linear: tuple) -> tuple[list, set]:
+def _types(*avals: Any, cpu: Flat, default: Flat, places: Places) -> tuple[list, set]:
     # Of the two, which agree, the one for a CPU is the shorter to trace. The jaxpr's own types,
     # not shapes alone: they say over which axes of a mesh a result is sharded or varies.
     closed = jax.make_jaxpr(cpu)(*avals)
     return closed.out_avals, closed.effects
 
 
-def _jvp(primals: tuple, tangents: tuple, *, cpu: Flat, default: Flat, linear: tuple) -> tuple:
-    outs = bind(primals, cpu, default, linear)
+def _jvp(primals: tuple, tangents: tuple, *, cpu: Flat, default: Flat, places: Places) -> tuple:
+    outs = bind(primals, cpu, default, places)
     moves = tuple(type(d) is not ad.Zero for d in tangents)
+    linear = places.linear
     if all(flag for flag, move in zip(linear, moves, strict=True) if move):
         given = [ad.instantiate_zeros(d) for d, flag in zip(tangents, linear, strict=True) if flag]
-        return outs, bind(merge(linear, given, primals), cpu, default, linear)
-    given = [d for d, move in zip(tangents, moves, strict=True) if move]
-    flags = [False] * len(primals) + [True] * len(given)
-    return outs, bind([*primals, *given], Tangent(cpu, moves), Tangent(default, moves), flags)
+        return outs, bind(merge(linear, given, primals), cpu, default, places)
+    both = (Tangent(f, moves) for f in (cpu, default))
+    flags = [False] * len(primals) + [True] * sum(moves)
+    axes = (*places.given, *select(moves, places.given))
+    of_tangent = Places(tuple(flags), axes, places.made)
+    return outs, bind([*primals, *select(moves, tangents)], *both, of_tangent)
 
 
-def _transpose(cotangents: Sequence, *args: Any, cpu: Flat, default: Flat, linear: tuple) -> list:
+def _transpose(cotangents: Sequence, *args: Any, cpu: Flat, default: Flat, places: Places) -> list:
     asked = tuple(ad.is_undefined_primal(x) for x in args)
-    types = tuple(x.aval for x in args if ad.is_undefined_primal(x))
-    known = [x for x in args if not ad.is_undefined_primal(x)]
-    given = [ad.instantiate_zeros(ct) for ct in cotangents]
+    others = [not ask for ask in asked]
+    both = (Transpose(f, asked, tuple(x.aval for x in select(asked, args))) for f in (cpu, default))
+    known, given = select(others, args), [ad.instantiate_zeros(ct) for ct in cotangents]
     flags = [False] * len(known) + [True] * len(given)
-    both = (Transpose(f, asked, types) for f in (cpu, default))
-    return merge(asked, bind([*known, *given], *both, flags), [None] * len(args))
+    axes = (*select(others, places.given), *places.made)
+    back = Places(tuple(flags), axes, tuple(select(asked, places.given)))
+    return merge(asked, bind([*known, *given], *both, back), [None] * len(args))
 
 
-def _batch(args: tuple, axes: tuple, *, cpu: Flat, default: Flat, linear: tuple) -> tuple:
-    axes = tuple(axes)
-    outs = bind(args, Batched(cpu, axes), Batched(default, axes), linear)
-    return outs, [0] * len(outs)
+def _batch(args: tuple, axes: tuple, *, cpu: Flat, default: Flat, places: Places) -> tuple:
+    triples = list(zip(args, axes, places.given, strict=True))
+    moved = [x if axis is None else jnp.moveaxis(x, axis, to) for x, axis, to in triples]
+    given = tuple(None if axis is None else to for _, axis, to in triples)
+    outs = bind(moved, *(Batched(f, given, places.made) for f in (cpu, default)), places)
+    return outs, places.made
 
 
 def _run(which: str, *args: Any, **functions: Any) -> list:
