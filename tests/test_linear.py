@@ -1,4 +1,5 @@
-"""The linear recurrence: its values and derivatives for every kind of transition, what it stores, and what associative refuses."""
+"""The linear recurrence: its values and derivatives for every kind of transition, what it stores,
+and what associative refuses."""
 
 import hypothesis
 import hypothesis.strategies as given
@@ -132,7 +133,7 @@ def test_a_reset_under_a_false_mask_is_ignored(flags):
 
 @pytest.mark.parametrize("reverse", [False, True])
 def test_loops_that_go_back_block_by_block_are_those_of_the_loop(reverse):
-    """Past the caches, as `nested_steps` has it; in every other test here arrays are too small for it."""
+    """Past the caches, as `nested_steps` has it; in every other test here arrays are too small."""
     long, wide = 2048, 1024
     (a, b), start = jax.random.uniform(jax.random.key(0), (2, long, wide)), jnp.ones(wide)
     resets = jnp.arange(long) % 700 == 5
@@ -185,7 +186,8 @@ LINEAR_CELLS = [
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("cell", LINEAR_CELLS, ids=repr)
 def test_every_strategy_agrees_to_the_last_digits(cell, dtype):
-    """Values and gradients over a longer stretch than the laws', from a state that is not zero, under a mask and resets."""
+    """Values and gradients over a longer stretch than the laws', from a state that is not zero,
+    under a mask and resets."""
     with jax.enable_x64(dtype == "float64"):
         xs = jnp.asarray(np.random.default_rng(1).standard_normal((50, 2, 3)), dtype)
         params = cell.init(jax.random.key(0), xs)

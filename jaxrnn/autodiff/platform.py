@@ -123,8 +123,8 @@ def by_platform(
       given: a tree like args, of the axes at which a `vmap` puts its own.
       made: a tree like the result, likewise.
     """
-    if jax.config.jax_disable_jit:  # to be looked into, step by step
-        return default(*args)
+    if jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
+        return default(*args)  # to be looked into, step by step
     leaves, tree = jax.tree.flatten(args)
     flags = [flag for flag, arg in zip(linear, args, strict=True) for _ in jax.tree.leaves(arg)]
     places = Places(tuple(flags), tuple(jax.tree.leaves(given)), tuple(jax.tree.leaves(made)))
@@ -150,29 +150,33 @@ def _jvp(primals: tuple, tangents: tuple, *, cpu: Flat, default: Flat, places: P
     if all(flag for flag, move in zip(linear, moves, strict=True) if move):
         given = [ad.instantiate_zeros(d) for d, flag in zip(tangents, linear, strict=True) if flag]
         return outs, bind(merge(linear, given, primals), cpu, default, places)
-    both = (Tangent(f, moves) for f in (cpu, default))
+    push, push_default = Tangent(cpu, moves), Tangent(default, moves)
     flags = [False] * len(primals) + [True] * sum(moves)
     axes = (*places.given, *select(moves, places.given))
     of_tangent = Places(tuple(flags), axes, places.made)
-    return outs, bind([*primals, *select(moves, tangents)], *both, of_tangent)
+    given = [*primals, *select(moves, tangents)]
+    return outs, bind(given, push, push_default, of_tangent)
 
 
 def _transpose(cotangents: Sequence, *args: Any, cpu: Flat, default: Flat, places: Places) -> list:
     asked = tuple(ad.is_undefined_primal(x) for x in args)
     others = [not ask for ask in asked]
-    both = (Transpose(f, asked, tuple(x.aval for x in select(asked, args))) for f in (cpu, default))
+    types = tuple(x.aval for x in select(asked, args))
+    pull, pull_default = Transpose(cpu, asked, types), Transpose(default, asked, types)
     known, given = select(others, args), [ad.instantiate_zeros(ct) for ct in cotangents]
     flags = [False] * len(known) + [True] * len(given)
     axes = (*select(others, places.given), *places.made)
     back = Places(tuple(flags), axes, tuple(select(asked, places.given)))
-    return merge(asked, bind([*known, *given], *both, back), [None] * len(args))
+    outs = bind([*known, *given], pull, pull_default, back)
+    return merge(asked, outs, [None] * len(args))
 
 
 def _batch(args: tuple, axes: tuple, *, cpu: Flat, default: Flat, places: Places) -> tuple:
     triples = list(zip(args, axes, places.given, strict=True))
     moved = [x if axis is None else jnp.moveaxis(x, axis, to) for x, axis, to in triples]
     given = tuple(None if axis is None else to for _, axis, to in triples)
-    outs = bind(moved, *(Batched(f, given, places.made) for f in (cpu, default)), places)
+    rows, rows_default = (Batched(f, given, places.made) for f in (cpu, default))
+    outs = bind(moved, rows, rows_default, places)
     return outs, places.made
 
 

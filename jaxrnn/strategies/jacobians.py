@@ -24,8 +24,9 @@ class Inputs(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What is static. States are packed into one array: `[..., N]` for all of a row's numbers, or, unit by unit, `[..., M]` for the M leaves of
-    the state, each unit's together (without that axis where there is one leaf)."""
+    """What is static. States are packed into one array: `[..., N]` for all of a row's numbers, or,
+    unit by unit, `[..., M]` for the M leaves of the state, each unit's together (without that axis
+    where there is one leaf)."""
 
     cell: Cell
     kind: Literal["full", "diagonal", "units"]
@@ -82,7 +83,8 @@ class Problem(NamedTuple):
 
     def step(self, inputs: Inputs, before: Any, z: Any, mask: Any, reset: Any) -> Any:
         both = inputs.params, inputs.start
-        # In the short formats of accelerators a state that moves less than their grain would move nothing, and no iteration end.
+        # In the short formats of accelerators a state that moves less than their grain would move
+        # nothing, and no iteration end.
         with jax.default_matmul_precision("highest"):
             return controls.controlled(self.cell)(both, before, (z, mask, reset), Dot.plain(both))
 
@@ -93,7 +95,8 @@ class Problem(NamedTuple):
     def linearized(
         self, inputs: Inputs, before: jax.Array, mask: Any, resets: Any, unpack: Callable
     ) -> tuple[jax.Array, Any]:
-        """The states after every step, packed, and the transitions: their derivatives by the states before."""
+        """The states after every step, packed, and the transitions: their derivatives by the states
+        before."""
 
         def f(flat: jax.Array) -> jax.Array:
             return self.pack(self.steps(inputs, unpack(flat), mask, resets))
@@ -113,7 +116,7 @@ class Problem(NamedTuple):
     def pushed(
         self, inputs: Inputs, before: Any, drive: Any, first: Any, mask: Any, resets: Any
     ) -> Any:
-        """`d_t = J_t d_{t-1} + drive_t` from `first`, with the exact J and without ever holding it."""
+        """`d_t = J_t d_{t-1} + drive_t` from `first`, with the exact J, which is never held."""
 
         def body(d: Any, now: tuple) -> tuple[Any, Any]:
             before, drive, *rest = now

@@ -16,7 +16,7 @@ from jaxrnn.controls import Piece
 def linear(
     cell: LinearCell, params: Any, piece: Piece, *, radix: int | None = 0, unroll: int = 1
 ) -> tuple[Any, Any]:
-    """A linear cell's recurrence over a piece; a step under a reset evolves from the initial state."""
+    """A linear cell's recurrence over a piece; under a reset it evolves from the initial state."""
     a, b = cell.coefficients(params, piece.zs)
     need = jax.tree.map(
         lambda s: jax.ShapeDtypeStruct((piece.length, *s.shape), s.dtype), piece.state

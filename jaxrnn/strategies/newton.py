@@ -19,9 +19,11 @@ from jaxrnn.strategies.strategy import Block, Strategy
 
 
 class Report(NamedTuple):
-    """How an iteration ended: how many steps it took, the last of them, what was left, and what rounding may have grown to, relative to 1 + |state|.
+    """How an iteration ended: how many steps it took, the last of them, what was left, and what
+    rounding may have grown to, relative to 1 + |state|.
 
-    `iterations []`; `step`, `residual`, `rounding` and `converged [...]` for each row, over all steps and units.
+    `iterations []`; `step`, `residual`, `rounding` and `converged [...]` for each row, over all
+    steps and units.
     """
 
     iterations: jax.Array
@@ -32,31 +34,38 @@ class Report(NamedTuple):
 
 
 class Newton(Strategy):
-    """All states of a nonlinear cell at once: every iteration evaluates all steps side by side and solves one linear recurrence.
+    """All states of a nonlinear cell at once: every iteration evaluates all steps side by side and
+    solves one linear recurrence.
 
         s'_t = f_t(s_{t-1}) + J_t (s'_{t-1} - s_{t-1}) for all t,  then s <- s', until it stays
 
-    The trajectory is the only fixed point. The gradient is that of the fixed point, by one linear recurrence with the exact Jacobian, whatever the
-    iteration used. A row that has not converged is NaN, in values and gradients. It pays where a processor holds many steps, the state is small
-    or the cell diagonal, and the cell forgets (its largest Lyapunov exponent is negative). An expanding cell takes about as many iterations as
-    steps, and what rounding adds at a step grows along the sequence, as it does with `Scan`: one more linear recurrence estimates it (with
-    `jacobian="diagonal"` by the diagonal alone unless iterations were many), and a row where it passes eps^0.4 (float32: 0.002) has not converged.
-    Jacobians take `[T, ..., N, N]`: cut long sequences with `Chunked(size, inner=Newton())`. A `LinearCell` is evaluated as it is.
+    The trajectory is the only fixed point. The gradient is that of the fixed point, by one linear
+    recurrence with the exact Jacobian, whatever the iteration used. A row that has not converged is
+    NaN, in values and gradients. It pays where a processor holds many steps, the state is small or
+    the cell diagonal, and the cell forgets (its largest Lyapunov exponent is negative). An
+    expanding cell takes about as many iterations as steps, and what rounding adds at a step grows
+    along the sequence, as it does with `Scan`: one more linear recurrence estimates it (with
+    `jacobian="diagonal"` by the diagonal alone unless iterations were many), and a row where it
+    passes eps^0.4 (float32: 0.002) has not converged. Jacobians take `[T, ..., N, N]`: cut long
+    sequences with `Chunked(size, inner=Newton())`. A `LinearCell` is evaluated as it is.
 
     Args:
       max_iters: iterations before a row is given up.
-      tol: the largest step and residual of a converged row, relative to 1 + |state|; by default eps^0.6 (float32: 7e-5, where one more step
-        would be smaller than rounding), with a diagonal eps^0.75.
-      jacobian: "full", or "diagonal", which iterates with the diagonal alone: memory as the states', more iterations. Cells whose Jacobian is
-        diagonal by itself (`cell.elementwise`) use theirs in either case.
+      tol: the largest step and residual of a converged row, relative to 1 + |state|; by default
+        eps^0.6 (float32: 7e-5, where one more step would be smaller than rounding), with a diagonal
+        eps^0.75.
+      jacobian: "full", or "diagonal", which iterates with the diagonal alone: memory as the
+        states', more iterations. Cells whose Jacobian is diagonal by itself (`cell.elementwise`)
+        use theirs in either case.
       radix: as in `Associative`.
 
     Raises:
-      ValueError: for a `max_iters`, `tol` or `jacobian` out of range.
+      TypeError, ValueError: for a `max_iters`, `tol`, `jacobian` or `radix` out of range.
 
     Example:
       >>> cell = GRU(8)
-      >>> state, ys = unroll(cell, cell.init(jax.random.key(0), features(3)), jnp.ones((50, 3)), strategy=Newton())
+      >>> params = cell.init(jax.random.key(0), features(3))
+      >>> state, ys = unroll(cell, params, jnp.ones((50, 3)), strategy=Newton())
       >>> ys.shape
       (50, 8)
 
@@ -100,7 +109,8 @@ class Newton(Strategy):
     def trajectory(
         self, cell: Cell, params: Any, piece: Piece, guess: Any
     ) -> tuple[Any, Any, Report]:
-        """The last state, all states, and the report; `guess` are states like them, by default a step from the initial state at every t."""
+        """The last state, all states, and the report; `guess` are states like them, by default a
+        step from the initial state at every t."""
         problem = Problem.of(cell, params, self.jacobian, piece.reverse)
         inputs = Inputs(params, piece.start, piece.zs)
         if guess is None:
@@ -233,10 +243,16 @@ def linearized(
     else:
         unpack = problem.unpacker(state)
         _, transition = problem.linearized(inputs, problem.pack(before), mask, resets, unpack)
-        ds = unpack(
-            linear_scan(transition, problem.pack(df), problem.pack(tangents[1]), mask=mask, resets=resets, reverse=problem.reverse,
-                        radix=newton.radix)[1]
-        )  # fmt: skip
+        _, ds = linear_scan(
+            transition,
+            problem.pack(df),
+            problem.pack(tangents[1]),
+            mask=mask,
+            resets=resets,
+            reverse=problem.reverse,
+            radix=newton.radix,
+        )
+        ds = unpack(ds)
     return ds, jax.tree.map(jnp.zeros_like, report)
 
 
