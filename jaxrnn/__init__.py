@@ -32,9 +32,9 @@ from jaxrnn.composite import Composite as Composite
 from jaxrnn.layer import Noise as Noise
 from jaxrnn.layer import TOKEN as TOKEN
 from jaxrnn.layer import features as features
-from jaxrnn.linear import Complex as Complex
-from jaxrnn.linear import Matrix as Matrix
-from jaxrnn.linear import linear_scan as linear_scan
+from jaxrnn.autodiff.transitions import Complex as Complex
+from jaxrnn.autodiff.transitions import Matrix as Matrix
+from jaxrnn.autodiff.linear import linear_scan as linear_scan
 from jaxrnn.autodiff.dot import Dot as Dot
 from jaxrnn.autodiff.products import matmul as matmul
 

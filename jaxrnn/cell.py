@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import jax
 
 from jaxrnn.autodiff.dot import Dot
+from jaxrnn.autodiff.transitions import evolve
 from jaxrnn.layer import Layer, Noise, Params, State
-from jaxrnn.linear import evolve
 
 __all__ = ["Cell", "Layer", "LinearCell", "Noise", "Params", "State"]  # what a cell's author needs
 

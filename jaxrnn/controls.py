@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors
+from jaxrnn.autodiff.choose import choose as choose
 from jaxrnn.autodiff.dot import Dot
 
 
@@ -24,15 +25,6 @@ class Piece(NamedTuple):
     resets: Any  # booleans [T, ...] as this direction meets them (see `directed`), or None
     length: int  # T
     reverse: bool
-
-
-def choose(flags: Any, yes: Any, no: Any) -> Any:
-    """`where(flags, yes, no)` over pytrees, the flags `[...]` broadcast over each leaf's trailing axes."""
-
-    def pick(a: jax.Array, b: jax.Array) -> jax.Array:
-        return jnp.where(flags.reshape(flags.shape + (1,) * (a.ndim - flags.ndim)), a, b)
-
-    return jax.tree.map(pick, yes, no)
 
 
 def blank(xs: Any, mask: Any) -> Any:

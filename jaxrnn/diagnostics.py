@@ -73,7 +73,7 @@ def _trace(
     resets: Any,
     key: Any,
 ) -> Any:
-    params, xs, state, start = prepare(cell, params, xs, state, mask, resets)
+    params, xs, state, start, mask, resets = prepare(cell, params, xs, state, mask, resets)
     return _walk(
         cell,
         params,

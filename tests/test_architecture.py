@@ -15,30 +15,32 @@ ROOT = Path(rnn.__file__).parent
 
 # What a module may import of the library; a folder stands for each of its files.
 MAY = {
-    "products": set(),
-    "dot": {"products"},
-    "uses": {"dot", "products"},
-    "lowering": set(),
-    "loops": {"lowering"},
-    "recurrence": {"dot", "loops", "products", "uses"},
     "errors": {"errors"},
     "draws": set(),
     "initializers": {"draws"},
     "heap": set(),
-    "derivative": set(),
-    "controls": {"dot", "errors"},
-    "linear": {"controls"},
+    "autodiff": {"autodiff", "errors"},
+    "controls": {"autodiff", "errors"},
     "layer": {"controls"},
-    "cell": {"dot", "layer", "linear"},
-    "composite": {"cell", "controls", "dot", "errors", "initializers", "layer"},
+    "cell": {"autodiff", "layer"},
+    "composite": {"autodiff", "cell", "controls", "errors", "initializers", "layer"},
     "params": {"composite", "errors", "layer"},
     "advance": {"composite", "controls", "errors", "layer", "params"},
-    "cells": {"cell", "cells", "dot", "errors", "initializers", "layer", "linear", "products"},
-    "combinators": {"cell", "cells", "combinators", "composite", "controls", "dot", "errors", "initializers", "layer", "products"},
-    "strategies": {"cell", "composite", "controls", "derivative", "dot", "errors", "layer", "linear", "recurrence", "strategies"},
-    "unroll": {"cell", "composite", "controls", "derivative", "errors", "layer", "params", "strategies"},
+    "cells": {"autodiff", "cell", "cells", "errors", "initializers", "layer"},
+    "combinators": {
+        *{"autodiff", "cell", "cells", "combinators", "composite", "controls", "errors"},
+        *{"initializers", "layer"},
+    },
+    "strategies": {"autodiff", "cell", "composite", "controls", "errors", "layer", "strategies"},
+    "sequence": {"autodiff", "composite", "controls", "layer", "strategies"},
+    "unroll": {
+        *{"autodiff", "composite", "controls", "errors", "layer", "params", "sequence"},
+        "strategies",
+    },
     "newton": {"cell", "controls", "errors", "layer", "strategies", "unroll"},
-    "diagnostics": {"cell", "composite", "controls", "dot", "errors", "layer", "strategies", "unroll"},
+    "diagnostics": {
+        *{"autodiff", "cell", "composite", "controls", "errors", "layer", "strategies", "unroll"}
+    },
 }
 PUBLIC_ONLY = {"training", "decoding", "data", "testing", "interop", "models", "metrics", "tasks", "experiments"}
 PEERS = {"flax", "torch", "keras", "equinox", "haiku"}

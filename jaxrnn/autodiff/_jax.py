@@ -61,11 +61,11 @@ def primitive(name: str, multiple_results: bool = False) -> Any:
     return p
 
 
-def lowered(p: Any, default: Callable, cpu: Callable | None = None) -> None:
-    """Lower `p` as the function `default`, on a CPU as `cpu` unless that says no.
+def lowered(p: Any, default: Callable, cpu: Callable | None = None, alone: bool = True) -> None:
+    """Lower `p` as the function `default`, on a CPU as `cpu`.
 
-    `cpu` is written for one device and for shapes that are numbers: elsewhere `default` is used,
-    so that a partitioner and `jax.export` meet JAX's own operations.
+    With `alone`, `cpu` is written for one device and for shapes that are numbers: elsewhere
+    `default` is used, so that a partitioner and `jax.export` meet JAX's own operations.
     """
     meaning(p, default)
     rule = mlir.lower_fun(default, multiple_results=p.multiple_results)
@@ -75,8 +75,8 @@ def lowered(p: Any, default: Callable, cpu: Callable | None = None) -> None:
     special = mlir.lower_fun(cpu, multiple_results=p.multiple_results)
 
     def choose(ctx: Any, *args: Any, **params: Any) -> Any:
-        avals = [*ctx.avals_in, *ctx.avals_out]
-        plain = partitioned(ctx) or not all(fixed(*a.shape) for a in avals)
+        shapes = [n for a in (*ctx.avals_in, *ctx.avals_out) for n in a.shape]
+        plain = alone and (partitioned(ctx) or not fixed(*shapes))
         return (rule if plain else special)(ctx, *args, **params)
 
     mlir.register_lowering(p, choose, platform="cpu")

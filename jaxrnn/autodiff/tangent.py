@@ -7,16 +7,13 @@ be done (a `while_loop`), the rule must belong to a primitive.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.extend
 import jax.numpy as jnp
 import numpy as np
-from jax.core import ShapedArray
-from jax.custom_derivatives import SymbolicZero
-from jax.interpreters import ad, batching, mlir
+
+from jaxrnn.autodiff._jax import ad, batching, lowered, primitive, trace
 
 
 class Call(NamedTuple):
@@ -34,8 +31,7 @@ def with_tangent(primal: Callable[..., Any], tangent: Callable[..., Any]) -> Cal
     `static` hashes; arguments and results are pytrees of arrays. The tangent is linear in `dargs`; numbers that are not floating have the
     tangent that JAX gives them, of dtype float0, and none is asked for. Every mode of differentiation, `vmap` and `checkpoint` work, in any order.
     """
-    primitive = jax.extend.core.Primitive(primal.__name__)
-    primitive.multiple_results = True
+    p = primitive(primal.__name__, multiple_results=True)
 
     def flat(call: Call) -> Callable[..., list]:
         def f(*leaves: Any) -> list:
@@ -63,49 +59,30 @@ def with_tangent(primal: Callable[..., Any], tangent: Callable[..., Any]) -> Cal
         return g
 
     def jvp(leaves: tuple, dleaves: tuple, *, call: Call) -> tuple[list, list]:
-        results = primitive.bind(*leaves, call=call)
+        results = p.bind(*leaves, call=call)
         kept = [floating(x) for x in leaves]
         given = [ad.instantiate_zeros(d) for d, keep in zip(dleaves, kept, strict=True) if keep]
         made = iter(vmapped(call, pushed(call), kept)(list(leaves), results, given))
         return results, [next(made) if floating(x) else ad.Zero(jax.typeof(x).to_tangent_aval()) for x in results]
 
-    def shapes(*leaves: Any, call: Call) -> list[ShapedArray]:
-        specs = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves]
-        return [ShapedArray(x.shape, x.dtype) for x in jax.eval_shape(flat(call), *specs)]
+    def shapes(*leaves: Any, call: Call) -> list:
+        return trace(flat(call), *leaves).out_avals
 
     def batched(leaves: tuple, axes: tuple, *, call: Call) -> tuple[list, list]:
-        results = primitive.bind(*leaves, call=call._replace(axes=(*call.axes, tuple(axes))))
+        results = p.bind(*leaves, call=call._replace(axes=(*call.axes, tuple(axes))))
         return results, [0] * len(results)
 
-    primitive.def_impl(lambda *leaves, call: jax.jit(flat(call))(*leaves))
-    primitive.def_abstract_eval(shapes)
-    mlir.register_lowering(primitive, mlir.lower_fun(lambda *leaves, call: flat(call)(*leaves), multiple_results=True))
-    ad.primitive_jvps[primitive] = jvp
-    batching.primitive_batchers[primitive] = batched
+    p.def_abstract_eval(shapes)
+    lowered(p, lambda *leaves, call: flat(call)(*leaves))
+    ad.primitive_jvps[p] = jvp
+    batching.primitive_batchers[p] = batched
 
     def f(static: Any, *args: Any) -> Any:
         leaves, given = jax.tree.flatten(args)
         made = jax.tree.structure(jax.eval_shape(lambda *args: primal(static, *args), *args))
-        return jax.tree.unflatten(made, primitive.bind(*map(jnp.asarray, leaves), call=Call(static, given, made)))
+        return jax.tree.unflatten(made, p.bind(*map(jnp.asarray, leaves), call=Call(static, given, made)))
 
     return f
-
-
-def differentiated_as(f: Callable[..., Any], run: Callable[..., Any]) -> Callable[..., Any]:
-    """`run(*args)` where nothing is differentiated; elsewhere `f(*args)`, which computes the same. Arguments and results are pytrees of arrays."""
-    either = jax.custom_jvp(run)
-
-    @partial(either.defjvp, symbolic_zeros=True)
-    def rule(primals: tuple, tangents: tuple) -> tuple[Any, Any]:
-        leaves, tree = jax.tree.flatten(primals)
-        moving = {i: d for i, d in enumerate(tree.flatten_up_to(tangents)) if not isinstance(d, SymbolicZero)}
-
-        def moved(values: dict) -> Any:
-            return f(*jax.tree.unflatten(tree, [values.get(i, leaf) for i, leaf in enumerate(leaves)]))
-
-        return jax.jvp(moved, [{i: leaves[i] for i in moving}], [moving])
-
-    return either
 
 
 def floating(x: Any) -> bool:

@@ -12,9 +12,9 @@ import numpy as np
 
 from jaxrnn import errors
 from jaxrnn.autodiff.products import matmul
+from jaxrnn.autodiff.transitions import Complex, multiply_all_steps
 from jaxrnn.cell import LinearCell, Noise, Params
 from jaxrnn.cells.shared import input_spec, state_dtype
-from jaxrnn.linear import Complex, throughout
 
 
 class DiagonalInputs(NamedTuple):
@@ -43,7 +43,7 @@ class ComplexDiagonal(LinearCell):
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> DiagonalInputs:
         z = matmul(xs, params["w_x"])
-        drive = throughout(self.transition(params)[1], Complex(z[..., : self.hidden], z[..., self.hidden :]))
+        drive = multiply_all_steps(self.transition(params)[1], Complex(z[..., : self.hidden], z[..., self.hidden :]))
         return DiagonalInputs(drive, xs.astype(z.dtype) * params["d"].astype(z.dtype))
 
     def coefficients(self, params: Params, z: DiagonalInputs) -> tuple[Complex, Complex]:

@@ -1,10 +1,11 @@
 """Every message in one place. Each says what was got, what is needed, and what to do.
 
-`TypeError` for a wrong kind of thing, `ValueError` for a wrong value. All checks look at shapes and dtypes alone, while
-JAX traces, so they cost nothing at run time.
+`TypeError` for a wrong kind of thing, `ValueError` for a wrong value. All checks look at shapes
+and dtypes alone, while JAX traces, so they cost nothing at run time.
 """
 
 from jaxrnn.errors.cells import *  # noqa: F403
+from jaxrnn.errors.linear import *  # noqa: F403
 from jaxrnn.errors.shared import *  # noqa: F403
 from jaxrnn.errors.weights import *  # noqa: F403
 from jaxrnn.errors.work import *  # noqa: F403

@@ -7,7 +7,7 @@ from typing import Any
 from jaxrnn import errors
 from jaxrnn.cell import Cell, LinearCell
 from jaxrnn.controls import Piece
-from jaxrnn.strategies.linear import check_radix, linear, radix_here
+from jaxrnn.strategies.linear import linear
 from jaxrnn.strategies.strategy import Strategy
 
 
@@ -16,15 +16,19 @@ class Associative(Strategy):
 
         (a_2, b_2) after (a_1, b_1) = (a_2 a_1, a_2 b_1 + b_2)
 
-    is associative, so pieces of time can be run side by side and put together (Blelloch 1990). The derivative is one such recurrence
-    against time, never that of the tree. The pieces cost about thrice the work of one loop; on a CPU one loop is faster, and is what is run there.
+    is associative, so chunks of time can be run side by side and put together (Blelloch 1990). The
+    derivative is one such recurrence against time, never that of the tree. The chunks cost about
+    thrice the work of one loop; on a CPU one loop is faster, and is what is run there. Which it is
+    is decided when the program is lowered, for the platform that it is lowered for.
 
     Args:
-      radix: the steps of a piece, and of a piece of pieces; by default 16 on accelerators and 0, one loop, on a CPU.
+      radix: the steps of a chunk, and of a chunk of chunks; by default 16 on accelerators and 0,
+        one loop, on a CPU.
       otherwise: how cells that are not linear are run; by default they are refused.
 
     Raises:
-      TypeError, ValueError: for a radix that is no size, or an `otherwise` that is no strategy; in a verb, for a cell that is not linear.
+      TypeError, ValueError: for a radix that is no size, or an `otherwise` that is no strategy; in
+        a verb, for a cell that is not linear.
 
     Example:
       >>> net = Stack((LRU(8), GRU(8)))
@@ -40,13 +44,13 @@ class Associative(Strategy):
     otherwise: Strategy | None = None
 
     def __post_init__(self) -> None:
-        check_radix(self, self.radix)
+        errors.check_radix(self, self.radix)
         if self.otherwise is not None and not isinstance(self.otherwise, Strategy):
             raise errors.wrong_strategy(self, self.otherwise, "otherwise")
 
     def run(self, cell: Cell, params: Any, piece: Piece) -> tuple[Any, Any]:
         if isinstance(cell, LinearCell):
-            return linear(cell, params, piece, radix=radix_here(self.radix))
+            return linear(cell, params, piece, radix=self.radix)
         if self.otherwise is None:
             raise errors.not_linear(self, cell)
         return self.otherwise.run(cell, params, piece)

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 
 from jaxrnn import controls
 from jaxrnn.autodiff.dot import Dot
+from jaxrnn.autodiff.transitions import Matrix
 from jaxrnn.cell import Cell
-from jaxrnn.linear import Matrix
 
 
 class Inputs(NamedTuple):
@@ -24,8 +24,9 @@ class Inputs(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What is static. States are packed into one array: `[..., N]` for all of a row's numbers, or, unit by unit, `[..., M]` for the M leaves of
-    the state, each unit's together (without that axis where there is one leaf)."""
+    """What is static. States are packed into one array: `[..., N]` for all of a row's numbers, or,
+    unit by unit, `[..., M]` for the M leaves of the state, each unit's together (without that axis
+    where there is one leaf)."""
 
     cell: Cell
     kind: Literal["full", "diagonal", "units"]
@@ -33,8 +34,12 @@ class Problem(NamedTuple):
     reverse: bool
 
     @classmethod
-    def of(cls, cell: Cell, params: Any, jacobian: Literal["full", "diagonal"], reverse: bool) -> Problem:
-        shapes = tuple(leaf.shape for leaf in jax.tree.leaves(jax.eval_shape(cell.initial_state, params)))
+    def of(
+        cls, cell: Cell, params: Any, jacobian: Literal["full", "diagonal"], reverse: bool
+    ) -> Problem:
+        shapes = tuple(
+            leaf.shape for leaf in jax.tree.leaves(jax.eval_shape(cell.initial_state, params))
+        )
         return cls(cell, "units" if cell.elementwise else jacobian, shapes, reverse)
 
     @property
@@ -46,7 +51,10 @@ class Problem(NamedTuple):
         leaves = jax.tree.leaves(tree)
         if self.kind == "units":
             return jnp.stack(leaves, axis=-1) if len(leaves) > 1 else leaves[0]
-        flat = [leaf.reshape(*leaf.shape[: leaf.ndim - len(shape)], math.prod(shape)) for leaf, shape in zip(leaves, self.shapes, strict=True)]
+        flat = [
+            leaf.reshape(*leaf.shape[: leaf.ndim - len(shape)], math.prod(shape))
+            for leaf, shape in zip(leaves, self.shapes, strict=True)
+        ]
         return jnp.concatenate(flat, axis=-1)
 
     def unpacker(self, state: Any) -> Callable[[jax.Array], Any]:
@@ -55,10 +63,17 @@ class Problem(NamedTuple):
 
         def unpack(flat: jax.Array) -> Any:
             if self.kind == "units":
-                return jax.tree.unflatten(tree, [flat[..., i] for i in range(len(self.shapes))] if len(self.shapes) > 1 else [flat])
+                return jax.tree.unflatten(
+                    tree,
+                    [flat[..., i] for i in range(len(self.shapes))]
+                    if len(self.shapes) > 1
+                    else [flat],
+                )
             ends = [sum(map(math.prod, self.shapes[: i + 1])) for i in range(len(self.shapes) - 1)]
             parts = zip(jnp.split(flat, ends, axis=-1), self.shapes, strict=True)
-            return jax.tree.unflatten(tree, [part.reshape(*flat.shape[:-1], *shape) for part, shape in parts])
+            return jax.tree.unflatten(
+                tree, [part.reshape(*flat.shape[:-1], *shape) for part, shape in parts]
+            )
 
         return unpack
 
@@ -68,7 +83,8 @@ class Problem(NamedTuple):
 
     def step(self, inputs: Inputs, before: Any, z: Any, mask: Any, reset: Any) -> Any:
         both = inputs.params, inputs.start
-        # In the short formats of accelerators a state that moves less than their grain would move nothing, and no iteration end.
+        # In the short formats of accelerators a state that moves less than their grain would move
+        # nothing, and no iteration end.
         with jax.default_matmul_precision("highest"):
             return controls.controlled(self.cell)(both, before, (z, mask, reset), Dot(both))
 
@@ -76,8 +92,11 @@ class Problem(NamedTuple):
         """Every step from the state before it."""
         return jax.vmap(lambda *now: self.step(inputs, *now))(before, inputs.zs, mask, resets)
 
-    def linearized(self, inputs: Inputs, before: jax.Array, mask: Any, resets: Any, unpack: Callable) -> tuple[jax.Array, Any]:
-        """The states after every step, packed, and the transitions: their derivatives by the states before."""
+    def linearized(
+        self, inputs: Inputs, before: jax.Array, mask: Any, resets: Any, unpack: Callable
+    ) -> tuple[jax.Array, Any]:
+        """The states after every step, packed, and the transitions: their derivatives by the states
+        before."""
 
         def f(flat: jax.Array) -> jax.Array:
             return self.pack(self.steps(inputs, unpack(flat), mask, resets))
@@ -94,8 +113,10 @@ class Problem(NamedTuple):
         new, columns = jax.vmap(column, out_axes=(None, 0))(unit)
         return new, Matrix(jnp.moveaxis(columns, 0, -1))
 
-    def pushed(self, inputs: Inputs, before: Any, drive: Any, first: Any, mask: Any, resets: Any) -> Any:
-        """`d_t = J_t d_{t-1} + drive_t` from `first`, with the exact J and without ever holding it."""
+    def pushed(
+        self, inputs: Inputs, before: Any, drive: Any, first: Any, mask: Any, resets: Any
+    ) -> Any:
+        """`d_t = J_t d_{t-1} + drive_t` from `first`, with the exact J, which is never held."""
 
         def body(d: Any, now: tuple) -> tuple[Any, Any]:
             before, drive, *rest = now
@@ -103,4 +124,6 @@ class Problem(NamedTuple):
             d = jax.tree.map(jnp.add, push, drive)
             return d, d
 
-        return jax.lax.scan(body, first, (before, drive, inputs.zs, mask, resets), reverse=self.reverse)[1]
+        return jax.lax.scan(
+            body, first, (before, drive, inputs.zs, mask, resets), reverse=self.reverse
+        )[1]

@@ -8,19 +8,22 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors
+from jaxrnn.autodiff.linear import forget, linear_scan, states_before
 from jaxrnn.autodiff.tangent import with_tangent
+from jaxrnn.autodiff.transitions import map_transitions, multiply
 from jaxrnn.cell import Cell, LinearCell
-from jaxrnn.controls import Piece, blank, choose
-from jaxrnn.linear import linear_scan, multiply, over, previous
+from jaxrnn.controls import Piece, blank
 from jaxrnn.strategies.jacobians import Inputs, Problem
-from jaxrnn.strategies.linear import check_radix, linear, radix_here
+from jaxrnn.strategies.linear import linear
 from jaxrnn.strategies.strategy import Strategy
 
 
 class Report(NamedTuple):
-    """How an iteration ended: how many steps it took, the last of them, what was left, and what rounding may have grown to, relative to 1 + |state|.
+    """How an iteration ended: how many steps it took, the last of them, what was left, and what
+    rounding may have grown to, relative to 1 + |state|.
 
-    `iterations []`; `step`, `residual`, `rounding` and `converged [...]` for each row, over all steps and units.
+    `iterations []`; `step`, `residual`, `rounding` and `converged [...]` for each row, over all
+    steps and units.
     """
 
     iterations: jax.Array
@@ -31,31 +34,38 @@ class Report(NamedTuple):
 
 
 class Newton(Strategy):
-    """All states of a nonlinear cell at once: every iteration evaluates all steps side by side and solves one linear recurrence.
+    """All states of a nonlinear cell at once: every iteration evaluates all steps side by side and
+    solves one linear recurrence.
 
         s'_t = f_t(s_{t-1}) + J_t (s'_{t-1} - s_{t-1}) for all t,  then s <- s', until it stays
 
-    The trajectory is the only fixed point. The gradient is that of the fixed point, by one linear recurrence with the exact Jacobian, whatever the
-    iteration used. A row that has not converged is NaN, in values and gradients. It pays where a processor holds many steps, the state is small
-    or the cell diagonal, and the cell forgets (its largest Lyapunov exponent is negative). An expanding cell takes about as many iterations as
-    steps, and what rounding adds at a step grows along the sequence, as it does with `Scan`: one more linear recurrence estimates it (with
-    `jacobian="diagonal"` by the diagonal alone unless iterations were many), and a row where it passes eps^0.4 (float32: 0.002) has not converged.
-    Jacobians take `[T, ..., N, N]`: cut long sequences with `Chunked(size, inner=Newton())`. A `LinearCell` is evaluated as it is.
+    The trajectory is the only fixed point. The gradient is that of the fixed point, by one linear
+    recurrence with the exact Jacobian, whatever the iteration used. A row that has not converged is
+    NaN, in values and gradients. It pays where a processor holds many steps, the state is small or
+    the cell diagonal, and the cell forgets (its largest Lyapunov exponent is negative). An
+    expanding cell takes about as many iterations as steps, and what rounding adds at a step grows
+    along the sequence, as it does with `Scan`: one more linear recurrence estimates it (with
+    `jacobian="diagonal"` by the diagonal alone unless iterations were many), and a row where it
+    passes eps^0.4 (float32: 0.002) has not converged. Jacobians take `[T, ..., N, N]`: cut long
+    sequences with `Chunked(size, inner=Newton())`. A `LinearCell` is evaluated as it is.
 
     Args:
       max_iters: iterations before a row is given up.
-      tol: the largest step and residual of a converged row, relative to 1 + |state|; by default eps^0.6 (float32: 7e-5, where one more step
-        would be smaller than rounding), with a diagonal eps^0.75.
-      jacobian: "full", or "diagonal", which iterates with the diagonal alone: memory as the states', more iterations. Cells whose Jacobian is
-        diagonal by itself (`cell.elementwise`) use theirs in either case.
+      tol: the largest step and residual of a converged row, relative to 1 + |state|; by default
+        eps^0.6 (float32: 7e-5, where one more step would be smaller than rounding), with a diagonal
+        eps^0.75.
+      jacobian: "full", or "diagonal", which iterates with the diagonal alone: memory as the
+        states', more iterations. Cells whose Jacobian is diagonal by itself (`cell.elementwise`)
+        use theirs in either case.
       radix: as in `Associative`.
 
     Raises:
-      ValueError: for a `max_iters`, `tol` or `jacobian` out of range.
+      TypeError, ValueError: for a `max_iters`, `tol`, `jacobian` or `radix` out of range.
 
     Example:
       >>> cell = GRU(8)
-      >>> state, ys = unroll(cell, cell.init(jax.random.key(0), features(3)), jnp.ones((50, 3)), strategy=Newton())
+      >>> params = cell.init(jax.random.key(0), features(3))
+      >>> state, ys = unroll(cell, params, jnp.ones((50, 3)), strategy=Newton())
       >>> ys.shape
       (50, 8)
 
@@ -69,48 +79,88 @@ class Newton(Strategy):
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_iters, int) or self.max_iters < 1:
-            raise errors.fail(ValueError, self, f"max_iters={self.max_iters!r}", "a positive integer", "Contracting cells take less than ten.")
+            raise errors.fail(
+                ValueError,
+                self,
+                f"max_iters={self.max_iters!r}",
+                "a positive integer",
+                "Contracting cells take less than ten.",
+            )
         if self.tol is not None and not self.tol > 0:
-            raise errors.fail(ValueError, self, f"tol={self.tol!r}", "a positive number, or None", "Leave it at None unless measured.")
+            raise errors.fail(
+                ValueError,
+                self,
+                f"tol={self.tol!r}",
+                "a positive number, or None",
+                "Leave it at None unless measured.",
+            )
         if self.jacobian not in ("full", "diagonal"):
             raise errors.unknown(self, "jacobian", self.jacobian, ("full", "diagonal"))
-        check_radix(self, self.radix)
+        errors.check_radix(self, self.radix)
 
     def run(self, cell: Cell, params: Any, piece: Piece) -> tuple[Any, Any]:
         if isinstance(cell, LinearCell):
-            return linear(cell, params, piece, radix=radix_here(self.radix))
+            return linear(cell, params, piece, radix=self.radix)
         return self.trajectory(cell, params, piece, None)[:2]
 
-    def trajectory(self, cell: Cell, params: Any, piece: Piece, guess: Any) -> tuple[Any, Any, Report]:
-        """The last state, all states, and the report; `guess` are states like them, by default a step from the initial state at every t."""
+    def trajectory(
+        self, cell: Cell, params: Any, piece: Piece, guess: Any
+    ) -> tuple[Any, Any, Report]:
+        """The last state, all states, and the report; `guess` are states like them, by default a
+        step from the initial state at every t."""
         problem = Problem.of(cell, params, self.jacobian, piece.reverse)
         inputs = Inputs(params, piece.start, piece.zs)
         if guess is None:
-            guess = jax.tree.map(lambda s: jnp.broadcast_to(s, (piece.length, *s.shape)), piece.start)
-            guess = problem.steps(inputs, guess, piece.mask, piece.resets) if piece.length else guess
-        states, report = solved((self, problem), inputs, piece.state, jax.lax.stop_gradient(guess), piece.mask, piece.resets)
+            guess = jax.tree.map(
+                lambda s: jnp.broadcast_to(s, (piece.length, *s.shape)), piece.start
+            )
+            guess = (
+                problem.steps(inputs, guess, piece.mask, piece.resets) if piece.length else guess
+            )
+        states, report = solved(
+            (self, problem),
+            inputs,
+            piece.state,
+            jax.lax.stop_gradient(guess),
+            piece.mask,
+            piece.resets,
+        )
 
-        def checked(s: jax.Array) -> jax.Array:  # a product, so that the gradient of a row that was given up is NaN too
+        def checked(
+            s: jax.Array,
+        ) -> jax.Array:  # a product, so that the gradient of a row that was given up is NaN too
             valid = jnp.where(report.converged, 1, jnp.nan).astype(s.dtype)
             return s * valid.reshape(valid.shape + (1,) * (s.ndim - 1 - valid.ndim))
 
         states = jax.tree.map(checked, states)
-        last = jax.tree.map(lambda s: s[0 if piece.reverse else -1], states) if piece.length else piece.state
+        last = (
+            jax.tree.map(lambda s: s[0 if piece.reverse else -1], states)
+            if piece.length
+            else piece.state
+        )
         return last, states, report
 
     def tolerance(self, dtype: Any) -> float:
-        return float(jnp.finfo(dtype).eps) ** (0.6 if self.jacobian == "full" else 0.75) if self.tol is None else self.tol
+        return (
+            float(jnp.finfo(dtype).eps) ** (0.6 if self.jacobian == "full" else 0.75)
+            if self.tol is None
+            else self.tol
+        )
 
 
-def iterated(static: tuple[Newton, Problem], inputs: Inputs, state: Any, guess: Any, mask: Any, resets: Any) -> tuple[Any, Report]:
+def iterated(
+    static: tuple[Newton, Problem], inputs: Inputs, state: Any, guess: Any, mask: Any, resets: Any
+) -> tuple[Any, Report]:
     newton, problem = static
     first, guess = problem.pack(state), problem.pack(guess)
-    tolerance, radix = newton.tolerance(first.dtype), radix_here(newton.radix)
+    tolerance, radix = newton.tolerance(first.dtype), newton.radix
     unpack = problem.unpacker(state)
 
     def size(change: jax.Array, states: jax.Array) -> jax.Array:
         share = jnp.abs(change) / (1 + jnp.abs(states))
-        return problem.largest(jnp.where(jnp.isnan(share), jnp.inf, share))  # XLA:CPU loses NaN in the maximum of more than 4,096 numbers
+        return problem.largest(
+            jnp.where(jnp.isnan(share), jnp.inf, share)
+        )  # XLA:CPU loses NaN in the maximum of more than 4,096 numbers
 
     def unfinished(carry: tuple) -> jax.Array:
         k, _, step = carry
@@ -118,11 +168,15 @@ def iterated(static: tuple[Newton, Problem], inputs: Inputs, state: Any, guess: 
 
     def body(carry: tuple) -> tuple:
         k, states, _ = carry
-        before = forgetful(previous(first, states, problem.reverse), resets)
+        before = forget(resets, states_before(first, states, problem.reverse))
         new, transition = problem.linearized(inputs, before, mask, resets, unpack)
-        drive = new - over(multiply, transition, before)
-        _, after = linear_scan(transition, drive, first, mask=mask, resets=resets, reverse=problem.reverse, radix=radix)
-        bad = ~jnp.isfinite(after)  # begun anew there: what comes before them is right already, or will be
+        drive = new - map_transitions(multiply, transition, before)
+        _, after = linear_scan(
+            transition, drive, first, mask=mask, resets=resets, reverse=problem.reverse, radix=radix
+        )
+        bad = ~jnp.isfinite(
+            after
+        )  # begun anew there: what comes before them is right already, or will be
         step = size(jnp.where(bad, jnp.inf, after - states), after)
         return k + 1, jnp.where(bad, guess, after), step
 
@@ -131,47 +185,72 @@ def iterated(static: tuple[Newton, Problem], inputs: Inputs, state: Any, guess: 
         return unpack(guess), Report(jnp.zeros((), int), rows, rows, rows, rows == 0)
     begin = jnp.full_like(problem.largest(guess), jnp.inf)
     k, states, step = jax.lax.while_loop(unfinished, body, (jnp.zeros((), int), guess, begin))
-    before = forgetful(previous(first, states, problem.reverse), resets)
+    before = forget(resets, states_before(first, states, problem.reverse))
     new, transition = problem.linearized(inputs, before, mask, resets, unpack)
     residual = size(new - states, states)
     eps = jnp.finfo(states.dtype).eps
-    noise = eps * (1 + jnp.abs(states)) * jax.random.rademacher(jax.random.key(0), states.shape, states.dtype)
+    noise = (
+        eps
+        * (1 + jnp.abs(states))
+        * jax.random.rademacher(jax.random.key(0), states.shape, states.dtype)
+    )
 
     def grown() -> jax.Array:
-        return linear_scan(transition, noise, jnp.zeros_like(first), mask=mask, resets=resets, reverse=problem.reverse, radix=radix)[1]
+        return linear_scan(
+            transition,
+            noise,
+            jnp.zeros_like(first),
+            mask=mask,
+            resets=resets,
+            reverse=problem.reverse,
+            radix=radix,
+        )[1]
 
     def exactly() -> jax.Array:
         drives = unpack(blank(noise, mask))
-        return problem.pack(problem.pushed(inputs, unpack(before), drives, jax.tree.map(jnp.zeros_like, state), mask, resets))
+        return problem.pack(
+            problem.pushed(
+                inputs, unpack(before), drives, jax.tree.map(jnp.zeros_like, state), mask, resets
+            )
+        )
 
-    slow = (problem.kind == "diagonal") & (4 * k >= len(states))  # the diagonal alone has not led there, so it does not tell what grows either
-    rounding = size(jax.lax.cond(slow, exactly, grown) if problem.kind == "diagonal" else grown(), states)
+    slow = (problem.kind == "diagonal") & (
+        4 * k >= len(states)
+    )  # the diagonal alone has not led there, so it does not tell what grows either
+    rounding = size(
+        jax.lax.cond(slow, exactly, grown) if problem.kind == "diagonal" else grown(), states
+    )
     converged = (step <= tolerance) & (residual <= tolerance) & (rounding <= eps**0.4)
     return unpack(states), Report(k, step, residual, rounding, converged)
 
 
-def linearized(static: tuple[Newton, Problem], primals: tuple, results: tuple[Any, Report], tangents: tuple) -> tuple[Any, Report]:
+def linearized(
+    static: tuple[Newton, Problem], primals: tuple, results: tuple[Any, Report], tangents: tuple
+) -> tuple[Any, Report]:
     """`ds_t = J_t ds_{t-1} + df_t`: the tangent of the fixed point, whatever found it."""
     newton, problem = static
     inputs, state, _, mask, resets = primals
     states, report = results
-    before = forgetful(previous(state, states, problem.reverse), resets)
-    _, df = jax.jvp(lambda inputs: problem.steps(inputs, before, mask, resets), (inputs,), (tangents[0],))
+    before = forget(resets, states_before(state, states, problem.reverse))
+    _, df = jax.jvp(
+        lambda inputs: problem.steps(inputs, before, mask, resets), (inputs,), (tangents[0],)
+    )
     if problem.kind == "diagonal":
         ds = problem.pushed(inputs, before, df, tangents[1], mask, resets)
     else:
         unpack = problem.unpacker(state)
         _, transition = problem.linearized(inputs, problem.pack(before), mask, resets, unpack)
-        ds = unpack(
-            linear_scan(transition, problem.pack(df), problem.pack(tangents[1]), mask=mask, resets=resets, reverse=problem.reverse,
-                        radix=radix_here(newton.radix))[1]
-        )  # fmt: skip
+        _, ds = linear_scan(
+            transition,
+            problem.pack(df),
+            problem.pack(tangents[1]),
+            mask=mask,
+            resets=resets,
+            reverse=problem.reverse,
+            radix=newton.radix,
+        )
+        ds = unpack(ds)
     return ds, jax.tree.map(jnp.zeros_like, report)
 
 
 solved = with_tangent(iterated, linearized)
-
-
-def forgetful(before: Any, resets: Any) -> Any:
-    """What a reset replaces is never looked at: zero, were it NaN."""
-    return before if resets is None else choose(resets, jax.tree.map(jnp.zeros_like, before), before)

@@ -1,0 +1,351 @@
+"""The linear recurrence `h_t = a_t h_{t-1} + b_t` and its derivative.
+
+Its tangent is such a recurrence too, `dh_t = a_t dh_{t-1} + (db_t + da_t h_{t-1})`, and so is the
+transpose of that, run the other way. Written as a `custom_jvp` over plain loops it costs one more
+recurrence in every mode of differentiation, where `jax.grad` of `lax.associative_scan` keeps every
+level of its tree.
+
+What `a` may be is in `transitions.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+
+from jaxrnn import errors
+from jaxrnn.autodiff.choose import choose
+from jaxrnn.autodiff.platform import Call, by_platform
+from jaxrnn.autodiff.transitions import (
+    check_recurrence,
+    evolve,
+    has_time_axis,
+    identity,
+    is_transition,
+    map_transitions,
+    multiply,
+    multiply_all_steps,
+)
+
+RADIX = 16  # steps of a chunk on accelerators; on a CPU one loop is fastest
+# Bytes: of an array that a CPU's caches hold in part at best, and of a step whose work outweighs
+# that of a loop's step.
+CACHE, ROW = 2**23, 512
+
+
+class Options(NamedTuple):
+    """What is static about a linear recurrence as it is asked for."""
+
+    reverse: bool
+    radix: int | None
+    unroll: int
+    tangent: bool = False  # it is one, most often transposed, and then run the other way
+
+
+class Plan(NamedTuple):
+    """How a linear recurrence is run on one kind of platform."""
+
+    reverse: bool = False
+    unroll: int = 1
+    radix: int = 0  # the steps of chunks that are run side by side, or 0 for one loop
+    nested: int = 0  # the steps that a loop takes as a loop within a loop, or 0
+
+
+def linear_scan(
+    a: Any,
+    b: Any,
+    start: Any,
+    *,
+    mask: Any = None,
+    resets: Any = None,
+    reverse: bool = False,
+    radix: int | None = None,
+    unroll: int = 1,
+) -> tuple[Any, Any]:
+    """`h_t = a_t h_{t-1} + b_t` for all t: the last state and all states, `(h_T, [h_1 ... h_T])`.
+
+    Where `mask[t]` is false, `h_t = h_{t-1}`; elsewhere, where `resets[t]` is true, `h_t = b_t`.
+    Every mode of differentiation is again such a recurrence.
+
+    Shapes: b `[T, ...]` leaf by leaf, start `[...]`, mask and resets `[T, ...]` of the batch axes
+    alone. A transition of fewer axes than its part of b holds for every step and is broadcast.
+
+    Args:
+      a: a tree like `start` with a transition in the place of each part: an array, a `Complex` or
+        a `Matrix`.
+      b: what is added.
+      start: the state before the first step; reversed, after the last.
+      mask, resets: booleans, or None.
+      reverse: from T-1 to 0; `b_t` and the states keep their places.
+      radix: 0 for one loop of T steps. Otherwise time is cut into chunks of that many steps, all
+        run side by side: their ends from zero, the recurrence of the ends by the same rule, the
+        chunks from their starts. 3 radix log T / log radix steps, and about thrice the work. By
+        default 0 where the program runs on a CPU and 16 elsewhere.
+      unroll: of the one loop, as in lax.scan.
+
+    Raises:
+      TypeError, ValueError: for arguments of the wrong structure, dtype or shape.
+
+    Example:
+      >>> last, states = linear_scan(jnp.array([0.5]), jnp.ones((3, 1)), jnp.zeros(1))
+      >>> states[:, 0].tolist()
+      [1.0, 1.5, 1.75]
+
+    Blelloch 1990; Martin & Cundy 2018.
+    """
+    errors.check_loop(reverse, unroll)
+    errors.check_radix("linear_scan", radix)
+    for name, tree in (("a", a), ("b", b), ("start", start)):
+        errors.check_floating("linear_scan", name, tree)
+    a, b, start = jax.tree.map(strong, (a, b, start))
+    check_recurrence(a, b, start)
+    errors.check_time_flags("mask", mask, b)
+    errors.check_time_flags("resets", resets, b)
+    mask, resets = jax.tree.map(jnp.asarray, (mask, resets))
+    a, b, start = on_one_mesh(a, b, start, (mask, resets))
+    return _linear(Options(reverse, radix, unroll), a, b, start, mask, resets)
+
+
+def strong(x: Any) -> jax.Array:
+    """An array whose dtype is its own and not that of a Python number."""
+    x = jnp.asarray(x)
+    return jax.lax.convert_element_type(x, x.dtype)
+
+
+def on_one_mesh(a: Any, b: Any, start: Any, flags: Any) -> tuple[Any, Any, Any]:
+    """The arguments such that a loop's carry keeps its type on a mesh.
+
+    In `shard_map` all vary over the axes over which any does. That is said before the loop, so
+    that the gradient of what did not vary is summed over devices once, after the loop. On a mesh
+    of explicit axes `start` is sharded as a step of `b` is.
+    """
+    axes = frozenset().union(*map(varying, jax.tree.leaves((a, b, start, flags))))
+
+    def vary(x: jax.Array) -> jax.Array:
+        missing = tuple(sorted(axes - varying(x), key=str))
+        return jax.lax.pcast(x, missing, to="varying") if missing else x
+
+    def shard(x: jax.Array, step: jax.Array) -> jax.Array:
+        here, there = jax.typeof(x).sharding.spec, jax.typeof(step).sharding.spec[1:]
+        spec = tuple(there[i] or here[i] for i in range(x.ndim))
+        if all(spec[i] == here[i] for i in range(x.ndim)):
+            return x
+        return jax.sharding.reshard(x, jax.sharding.PartitionSpec(*spec))
+
+    a, b, start = jax.tree.map(vary, (a, b, start))
+    return a, b, jax.tree.map(shard, start, b)
+
+
+def varying(x: jax.Array) -> frozenset:
+    """The axes of `shard_map` over which an array varies; older JAX calls them vma."""
+    aval = jax.typeof(x)
+    return aval.manual_axis_type.varying if hasattr(aval, "manual_axis_type") else aval.vma
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _linear(options: Options, a: Any, b: Any, start: Any, mask: Any, resets: Any) -> Any:
+    nested = nested_steps(b) if options.reverse != options.tangent else 0
+
+    def plan(radix: int, nested: int) -> Plan:
+        if radix and longer(b, radix):
+            return Plan(options.reverse, radix=radix)
+        return Plan(options.reverse, options.unroll, nested=nested)
+
+    cpu = plan(options.radix or 0, nested)
+    default = plan(RADIX if options.radix is None else options.radix, 0)
+    if cpu == default:
+        return run(cpu, a, b, start, mask, resets)
+    args, linear = (a, b, start, mask, resets), (False, True, True, False, False)
+    first, (rows, *flags) = _constant(0, start), _constant(1, (b, mask, resets))
+    timed = map_transitions(lambda a, b: _constant(int(has_time_axis(a, b)), a), a, b)
+    given, made = (timed, rows, first, *flags), (first, rows)  # vmap's axes come behind time
+    return by_platform(Call(run, cpu), Call(run, default), args, linear, given, made)
+
+
+def _constant(axis: int, tree: Any) -> Any:
+    return jax.tree.map(lambda x: axis, tree)
+
+
+# With g_t for the state that step t begins from,
+#
+#     g_t = 0 where resets[t], else h_{t-1}
+#     h_t = a_t g_t + b_t where mask[t], else h_{t-1}
+#
+# Step by step, by the rule for products and since flags choose without being differentiated,
+#
+#     dg_t = 0 where resets[t], else dh_{t-1}
+#     dh_t = a_t dg_t + (da_t g_t + db_t) where mask[t], else dh_{t-1},    dh_0 = dstart
+#
+# This is the recurrence that there was, of the same a, mask and resets, from dstart, with what is
+# in brackets added. All g_t are known, as the states are, and what is in brackets is one product
+# for all steps at once. So the tangent is linear in (da, db, dstart), its loop in (db, dstart),
+# and JAX transposes the loop into one of cotangents that runs the other way.
+@partial(_linear.defjvp, symbolic_zeros=True)
+def _linear_jvp(options: Options, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
+    a, _, start, mask, resets = primals
+    out = _linear(options, *primals)
+    da, db, dstart = (
+        jax.tree.map(lambda x, d: jnp.zeros_like(x) if is_zero(d) else d, x, d)
+        for x, d in zip(primals[:3], tangents[:3], strict=True)
+    )
+    if not all(map(is_zero, jax.tree.leaves(tangents[0]))):
+        g = states_before(start, out[1], options.reverse)
+        if resets is not None:
+            g = choose(resets, jax.tree.map(jnp.zeros_like, g), g)
+        db = jax.tree.map(jnp.add, map_transitions(multiply_all_steps, da, g), db)
+    return out, _linear(options._replace(tangent=True), a, db, dstart, mask, resets)
+
+
+def is_zero(tangent: Any) -> bool:
+    return isinstance(tangent, SymbolicZero)
+
+
+def states_before(start: Any, states: Any, reverse: bool) -> Any:
+    """The state before each step, masks and resets apart."""
+    if reverse:
+        return jax.tree.map(lambda s, h: jnp.concatenate([h[1:], s[None]]), start, states)
+    return jax.tree.map(lambda s, h: jnp.concatenate([s[None], h[:-1]]), start, states)
+
+
+def steps_of(b: Any) -> Any:
+    """T; a symbol where a program is exported for any T."""
+    return jax.tree.leaves(b)[0].shape[0]
+
+
+def longer(b: Any, radix: int) -> bool:
+    """Whether time can be cut. How many chunks, and how often chunks of chunks, decides what the
+    program is, so a symbolic T is run in one loop."""
+    return isinstance(steps_of(b), int) and steps_of(b) > radix
+
+
+def nested_steps(b: Any) -> int:
+    """How many steps a CPU's loop that goes back through memory takes as a loop in a loop, or 0.
+
+    Past its caches a CPU reads rows of a kilobyte or so backward half as fast as forward; within a
+    few steps it does not matter. Of symbolic sizes it is not known.
+    """
+    leaves, length = jax.tree.leaves(b), steps_of(b)
+    if not all(isinstance(n, int) for x in leaves for n in x.shape):
+        return 0
+    size = sum(x.size * x.dtype.itemsize for x in leaves)
+    if size < CACHE or size < ROW * length:
+        return 0
+    return next((count for count in range(128, 31, -1) if length % count == 0), 0)
+
+
+def run(plan: Plan, a: Any, b: Any, start: Any, mask: Any, resets: Any) -> tuple[Any, Any]:
+    if not plan.radix:
+        return sequential(plan, a, b, start, mask, resets)
+    if not plan.reverse:
+        return in_chunks(plan.radix, a, b, start, mask, resets)
+    flip = partial(jnp.flip, axis=0)
+    a, b, mask, resets = map_timed(flip, a, b, mask, resets)
+    last, states = in_chunks(plan.radix, a, b, start, mask, resets)
+    return last, jax.tree.map(flip, states)
+
+
+def map_timed(f: Callable, a: Any, b: Any, mask: Any, resets: Any) -> tuple[Any, Any, Any, Any]:
+    """`f` of every array that has a time axis."""
+    a = map_transitions(lambda a, b: jax.tree.map(f, a) if has_time_axis(a, b) else a, a, b)
+    return a, *(jax.tree.map(f, tree) for tree in (b, mask, resets))
+
+
+def split_transitions(a: Any, b: Any) -> tuple[list, Callable[[list], Any]]:
+    """The transitions that have a time axis, to scan over; and what makes, of those of one step,
+    all transitions of that step."""
+    parts, tree = jax.tree.flatten(a, is_leaf=is_transition)
+    timed = jax.tree.leaves(map_transitions(has_time_axis, a, b))
+
+    def join(now: list) -> Any:
+        scanned = iter(now)
+        both = zip(parts, timed, strict=True)
+        return jax.tree.unflatten(tree, [next(scanned) if time else part for part, time in both])
+
+    return [part for part, time in zip(parts, timed, strict=True) if time], join
+
+
+def forget(resets: Any, h: Any) -> Any:
+    """Zero where a reset is, were it NaN there."""
+    return h if resets is None else choose(resets, jax.tree.map(jnp.zeros_like, h), h)
+
+
+def sequential(plan: Plan, a: Any, b: Any, start: Any, mask: Any, resets: Any) -> tuple[Any, Any]:
+    """One step after another."""
+    scanned, join = split_transitions(a, b)
+
+    def step(h: Any, now: tuple) -> tuple[Any, Any]:
+        a, b, mask, reset = now
+        after = evolve(join(a), forget(reset, h), b)
+        h = after if mask is None else choose(mask, after, h)
+        return h, h
+
+    def loop(h: Any, steps: Any) -> tuple[Any, Any]:
+        return jax.lax.scan(step, h, steps, reverse=plan.reverse, unroll=plan.unroll)
+
+    steps = scanned, b, mask, resets
+    if not plan.nested:
+        return loop(start, steps)
+    steps = jax.tree.map(lambda x: x.reshape(-1, plan.nested, *x.shape[1:]), steps)
+    last, states = jax.lax.scan(loop, start, steps, reverse=plan.reverse)
+    return last, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), states)
+
+
+def in_chunks(radix: int, a: Any, b: Any, start: Any, mask: Any, resets: Any) -> tuple[Any, Any]:
+    """Chunks of `radix` steps side by side, and behind them the few steps that are left over."""
+    count = steps_of(b) // radix
+    length = count * radix
+
+    def cut(x: jax.Array) -> jax.Array:  # [T, ...] to [radix, count, ...]
+        return x[:length].reshape(count, radix, *x.shape[1:]).swapaxes(0, 1)
+
+    def joined(x: jax.Array) -> jax.Array:
+        return x.swapaxes(0, 1).reshape(length, *x.shape[2:])
+
+    chunks = map_timed(cut, a, b, mask, resets)
+    a_, b_, mask_, resets_ = chunks
+    side = jax.tree.map(lambda s: jnp.broadcast_to(s, (count, *s.shape)), start)
+    # Apart from what is added, so that each loop is either linear in what is differentiated or
+    # free of it.
+    p = product(*chunks, side)
+    ends, _ = sequential(Plan(), a_, b_, jax.tree.map(jnp.zeros_like, side), mask_, resets_)
+    # A chunk with a reset in it forgets what came before, were it NaN: to the chunks it is a reset
+    # too. One under a false mask is none.
+    resets_ = None if resets is None else unmasked(mask_, resets_).any(0)
+    plan = Plan(radix=radix if longer(ends, radix) else 0)
+    last, after = run(plan, p, ends, start, None, resets_)
+    before = states_before(start, after, reverse=False)
+    _, states = sequential(Plan(), a_, b_, before, *chunks[2:])
+    states = jax.tree.map(joined, states)
+    if length < steps_of(b):
+        a_, b_, *flags = map_timed(lambda x: x[length:], a, b, mask, resets)
+        last, tail = sequential(Plan(), a_, b_, last, *flags)
+        states = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), states, tail)
+    return last, states
+
+
+def unmasked(mask: Any, resets: jax.Array) -> jax.Array:
+    """The resets that are not under a false mask, which may have fewer axes, or more."""
+    if mask is None:
+        return resets
+    rank = max(mask.ndim, resets.ndim)
+    mask, resets = (x.reshape(x.shape + (1,) * (rank - x.ndim)) for x in (mask, resets))
+    return mask & resets
+
+
+def product(a: Any, b: Any, mask: Any, resets: Any, like: Any) -> Any:
+    """What all steps together make of a state `like` this, but for what is added: one
+    transition."""
+    scanned, join = split_transitions(a, b)
+
+    def step(p: Any, now: tuple) -> tuple[Any, None]:
+        scanned, mask, reset = now
+        new = map_transitions(multiply, join(scanned), forget(reset, p))  # overflows, too
+        return new if mask is None else choose(mask, new, p), None
+
+    first = map_transitions(identity, a, like)
+    return jax.lax.scan(step, first, (scanned, mask, resets), steps_of(b))[0]

@@ -1,0 +1,191 @@
+"""One function written twice, for a CPU and for all else, chosen when a program is lowered.
+
+What a program is traced on says nothing about where it runs: a host without an accelerator traces
+and exports programs for one. `jax.lax.platform_dependent` chooses at lowering too, but it is a
+`cond`: differentiated in reverse, every branch must return the residuals of every other branch,
+as zeros. Here a function stays whole. Its tangent, its transpose and its batched form are such
+pairs again, each made of the whole function, and nothing passes between them but the arguments.
+So a derivative computes again what it needs, as under `jax.checkpoint`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.autodiff._jax import ad, batching, debugging, lowered, primitive, trace
+
+Flat = Callable[..., list]  # of arrays, to a list of arrays
+
+# Functions are hashable records of what they are made from: equal ones are compiled once, where
+# they are called outside of jit too.
+
+
+@dataclass(frozen=True)
+class Call:
+    """f after its first argument, which is static. A `functools.partial` equals itself alone."""
+
+    f: Callable
+    static: Any
+
+    def __call__(self, *args: Any) -> Any:
+        return self.f(self.static, *args)
+
+
+@dataclass(frozen=True)
+class Leaves:
+    """A function of pytrees as one of their leaves."""
+
+    f: Callable
+    tree: Any  # the structure of the arguments
+
+    def __call__(self, *leaves: Any) -> list:
+        return jax.tree.leaves(self.f(*jax.tree.unflatten(self.tree, leaves)))
+
+
+@dataclass(frozen=True)
+class Tangent:
+    """The tangents of f's results, from its arguments and the tangents of those that move."""
+
+    f: Flat
+    moves: tuple[bool, ...]
+
+    def __call__(self, *args: Any) -> list:
+        primals, tangents = args[: len(self.moves)], args[len(self.moves) :]
+        moving = tuple(select(self.moves, primals))
+        return jax.jvp(lambda *x: self.f(*merge(self.moves, x, primals)), moving, tangents)[1]
+
+
+@dataclass(frozen=True)
+class Transpose:
+    """The cotangents of some arguments of f, from the others and the cotangents of its results."""
+
+    f: Flat
+    asked: tuple[bool, ...]
+    types: tuple[Any, ...]  # of the arguments that are asked for
+
+    def __call__(self, *args: Any) -> list:
+        known, cotangents = args[: self.asked.count(False)], args[self.asked.count(False) :]
+        rest = iter(known)
+        given = [None if ask else next(rest) for ask in self.asked]
+        back = jax.linear_transpose(lambda *x: self.f(*merge(self.asked, x, given)), *self.types)
+        return list(back(list(cotangents)))
+
+
+@dataclass(frozen=True)
+class Batched:
+    """f under `vmap`."""
+
+    f: Flat
+    given: tuple[int | None, ...]
+    made: tuple[int, ...]
+
+    def __call__(self, *args: Any) -> list:
+        return jax.vmap(self.f, self.given, list(self.made))(*args)
+
+
+class Places(NamedTuple):
+    """What is known of the arrays of a pair: which arguments the functions are linear in, and at
+    which axis a `vmap` puts its own, of arguments and results. Behind time, say, so that what is
+    scanned over is not turned, nor turned back."""
+
+    linear: tuple[bool, ...]
+    given: tuple[int, ...]
+    made: tuple[int, ...]
+
+
+def merge(flags: Sequence[bool], yes: Sequence, no: Sequence) -> list:
+    """`no`, with what is flagged replaced by the entries of `yes`, in order."""
+    given = iter(yes)
+    return [next(given) if flag else x for flag, x in zip(flags, no, strict=True)]
+
+
+def select(flags: Sequence[bool], values: Sequence) -> list:
+    return [x for flag, x in zip(flags, values, strict=True) if flag]
+
+
+def by_platform(
+    cpu: Callable, default: Callable, args: tuple, linear: tuple, given: Any, made: Any
+) -> Any:
+    """`cpu(*args)` where the program is lowered for a CPU, elsewhere `default(*args)`.
+
+    Both compute the same, of pytrees of floating arrays or flags. They hash, equal ones compare
+    equal, and they close over no array.
+
+    Args:
+      linear: for each argument, whether they are linear in it, in all that are so together.
+      given: a tree like args, of the axes at which a `vmap` puts its own.
+      made: a tree like the result, likewise.
+    """
+    if debugging():  # pyright: ignore[reportAttributeAccessIssue]
+        return default(*args)  # to be looked into, step by step
+    leaves, tree = jax.tree.flatten(args)
+    flags = [flag for flag, arg in zip(linear, args, strict=True) for _ in jax.tree.leaves(arg)]
+    places = Places(tuple(flags), tuple(jax.tree.leaves(given)), tuple(jax.tree.leaves(made)))
+    outs = bind(leaves, Leaves(cpu, tree), Leaves(default, tree), places)
+    return jax.tree.unflatten(jax.tree.structure(made), outs)
+
+
+def bind(args: Sequence, cpu: Flat, default: Flat, places: Places) -> list:
+    return by_platform_p.bind(*args, cpu=cpu, default=default, places=places)
+
+
+def _types(*avals: Any, cpu: Flat, default: Flat, places: Places) -> tuple[list, set]:
+    # Of the two, which agree, the one for a CPU is the shorter to trace. The jaxpr's own types,
+    # not shapes alone: they say over which axes of a mesh a result is sharded or varies.
+    closed = trace(cpu, *avals)
+    return closed.out_avals, closed.effects
+
+
+def _jvp(primals: tuple, tangents: tuple, *, cpu: Flat, default: Flat, places: Places) -> tuple:
+    outs = bind(primals, cpu, default, places)
+    moves = tuple(type(d) is not ad.Zero for d in tangents)
+    linear = places.linear
+    if all(flag for flag, move in zip(linear, moves, strict=True) if move):
+        given = [ad.instantiate_zeros(d) for d, flag in zip(tangents, linear, strict=True) if flag]
+        return outs, bind(merge(linear, given, primals), cpu, default, places)
+    push, push_default = Tangent(cpu, moves), Tangent(default, moves)
+    flags = [False] * len(primals) + [True] * sum(moves)
+    axes = (*places.given, *select(moves, places.given))
+    of_tangent = Places(tuple(flags), axes, places.made)
+    given = [*primals, *select(moves, tangents)]
+    return outs, bind(given, push, push_default, of_tangent)
+
+
+def _transpose(cotangents: Sequence, *args: Any, cpu: Flat, default: Flat, places: Places) -> list:
+    asked = tuple(ad.is_undefined_primal(x) for x in args)
+    others = [not ask for ask in asked]
+    types = tuple(x.aval for x in select(asked, args))
+    pull, pull_default = Transpose(cpu, asked, types), Transpose(default, asked, types)
+    known, given = select(others, args), [ad.instantiate_zeros(ct) for ct in cotangents]
+    flags = [False] * len(known) + [True] * len(given)
+    axes = (*select(others, places.given), *places.made)
+    back = Places(tuple(flags), axes, tuple(select(asked, places.given)))
+    outs = bind([*known, *given], pull, pull_default, back)
+    return merge(asked, outs, [None] * len(args))
+
+
+def _batch(args: tuple, axes: tuple, *, cpu: Flat, default: Flat, places: Places) -> tuple:
+    triples = list(zip(args, axes, places.given, strict=True))
+    moved = [x if axis is None else jnp.moveaxis(x, axis, to) for x, axis, to in triples]
+    given = tuple(None if axis is None else to for _, axis, to in triples)
+    rows, rows_default = (Batched(f, given, places.made) for f in (cpu, default))
+    outs = bind(moved, rows, rows_default, places)
+    return outs, places.made
+
+
+def _run(which: str, *args: Any, **functions: Any) -> list:
+    return functions[which](*args)
+
+
+by_platform_p = primitive("by_platform", multiple_results=True)
+by_platform_p.def_effectful_abstract_eval(_types)
+lowered(by_platform_p, partial(_run, "default"), cpu=partial(_run, "cpu"), alone=False)
+ad.primitive_jvps[by_platform_p] = _jvp
+ad.primitive_transposes[by_platform_p] = _transpose
+batching.primitive_batchers[by_platform_p] = _batch
