@@ -37,7 +37,9 @@ def prepare(
         errors.check_state(cell, state, start)
     state, start = split_alike((state, start), xs, len(batch), time=0)
     mask, resets = split_alike((mask, resets), xs, len(batch), time=1)
-    state, start = varied((state, start), varying((params, xs, state, mask, resets)))
+    # The gradient of what all devices share is then summed over them here, and in no loop.
+    axes = varying((params, xs, state, mask, resets))
+    params, state, start = varied((params, state, start), axes)
     return params, xs, state, start, mask, resets
 
 

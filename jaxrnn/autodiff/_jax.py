@@ -171,6 +171,14 @@ def fixed(*sizes: Any) -> bool:
     return all(isinstance(n, int | np.integer) for n in sizes)
 
 
+def at_least(n: Any, least: int) -> bool:
+    """Whether `n >= least`; of a symbol only where its constraints say so."""
+    try:
+        return bool(n >= least)
+    except jax.errors.InconclusiveDimensionOperation:
+        return False
+
+
 def debugging() -> bool:
     """Whether `jax.disable_jit` asks that Python itself runs every step."""
     return jax.config.jax_disable_jit  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.export
 import jax.numpy as jnp
 
 from jaxrnn import errors
@@ -29,6 +30,10 @@ class Matrix(NamedTuple):
     """The transition of a part `h [..., N]` by `w [..., N, N]`: `w h`."""
 
     w: jax.Array
+
+
+for part in (Complex, Matrix):  # so that states can cross the boundary of an exported program
+    jax.export.register_namedtuple_serialization(part, serialized_name=f"jaxrnn.{part.__name__}")
 
 
 def multiply(a: Any, h: Any) -> Any:

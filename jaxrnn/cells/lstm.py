@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax
+import jax.export
 import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
@@ -17,6 +18,9 @@ class LSTMState(NamedTuple):
 
     h: jax.Array
     c: jax.Array
+
+
+jax.export.register_namedtuple_serialization(LSTMState, serialized_name="jaxrnn.LSTMState")
 
 
 class LSTMGates(NamedTuple):

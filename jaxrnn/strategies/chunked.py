@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors
+from jaxrnn.autodiff._jax import at_least, fixed
 from jaxrnn.cell import Cell
 from jaxrnn.controls import Piece
 from jaxrnn.strategies.scan import Scan
@@ -18,7 +19,8 @@ class Chunked(Strategy):
     With `remat` the backward pass keeps one state a chunk and recomputes inside it (Chen et al. 2016): memory of
     T / size states and one chunk's activations, least near size = sqrt(T), for one more forward pass in time.
     A whole causal network is cut at once, layer by layer within a chunk, its projections and, in `fold`, its loss included;
-    a network that looks ahead is cut direction by direction. T need not be a multiple of `size`.
+    a network that looks ahead is cut direction by direction. T need not be a multiple of `size`;
+    a symbolic T of `jax.export` must be, as in `symbolic_shape("64*k")`, or it is run at once.
 
     Args:
       size: the steps of a chunk; all of them at once where T is smaller.
@@ -46,16 +48,20 @@ class Chunked(Strategy):
         if not isinstance(self.inner, Strategy):
             raise errors.wrong_strategy(self, self.inner, "inner")
 
-    def cut(self, block: Block, carry: Any, length: int, reverse: bool) -> tuple[Any, Any]:
-        size = max(min(self.size, length), 1)
+    def cut(self, block: Block, carry: Any, length: Any, reverse: bool) -> tuple[Any, Any]:
+        size = self.size
         count, rest = divmod(length, size)
-        if size == length or length == 0:
+        if not at_least(length, size + 1) or not fixed(rest):
             return block(carry, 0, length)
 
-        def piece(carry: Any, start: Any, size: int) -> tuple[Any, Any]:
+        def piece(carry: Any, start: Any, size: Any) -> tuple[Any, Any]:
             def inner(carry: Any, start: Any) -> tuple[Any, Any]:
-                # The block slices its inputs itself, inside the checkpoint, so that no slice is kept for the backward pass.
-                return self.inner.cut(lambda carry, begin, size: block(carry, start + begin, size), carry, size, reverse)
+                # The block slices its inputs itself, inside the checkpoint, so that no slice is
+                # kept for the backward pass.
+                def at(carry: Any, begin: Any, size: Any) -> tuple[Any, Any]:
+                    return block(carry, start + begin, size)
+
+                return self.inner.cut(at, carry, size, reverse)
 
             return (jax.checkpoint(inner, prevent_cse=False) if self.remat else inner)(carry, start)
 
