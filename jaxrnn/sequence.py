@@ -81,6 +81,10 @@ def within(
     if isinstance(layer, Feedforward | WholeSequence) or not run.strategy.loops(layer):
         return leaf(layer, params, state, start, xs, run)
 
+    args = (state, params, start, xs, run.mask, run.resets, run.key, run.times)
+    row = sum(s.size * s.dtype.itemsize for s in jax.tree.leaves(state))
+    run = run._replace(mask=None, resets=None, key=None, times=None)  # no array is closed over
+
     def unpacked(state: State, params: Params, start: State, xs: Any, *arrays: Any) -> tuple:
         names = ("mask", "resets", "key", "times")
         return state, params, start, xs, run._replace(**dict(zip(names, arrays, strict=True)))
@@ -98,8 +102,6 @@ def within(
 
         return Chunked(size, remat=False).cut(block, state, xs.shape[0], run.reverse)
 
-    args = (state, params, start, xs, run.mask, run.resets, run.key, run.times)
-    row = sum(s.size * s.dtype.itemsize for s in jax.tree.leaves(state))
     return forward_only(whole, chunked, args, xs.shape[0], row)
 
 

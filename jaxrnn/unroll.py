@@ -162,9 +162,9 @@ def _fold(
 
     def block(carry: tuple[State, Any], begin: Any, size: int) -> tuple[Any, None]:
         state, acc = carry
-        piece = run.piece(begin, size)
-        state, ys = within(cell, params, state, start, slice_time(xs, begin, size), piece)
-        acc = f(params, acc, controls.blank(ys, piece.mask), slice_time(extra, begin, size), piece.mask)
+        chunk = run.chunk(begin, size)
+        state, ys = within(cell, params, state, start, slice_time(xs, begin, size), chunk)
+        acc = f(params, acc, controls.blank(ys, chunk.mask), slice_time(extra, begin, size), chunk.mask)
         return (state, acc), None
 
     init = jax.tree.map(jnp.asarray, init)
