@@ -15,13 +15,13 @@ def equations(jaxpr, primitive):
 
 def loops(jaxpr, reverse):
     """Every loop in a jaxpr that runs in the given direction: those of the library and those of `lax.scan`."""
-    yield from (eqn for eqn in equations(jaxpr, "loop") if eqn.params["shape"].reverse == reverse)
-    yield from (eqn for eqn in equations(jaxpr, "scan") if eqn.params["reverse"] == reverse)
+    for name in ("loop", "scan"):
+        yield from (eqn for eqn in equations(jaxpr, name) if eqn.params["reverse"] == reverse)
 
 
 def body(eqn):
     """The jaxpr of one step of a loop."""
-    inner = eqn.params["shape"].body if "shape" in eqn.params else eqn.params["jaxpr"]
+    inner = eqn.params["jaxpr"]
     return getattr(inner, "jaxpr", inner)
 
 

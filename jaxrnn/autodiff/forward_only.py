@@ -17,15 +17,7 @@ import jax
 from jax.extend.core import jaxpr_as_fun
 
 from jaxrnn.autodiff._jax import (
-    ClosedJaxpr,
-    Tracer,
-    ad,
-    batching,
-    debugging,
-    derived_jvp,
-    lowered,
-    primitive,
-    trace,
+    ClosedJaxpr, Tracer, ad, batching, dce, debugging, derived_jvp, lowered, primitive, trace,
 )  # fmt: skip
 
 LARGE = 2**23  # bytes of all states from which a pass is taken in chunks
@@ -90,6 +82,13 @@ def _batched(
     axis: Any, args: tuple, dims: tuple, *, whole: ClosedJaxpr, states: int, axes: tuple,
     **params: Any,
 ) -> tuple[list, list]:  # fmt: skip
+    # A key that is given and draws nothing batches nothing.
+    used = dce(whole)[1]
+    args = [
+        a if use or dim is None else jax.lax.index_in_dim(a, 0, dim, keepdims=False)
+        for a, dim, use in zip(args, dims, used, strict=True)
+    ]
+    dims = [dim if use else None for dim, use in zip(dims, used, strict=True)]
     if all(dim is None for dim in dims):
         outs = forward_p.bind(*args, whole=whole, states=states, axes=axes, **params)
         return outs, [None] * len(outs)
