@@ -128,11 +128,11 @@ def row_product(eqn: Any) -> bool:
     if eqn.primitive is not dot_general_p:
         return False
     x, w = (v.aval for v in eqn.invars)
+    if eqn.params["out_sharding"] is not None:
+        return False
     return w.ndim == 2 and eqn.params["dimension_numbers"] == (((x.ndim - 1,), (0,)), ((), ()))
 
 
-def over_time(eqn: Any, xs: jax.Array, dw: jax.Array) -> jax.Array:
-    """`row_product`'s equation of the rows of all steps at once, with another matrix."""
-    params = eqn.params
-    dtype = eqn.outvars[0].aval.dtype
-    return rows(xs, dw, precision=params["precision"], dtype=dtype)
+def over_rows(eqn: Any, x: jax.Array, w: jax.Array) -> jax.Array:
+    """`row_product`'s equation for other rows, of all steps at once, say, and another matrix."""
+    return rows(x, w, precision=eqn.params["precision"], dtype=eqn.outvars[0].aval.dtype)

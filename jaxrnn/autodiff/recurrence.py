@@ -37,7 +37,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxrnn.autodiff._jax import Var, debugging, evaluate, vary_alike
 from jaxrnn.autodiff.dot import Dot
 from jaxrnn.autodiff.loop import loop
-from jaxrnn.autodiff.products import over_time
+from jaxrnn.autodiff.products import over_rows
 from jaxrnn.autodiff.step import Step, Sum, TangentStep, inexact, traced
 
 
@@ -167,7 +167,7 @@ def perturbation(
         if w in dconsts:
             dw = dconsts[w]
             whole = (start, stop) == (0, dw.shape[1])
-            terms.append(over_time(eqn, kept[x], dw if whole else dw[:, start:stop]))
+            terms.append(over_rows(eqn, kept[x], dw if whole else dw[:, start:stop]))
     varied = {v: d for v, d in dconsts.items() if v in s.addends}
     if varied:
 

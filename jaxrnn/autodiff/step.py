@@ -34,7 +34,7 @@ from jaxrnn.autodiff._jax import (
     trace,
 )  # fmt: skip
 from jaxrnn.autodiff.hoist import before_loop
-from jaxrnn.autodiff.products import row_product
+from jaxrnn.autodiff.products import over_rows, row_product
 
 
 class Sum(NamedTuple):
@@ -68,7 +68,7 @@ class Step(NamedTuple):
     def __call__(self, consts: list, carry: list, row: list, keep: list[Var]) -> tuple:
         """The new state, and the values of the variables to be kept."""
         env = self.environment(consts, carry, row)
-        evaluate(self.eqns, env)
+        evaluate(self.eqns, env, compute)
         return [read(env, v) for v in self.outs], [read(env, v) for v in keep]
 
     def tangent(self, given: dict[Var, Any], dots: dict[Var, Any]) -> list:
@@ -86,7 +86,7 @@ class Step(NamedTuple):
                     read(fixed if isinstance(v, Var) and (id(eqn), v) in self.constant else env, v)
                     for v in eqn.invars
                 ]
-                outs = bind(eqn, *args)
+                outs = compute(eqn, *args)
                 for v, out in zip(eqn.outvars, outs, strict=True):
                     if v in sums:
                         out = known(sums[v], out + some[v] if v in some else out)
@@ -238,6 +238,11 @@ def with_sums(step: Step) -> Step:
         for v, (products, invariants, zs) in ends.items()
     ]  # fmt: skip
     return step._replace(invariant=tuple(invariant), sums=tuple(sums), constant=frozenset(constant))
+
+
+def compute(eqn: JaxprEqn, *args: Any) -> list:
+    """An equation's results; a product that a step writes as `@` becomes one of `products.py`."""
+    return [over_rows(eqn, *args)] if row_product(eqn) else bind(eqn, *args)
 
 
 ADD = ("add", "add_any")
