@@ -21,7 +21,7 @@ from jaxrnn.autodiff._jax import (
 )  # fmt: skip
 
 LARGE = 2**23  # bytes of all states from which a pass is taken in chunks
-CACHED, FEWEST = 2**20, 16  # bytes of a chunk's states, and the fewest steps that make one
+CACHED, FEWEST = 2**20, 4  # bytes of a chunk's states, and the fewest steps that make one
 
 
 def forward_only(whole: Callable, chunked: Callable, args: tuple, length: Any, row: Any) -> Any:
