@@ -13,10 +13,9 @@ import pathlib
 import time
 
 import jax
-from tqdm import tqdm
-
 import jaxrnn as rnn
 from jaxrnn import tasks, training
+from tqdm import tqdm
 
 LAG = 100
 ADDING = tasks.adding, {"length": 600, "batch": 50}, training.mse, 1e-3, 1 / 6

@@ -14,9 +14,9 @@ import time
 
 import jax
 import jax.numpy as jnp
+import jaxrnn as rnn
 import numpy as np
 
-import jaxrnn as rnn
 from benchmarks.peers import associative, plain
 from benchmarks.timing import compiled
 

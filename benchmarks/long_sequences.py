@@ -9,8 +9,8 @@ import argparse
 
 import jax
 import jax.numpy as jnp
-
 import jaxrnn as rnn
+
 from benchmarks.timing import compare
 
 

@@ -16,9 +16,8 @@ import pathlib
 from typing import Any
 
 import jax
-import numpy as np
-
 import jaxrnn as rnn
+import numpy as np
 from jaxrnn import data, experiments, training
 from jaxrnn.models import EncoderDecoder, Pairs, written
 

@@ -18,10 +18,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import jaxrnn as rnn
 import numpy as np
 import optax
-
-import jaxrnn as rnn
 from jaxrnn import data, decoding, experiments, training
 
 PYTHON = "the source of Python's standard library"

@@ -21,10 +21,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import jaxrnn as rnn
 import numpy as np
 import optax
-
-import jaxrnn as rnn
 from jaxrnn import data, experiments, metrics, training
 
 LANGUAGES = ["de", "es", "fr", "id", "it", "pl", "ru", "sv", "tr", "uk"]  # ten of those with the most messages

@@ -22,10 +22,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import jaxrnn as rnn
 import numpy as np
 import optax
-
-import jaxrnn as rnn
 from jaxrnn import data, experiments, metrics, training
 
 PUBLISHED = {"logistic regression": 0.32, "MLP": 0.68, "the paper's GRU": 0.91, "the paper's CNN": 0.94, "people": 0.96}

@@ -15,9 +15,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-
 import jaxrnn as rnn
+import numpy as np
 from jaxrnn import data, experiments, training
 
 

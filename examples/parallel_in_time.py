@@ -22,11 +22,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from tqdm import tqdm
-
 import jaxrnn as rnn
+import numpy as np
 from jaxrnn import experiments, newton
+from tqdm import tqdm
 
 
 def parser() -> argparse.ArgumentParser:

@@ -13,10 +13,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import jaxrnn as rnn
 import numpy as np
 import optax
-
-import jaxrnn as rnn
 from jaxrnn import decoding, tasks, training
 
 

@@ -17,10 +17,9 @@ import pathlib
 from typing import Any, NamedTuple
 
 import jax
+import jaxrnn as rnn
 import numpy as np
 import optax
-
-import jaxrnn as rnn
 from jaxrnn import data, experiments, metrics, training
 
 PUBLISHED = {"a biLSTM of 100 units, published": 0.954, "a vendor's biLSTM, published": 0.97}

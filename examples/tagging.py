@@ -19,10 +19,9 @@ from functools import partial
 from typing import Any
 
 import jax
+import jaxrnn as rnn
 import numpy as np
 import optax
-
-import jaxrnn as rnn
 from jaxrnn import data, experiments, training
 
 CLASSES = {"space": "#bbbbbb", "name": "#24292e", "call": "#6f42c1", "keyword": "#d73a49", "number": "#005cc5", "string": "#1a7f37",

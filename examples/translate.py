@@ -23,10 +23,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import jaxrnn as rnn
 import numpy as np
 import optax
-
-import jaxrnn as rnn
 from jaxrnn import data, experiments, metrics, training
 from jaxrnn.models import EncoderDecoder, Pairs, written
 

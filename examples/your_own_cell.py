@@ -9,9 +9,8 @@ import time
 
 import jax
 import jax.numpy as jnp
-import optax
-
 import jaxrnn as rnn
+import optax
 from jaxrnn.testing import check_cell
 
 

@@ -109,7 +109,7 @@ class _Watch(Scan):
 
     kept: list = dataclasses.field(default_factory=list)
 
-    def loops(self, cell: Cell) -> bool:
+    def loops(self, cell: Any) -> bool:
         return False  # what is kept must not stay behind in a pass traced apart
 
     def run(self, cell: Cell, params: Any, piece: controls.Piece) -> Any:

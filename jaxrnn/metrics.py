@@ -33,7 +33,9 @@ def accuracy(logits: jax.Array, targets: jax.Array, mask: Any = None) -> Loss:
     return Loss.over((predicted(logits, targets) == targets).astype(jnp.float32), mask)
 
 
-def confusion(logits: jax.Array, targets: jax.Array, mask: Any = None, *, classes: int | None = None) -> jax.Array:
+def confusion(
+    logits: jax.Array, targets: jax.Array, mask: Any = None, *, classes: int | None = None
+) -> jax.Array:
     """How often each class was taken for each: counts `[C, C]`, row by the target, column by the prediction.
 
     Args:
@@ -51,7 +53,13 @@ def confusion(logits: jax.Array, targets: jax.Array, mask: Any = None, *, classe
     """
     if classes is None:
         if logits.ndim == targets.ndim:
-            raise errors.fail(ValueError, "confusion", "predicted tokens without classes", "the number of classes", "Pass classes=10, say.")
+            raise errors.fail(
+                ValueError,
+                "confusion",
+                "predicted tokens without classes",
+                "the number of classes",
+                "Pass classes=10, say.",
+            )
         classes = logits.shape[-1]
     taken = predicted(logits, targets)
     known = (taken >= 0) & (taken < classes) & (targets >= 0) & (targets < classes)
@@ -61,7 +69,9 @@ def confusion(logits: jax.Array, targets: jax.Array, mask: Any = None, *, classe
 
 
 @jax.jit
-def edit_distance(tokens: jax.Array, targets: jax.Array, lengths: Any = None, target_lengths: Any = None) -> jax.Array:
+def edit_distance(
+    tokens: jax.Array, targets: jax.Array, lengths: Any = None, target_lengths: Any = None
+) -> jax.Array:
     """The fewest insertions, deletions and substitutions that make the targets of the tokens: `[...]`.
 
         d[i, j] = min(d[i-1, j] + 1, d[i, j-1] + 1, d[i-1, j-1] + (tokens[i] != targets[j]))
@@ -82,22 +92,32 @@ def edit_distance(tokens: jax.Array, targets: jax.Array, lengths: Any = None, ta
     Levenshtein 1966; the algorithm: Wagner & Fischer 1974.
     """
     batch, size = tokens.shape[1:], targets.shape[0]
-    lengths = jnp.full(batch, tokens.shape[0], jnp.int32) if lengths is None else jnp.asarray(lengths)
-    target_lengths = jnp.full(batch, size, jnp.int32) if target_lengths is None else jnp.asarray(target_lengths)
-    places = jnp.broadcast_to(jnp.arange(size + 1, dtype=jnp.int32).reshape(-1, *(1 for _ in batch)), (size + 1, *batch))
+    lengths = (
+        jnp.full(batch, tokens.shape[0], jnp.int32) if lengths is None else jnp.asarray(lengths)
+    )
+    target_lengths = (
+        jnp.full(batch, size, jnp.int32) if target_lengths is None else jnp.asarray(target_lengths)
+    )
+    places = jnp.broadcast_to(
+        jnp.arange(size + 1, dtype=jnp.int32).reshape(-1, *(1 for _ in batch)), (size + 1, *batch)
+    )
 
     def step(row: jax.Array, numbered: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         i, token = numbered
         either = jnp.minimum(row[1:] + 1, row[:-1] + (targets != token).astype(jnp.int32))
         new = jnp.concatenate([jnp.broadcast_to(i + 1, (1, *batch)), either])
-        new = jax.lax.cummin(new - places, axis=0) + places  # insertions: the best place to the left, one for each step from it
+        new = (
+            jax.lax.cummin(new - places, axis=0) + places
+        )  # insertions: the best place to the left, one for each step from it
         return jnp.where(i < lengths, new, row), None
 
     row, _ = jax.lax.scan(step, places, (jnp.arange(tokens.shape[0], dtype=jnp.int32), tokens))
     return jnp.take_along_axis(row, target_lengths[None].astype(jnp.int32), 0)[0]
 
 
-def token_error_rate(tokens: jax.Array, targets: jax.Array, lengths: Any = None, target_lengths: Any = None) -> Loss:
+def token_error_rate(
+    tokens: jax.Array, targets: jax.Array, lengths: Any = None, target_lengths: Any = None
+) -> Loss:
     """Edits for each target token, over all rows together: their sum beside the number of target tokens. Arguments as in `edit_distance`.
 
     Example:
@@ -109,7 +129,9 @@ def token_error_rate(tokens: jax.Array, targets: jax.Array, lengths: Any = None,
     return Loss(edits.astype(jnp.float32), jnp.asarray(count, jnp.int32))
 
 
-def exact_match(tokens: jax.Array, targets: jax.Array, lengths: Any = None, target_lengths: Any = None) -> Loss:
+def exact_match(
+    tokens: jax.Array, targets: jax.Array, lengths: Any = None, target_lengths: Any = None
+) -> Loss:
     """How many rows are right as a whole, beside the number of rows. Arguments as in `edit_distance`.
 
     Example:
@@ -134,14 +156,25 @@ def word_error_rate(hypotheses: Sequence[str], references: Sequence[str]) -> flo
     known: dict[str, int] = {}
 
     def padded(sentences: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        rows = [np.array([known.setdefault(word, len(known)) for word in sentence.split()], np.int32) for sentence in sentences]
+        rows = [
+            np.array([known.setdefault(word, len(known)) for word in sentence.split()], np.int32)
+            for sentence in sentences
+        ]
         rows += [np.zeros(0, np.int32)] * (power(len(rows)) - len(rows))
         return pad(rows, power(max(map(len, rows))))
 
     (tokens, lengths), (targets, target_lengths) = padded(hypotheses), padded(references)
     if not target_lengths.any():
-        raise errors.fail(ValueError, "word_error_rate", "references without a word", "at least one word", "Leave empty references out.")
-    return int(edit_distance(tokens, targets, lengths, target_lengths).sum()) / int(target_lengths.sum())
+        raise errors.fail(
+            ValueError,
+            "word_error_rate",
+            "references without a word",
+            "at least one word",
+            "Leave empty references out.",
+        )
+    return int(edit_distance(tokens, targets, lengths, target_lengths).sum()) / int(
+        target_lengths.sum()
+    )
 
 
 def power(n: int) -> int:
@@ -177,6 +210,21 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str | Sequence[str]]) -
 
 
 def check_pairs(who: str, hypotheses: Sequence[Any], references: Sequence[Any]) -> None:
-    if isinstance(hypotheses, str) or isinstance(references, str) or len(hypotheses) != len(references) or not len(references):
-        got = "a string" if isinstance(hypotheses, str) or isinstance(references, str) else f"{len(hypotheses)} hypotheses"
-        raise errors.fail(ValueError, who, f"{got} for {len(references)} references", "as many of each, at least one", "Pass two lists of sentences.")
+    if (
+        isinstance(hypotheses, str)
+        or isinstance(references, str)
+        or len(hypotheses) != len(references)
+        or not len(references)
+    ):
+        got = (
+            "a string"
+            if isinstance(hypotheses, str) or isinstance(references, str)
+            else f"{len(hypotheses)} hypotheses"
+        )
+        raise errors.fail(
+            ValueError,
+            who,
+            f"{got} for {len(references)} references",
+            "as many of each, at least one",
+            "Pass two lists of sentences.",
+        )

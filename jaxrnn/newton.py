@@ -42,7 +42,7 @@ def solve(
     resets: Any = None,
     reverse: bool = False,
     key: jax.Array | None = None,
-    strategy: Newton = Newton(),  # noqa: B008  a frozen value
+    strategy: Newton = Newton(),
 ) -> tuple[State, Any, Info]:
     """A whole sequence by Newton's method, begun from a guess: `(state, ys, info)`.
 
@@ -73,19 +73,41 @@ def solve(
     if not isinstance(cell, Cell):
         raise errors.no_trajectory(cell)
     if not isinstance(strategy, Newton):
-        raise errors.fail(TypeError, cell, f"strategy {strategy!r}", "a Newton", "Pass Newton(), or use unroll for another strategy.")
+        raise errors.fail(
+            TypeError,
+            cell,
+            f"strategy {strategy!r}",
+            "a Newton",
+            "Pass Newton(), or use unroll for another strategy.",
+        )
     errors.check_array(cell, "xs", xs)
     return _solve(cell, strategy, bool(reverse), params, xs, guess, state, mask, resets, key)
 
 
 @partial(jax.jit, static_argnums=2)
 def _solve(
-    cell: Cell, strategy: Newton, reverse: bool, params: Params, xs: Any, guess: Any, state: Any, mask: Any, resets: Any, key: Any
+    cell: Cell,
+    strategy: Newton,
+    reverse: bool,
+    params: Params,
+    xs: Any,
+    guess: Any,
+    state: Any,
+    mask: Any,
+    resets: Any,
+    key: Any,
 ) -> tuple[State, Any, Info]:
     params, xs, state, start, mask, resets = prepare(cell, params, xs, state, mask, resets)
     if guess is not None:
-        errors.check_state(cell, guess, jax.tree.map(lambda s: jax.ShapeDtypeStruct((xs.shape[0], *s.shape), s.dtype), start), "guess")
+        errors.check_state(
+            cell,
+            guess,
+            jax.tree.map(lambda s: jax.ShapeDtypeStruct((xs.shape[0], *s.shape), s.dtype), start),
+            "guess",
+        )
     zs = cell.project(params, controls.blank(xs, mask), Noise.at(key, jnp.arange(xs.shape[0])))
-    piece = controls.Piece(state, start, zs, mask, controls.directed(mask, resets, reverse), xs.shape[0], reverse)
+    piece = controls.Piece(
+        state, start, zs, mask, controls.directed(mask, resets, reverse), xs.shape[0], reverse
+    )
     last, states, report = strategy.trajectory(cell, params, piece, guess)
     return last, controls.blank(cell.readout(params, states, zs), mask), Info(states, *report)

@@ -53,7 +53,7 @@ def unroll(
     resets: Any = None,
     reverse: bool = False,
     key: jax.Array | None = None,
-    strategy: Strategy = Scan(),  # noqa: B008  a frozen value
+    strategy: Strategy = Scan(),
 ) -> tuple[State, Any]:
     """A whole sequence: `(state, ys)`.
 
@@ -91,7 +91,15 @@ def unroll(
 
 @partial(jax.jit, static_argnums=2)
 def _unroll(
-    cell: Layer, strategy: Strategy, reverse: bool, params: Params, xs: Any, state: Any, mask: Any, resets: Any, key: Any
+    cell: Layer,
+    strategy: Strategy,
+    reverse: bool,
+    params: Params,
+    xs: Any,
+    state: Any,
+    mask: Any,
+    resets: Any,
+    key: Any,
 ) -> tuple[State, Any]:
     params, xs, state, start, mask, resets = prepare(cell, params, xs, state, mask, resets)
     run = Run(strategy, reverse, mask, resets, key, jnp.arange(xs.shape[0]))
@@ -112,7 +120,7 @@ def fold(
     resets: Any = None,
     reverse: bool = False,
     key: jax.Array | None = None,
-    strategy: Strategy = Scan(),  # noqa: B008  a frozen value
+    strategy: Strategy = Scan(),
 ) -> tuple[State, Any]:
     """A whole sequence whose outputs are consumed piece by piece and never stored for all T: `(state, acc)`.
 
@@ -149,7 +157,9 @@ def fold(
         errors.check_array(cell, "a leaf of extra", leaf)
         if not errors.same_shape(leaf.shape[:1], xs.shape[:1]):
             raise errors.wrong_extra(cell, leaf, xs)
-    return _fold(cell, strategy, bool(reverse), f, params, xs, init, extra, state, mask, resets, key)
+    return _fold(
+        cell, strategy, bool(reverse), f, params, xs, init, extra, state, mask, resets, key
+    )
 
 
 @partial(jax.jit, static_argnums=(2, 3))
@@ -158,13 +168,22 @@ def _fold(
     resets: Any, key: Any,
 ) -> tuple[State, Any]:  # fmt: skip
     params, xs, state, start, mask, resets = prepare(cell, params, xs, state, mask, resets)
-    run = Run(strategy, reverse, mask, controls.directed(mask, resets, reverse), key, jnp.arange(xs.shape[0]))
+    run = Run(
+        strategy,
+        reverse,
+        mask,
+        controls.directed(mask, resets, reverse),
+        key,
+        jnp.arange(xs.shape[0]),
+    )
 
     def block(carry: tuple[State, Any], begin: Any, size: int) -> tuple[Any, None]:
         state, acc = carry
         chunk = run.chunk(begin, size)
         state, ys = within(cell, params, state, start, slice_time(xs, begin, size), chunk)
-        acc = f(params, acc, controls.blank(ys, chunk.mask), slice_time(extra, begin, size), chunk.mask)
+        acc = f(
+            params, acc, controls.blank(ys, chunk.mask), slice_time(extra, begin, size), chunk.mask
+        )
         return (state, acc), None
 
     init = jax.tree.map(jnp.asarray, init)

@@ -39,7 +39,10 @@ class Plain(rnn.Cell):
     def init(self, key, x):
         size, dtype = input_spec(self, x)
         kx, kh = jax.random.split(key)
-        return {"w_x": 0.5 * jax.random.normal(kx, (size, self.hidden), dtype), "w_h": 0.5 * jax.random.normal(kh, (self.hidden,) * 2, dtype)}
+        return {
+            "w_x": 0.5 * jax.random.normal(kx, (size, self.hidden), dtype),
+            "w_h": 0.5 * jax.random.normal(kh, (self.hidden,) * 2, dtype),
+        }
 
     def initial_state(self, params, batch_shape=()):
         return jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_h"]))
@@ -91,7 +94,10 @@ class Terms(rnn.Cell):
             "c": (self.hidden,),
         }
         keys = jax.random.split(key, len(shapes))
-        return {name: 0.5 * jax.random.normal(k, shape, dtype) for (name, shape), k in zip(shapes.items(), keys, strict=True)}
+        return {
+            name: 0.5 * jax.random.normal(k, shape, dtype)
+            for (name, shape), k in zip(shapes.items(), keys, strict=True)
+        }
 
     def initial_state(self, params, batch_shape=()):
         return jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_h"]))
@@ -122,10 +128,15 @@ class Reading(rnn.Composite):
 
     def init(self, key, x):
         ki, km = jax.random.split(key)
-        return {"cell": self.cell.init(ki, x), "memory": jax.random.normal(km, (4, self.width), x.dtype)}
+        return {
+            "cell": self.cell.init(ki, x),
+            "memory": jax.random.normal(km, (4, self.width), x.dtype),
+        }
 
     def split(self, params):
-        return (self.cell.bind(params["cell"], params["memory"], jnp.array([True, True, False, True])),)
+        return (
+            self.cell.bind(params["cell"], params["memory"], jnp.array([True, True, False, True])),
+        )
 
     def compose(self, params, x, child):
         return child(0, x)
@@ -183,28 +194,57 @@ CELLS = {
     "stack": Case(rnn.Stack((rnn.GRU(3), rnn.LSTM(2))), variant=True),
     "residual": Case(rnn.Residual(rnn.Elman(2))),
     "recurrent dropout": Case(rnn.RecurrentDropout(rnn.GRU(3), 0.4), random=True, variant=True),
-    "recurrent dropout by step": Case(rnn.RecurrentDropout(rnn.Elman(3), 0.4, per="step"), random=True),
+    "recurrent dropout by step": Case(
+        rnn.RecurrentDropout(rnn.Elman(3), 0.4, per="step"), random=True
+    ),
     "zoneout": Case(rnn.Zoneout(rnn.LSTM(3), (0.3, 0.5)), random=True),
     "learned state": Case(rnn.LearnedState(rnn.LSTM(3))),
     "tied": Case(rnn.TiedEmbedding(5, 3, rnn.Elman(3)), TOKENS),
     "bidirectional": Case(rnn.Bidirectional(rnn.Elman(3))),
-    "bidirectional pair": Case(rnn.Bidirectional(rnn.LSTM(3), rnn.Elman(2), merge="none"), variant=True),
+    "bidirectional pair": Case(
+        rnn.Bidirectional(rnn.LSTM(3), rnn.Elman(2), merge="none"), variant=True
+    ),
     # bound to a memory
     "attention": Case(Reading(rnn.Stack((rnn.Elman(3), rnn.Attention(3, 2))), 2)),
     "terms": Case(Terms(3)),
     "attend": Case(Reading(rnn.Attend(rnn.Elman(3), 2), 2)),
     # nested
     "deep": Case(
-        rnn.Stack((rnn.Embed(5, 3), rnn.LSTM(3), rnn.Dropout(0.2), rnn.Residual(rnn.GRU(3)), rnn.Dense(2))), TOKENS, random=True, variant=True
+        rnn.Stack(
+            (rnn.Embed(5, 3), rnn.LSTM(3), rnn.Dropout(0.2), rnn.Residual(rnn.GRU(3)), rnn.Dense(2))
+        ),
+        TOKENS,
+        random=True,
+        variant=True,
     ),
     "deep bidirectional": Case(
-        rnn.Stack((rnn.Bidirectional(rnn.Elman(2), merge="product"), rnn.Residual(rnn.CausalConv(2, 2)), rnn.GRU(2))), variant=True
+        rnn.Stack(
+            (
+                rnn.Bidirectional(rnn.Elman(2), merge="product"),
+                rnn.Residual(rnn.CausalConv(2, 2)),
+                rnn.GRU(2),
+            )
+        ),
+        variant=True,
     ),
-    "mixed": Case(rnn.Stack((rnn.LRU(2, r_max=0.9), rnn.LearnedState(rnn.MinGRU(3)), rnn.Bidirectional(rnn.GRU(2)))), variant=True),
-    "noisy": Case(rnn.Zoneout(rnn.RecurrentDropout(rnn.LSTM(2), 0.3, per="step"), 0.3), random=True, variant=True),
+    "mixed": Case(
+        rnn.Stack(
+            (rnn.LRU(2, r_max=0.9), rnn.LearnedState(rnn.MinGRU(3)), rnn.Bidirectional(rnn.GRU(2)))
+        ),
+        variant=True,
+    ),
+    "noisy": Case(
+        rnn.Zoneout(rnn.RecurrentDropout(rnn.LSTM(2), 0.3, per="step"), 0.3),
+        random=True,
+        variant=True,
+    ),
     # LayerNorm over few features magnifies the rounding of bfloat16: at a width of 3 half a digit in the params moves gradients by 8 %.
     "learned stack": Case(
-        rnn.LearnedState(rnn.Stack((rnn.CausalConv(8, 2), rnn.LayerNorm(), rnn.Zoneout(rnn.GRU(2), 0.2)))), random=True, variant=True
+        rnn.LearnedState(
+            rnn.Stack((rnn.CausalConv(8, 2), rnn.LayerNorm(), rnn.Zoneout(rnn.GRU(2), 0.2)))
+        ),
+        random=True,
+        variant=True,
     ),
     # users' cells
     "average": Case(Average()),
@@ -259,7 +299,9 @@ def parallel(name: str) -> dict[str, rnn.Strategy]:
     cells = [cell for cell in kinds(CELLS[name].cell) if issubclass(cell, rnn.Cell)]
     linear = LINEAR if any(issubclass(cell, rnn.LinearCell) for cell in cells) else {}
     turn = list(NEWTON)[list(CELLS).index(name) % len(NEWTON)]
-    return linear | ({turn: NEWTON[turn]} if any(not issubclass(cell, rnn.LinearCell) for cell in cells) else {})
+    return linear | (
+        {turn: NEWTON[turn]} if any(not issubclass(cell, rnn.LinearCell) for cell in cells) else {}
+    )
 
 
 CONTROLS = {
@@ -281,5 +323,11 @@ def dtypes(name: str) -> list[str]:
 def kinds(value: Any) -> set[type]:
     """The classes of all cells and strategies within one."""
     found = {type(value)} if isinstance(value, rnn.Layer | rnn.Strategy) else set()
-    parts = value if isinstance(value, tuple) else [getattr(value, f.name) for f in dataclasses.fields(value)] if found else []
+    parts = (
+        value
+        if isinstance(value, tuple)
+        else [getattr(value, f.name) for f in dataclasses.fields(value)]
+        if found
+        else []
+    )
     return found.union(*(kinds(part) for part in parts))

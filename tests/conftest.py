@@ -11,8 +11,16 @@ import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
-hypothesis.settings.register_profile("quick", max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck))
-hypothesis.settings.register_profile("long", max_examples=200, deadline=None, suppress_health_check=list(hypothesis.HealthCheck))
+hypothesis.settings.register_profile(
+    "quick",
+    max_examples=10,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+hypothesis.settings.register_profile(
+    "long", max_examples=200, deadline=None, suppress_health_check=list(hypothesis.HealthCheck)
+)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 

@@ -30,8 +30,14 @@ def parts(eqn):
     outside the loop than inside."""
     step = body(eqn)
     carry = sum(a.aval.ndim == b.aval.ndim for a, b in zip(eqn.outvars, step.outvars, strict=True))
-    sliced = sum(a.aval.ndim != b.aval.ndim for a, b in zip(eqn.invars, step.invars, strict=True) if hasattr(b.aval, "ndim"))
+    sliced = sum(
+        a.aval.ndim != b.aval.ndim
+        for a, b in zip(eqn.invars, step.invars, strict=True)
+        if hasattr(b.aval, "ndim")
+    )
     consts = len(eqn.invars) - carry - sliced
     carried = {v.aval.shape for v in eqn.invars[consts : consts + carry]}
-    accumulated = {v.aval.inner_aval.shape for v in eqn.invars[:consts] if hasattr(v.aval, "inner_aval")}
+    accumulated = {
+        v.aval.inner_aval.shape for v in eqn.invars[:consts] if hasattr(v.aval, "inner_aval")
+    }
     return carried | accumulated, [v.aval.shape for v in eqn.outvars[carry:]]

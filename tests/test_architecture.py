@@ -42,14 +42,28 @@ MAY = {
         *{"autodiff", "cell", "composite", "controls", "errors", "layer", "strategies", "unroll"}
     },
 }
-PUBLIC_ONLY = {"training", "decoding", "data", "testing", "interop", "models", "metrics", "tasks", "experiments"}
+PUBLIC_ONLY = {
+    "training",
+    "decoding",
+    "data",
+    "testing",
+    "interop",
+    "models",
+    "metrics",
+    "tasks",
+    "experiments",
+}
 PEERS = {"flax", "torch", "keras", "equinox", "haiku"}
 
 
 def imports(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
-            yield from ([f"{node.module}.{a.name}" for a in node.names] if node.module == "jaxrnn" else [node.module])
+            yield from (
+                [f"{node.module}.{a.name}" for a in node.names]
+                if node.module == "jaxrnn"
+                else [node.module]
+            )
         elif isinstance(node, ast.Import):
             yield from (a.name for a in node.names)
 
@@ -59,20 +73,43 @@ DECLARED = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["project"
 
 def declared(*extras):
     """The modules that the package and these extras bring."""
-    needs = DECLARED["dependencies"] + [n for extra in extras for n in DECLARED["optional-dependencies"][extra]]
+    needs = DECLARED["dependencies"] + [
+        n for extra in extras for n in DECLARED["optional-dependencies"][extra]
+    ]
     for need in needs:  # an extra made of extras
-        needs += [n for e in re.findall(r"jaxrnn\[(.*)\]", need) for extra in e.split(",") for n in DECLARED["optional-dependencies"][extra]]
+        needs += [
+            n
+            for e in re.findall(r"jaxrnn\[(.*)\]", need)
+            for extra in e.split(",")
+            for n in DECLARED["optional-dependencies"][extra]
+        ]
     names = {re.match(r"[\w-]+", need)[0] for need in needs}
-    return {{"orbax-checkpoint": "orbax", "dm-haiku": "haiku"}.get(n, n.replace("-", "_")) for n in names} | set(sys.stdlib_module_names) | {"jaxrnn"}
+    return (
+        {
+            {"orbax-checkpoint": "orbax", "dm-haiku": "haiku"}.get(n, n.replace("-", "_"))
+            for n in names
+        }
+        | set(sys.stdlib_module_names)
+        | {"jaxrnn"}
+    )
 
 
-IMPORTERS = [("jaxrnn", ["interop", "examples", "translate"]), ("examples", ["all-examples"]), ("benchmarks", ["bench"]), ("tests", ["test"])]
+IMPORTERS = [
+    ("jaxrnn", ["interop", "examples", "translate"]),
+    ("examples", ["all-examples"]),
+    ("benchmarks", ["bench"]),
+    ("tests", ["test"]),
+]
 
 
 @pytest.mark.parametrize(("folder", "extras"), IMPORTERS)
 def test_every_package_that_is_imported_is_declared(folder, extras):
     files = list((ROOT.parent / folder).rglob("*.py"))
-    own = {path.stem for path in (ROOT.parent / folder).glob("*.py")} | {folder} | ({"benchmarks"} if folder == "tests" else set())
+    own = (
+        {path.stem for path in (ROOT.parent / folder).glob("*.py")}
+        | {folder}
+        | ({"benchmarks"} if folder == "tests" else set())
+    )
     for path in files:
         assert {name.split(".")[0] for name in imports(path)} <= declared(*extras) | own, path
 
@@ -84,7 +121,9 @@ def room(path):
 def test_imports_point_one_way():
     for path in ROOT.rglob("*.py"):
         if room(path) not in MAY:
-            assert room(path) in PUBLIC_ONLY | {"__init__"}, f"{path.name} has no place in the layout"
+            assert room(path) in PUBLIC_ONLY | {"__init__"}, (
+                f"{path.name} has no place in the layout"
+            )
             continue
         inside = {name.split(".")[1] for name in imports(path) if name.startswith("jaxrnn.")}
         assert inside <= MAY[room(path)], f"{path.name} imports {inside - MAY[room(path)]}"
@@ -101,7 +140,9 @@ def test_every_public_thing_is_documented():
         thing = getattr(rnn, name)
         if not name.startswith("_") and (inspect.isclass(thing) or inspect.isfunction(thing)):
             assert thing.__doc__, f"{name} has no docstring"
-            assert not thing.__doc__.startswith(f"{name}("), f"{name} has no docstring but its signature"
+            assert not thing.__doc__.startswith(f"{name}("), (
+                f"{name} has no docstring but its signature"
+            )
 
 
 def test_arguments_have_the_same_names_in_the_same_order():

@@ -18,7 +18,10 @@ def sigmoid(x):
 
 def look(p, query, memory, mask, additive):
     """The context [M] and the weights [S] of one query of one row."""
-    scores = [p["v"] @ np.tanh(query @ p["w_q"] + m @ p["w_k"]) if additive else query @ (m @ p["w_k"]) for m in memory]
+    scores = [
+        p["v"] @ np.tanh(query @ p["w_q"] + m @ p["w_k"]) if additive else query @ (m @ p["w_k"])
+        for m in memory
+    ]
     parts = [np.exp(s) if seen else 0 for s, seen in zip(scores, mask, strict=True)]
     weights = np.stack([part / sum(parts) for part in parts])
     return sum(a * m for a, m in zip(weights, memory, strict=True)), weights
@@ -69,8 +72,12 @@ CASES = {
 def given(cell, dtype=jnp.float32):
     draw = np.random.default_rng(0)
     params = cell.init(jax.random.key(0), rnn.features(F))
-    params = jax.tree.map(lambda a: jnp.asarray(np.asarray(a) + 0.3 * draw.standard_normal(a.shape), dtype), params)
-    memory, xs = (jnp.asarray(draw.standard_normal(shape), dtype) for shape in ((S, B, M), (T, B, F)))
+    params = jax.tree.map(
+        lambda a: jnp.asarray(np.asarray(a) + 0.3 * draw.standard_normal(a.shape), dtype), params
+    )
+    memory, xs = (
+        jnp.asarray(draw.standard_normal(shape), dtype) for shape in ((S, B, M), (T, B, F))
+    )
     return params, memory, xs
 
 
@@ -89,7 +96,9 @@ def test_parity(name, x64):
         params, memory, xs = inputs
         return np.stack([truth(params, memory[:, b], xs[:, b], MASK[:, b]) for b in range(B)], 1)
 
-    np.testing.assert_allclose(run(cell, *inputs, MASK), reference(jax.tree.map(np.asarray, inputs)), atol=1e-12)
+    np.testing.assert_allclose(
+        run(cell, *inputs, MASK), reference(jax.tree.map(np.asarray, inputs)), atol=1e-12
+    )
     gradient = jax.grad(lambda inputs: jnp.vdot(probe, run(cell, *inputs, MASK)))(inputs)
     leaves, tree = jax.tree.flatten(jax.tree.map(lambda a: np.asarray(a, complex), inputs))
     for leaf, got in zip(leaves, jax.tree.leaves(gradient), strict=True):
@@ -111,7 +120,9 @@ def test_what_lies_under_the_memorys_mask_changes_nothing(name):
     @jax.jit
     def seen(params, memory, xs):
         ys = run(cell, params, memory, xs, mask)
-        return ys, jax.grad(lambda *inputs: jnp.sum(jnp.sin(run(cell, *inputs, mask))), (0, 1, 2))(params, memory, xs)
+        return ys, jax.grad(lambda *inputs: jnp.sum(jnp.sin(run(cell, *inputs, mask))), (0, 1, 2))(
+            params, memory, xs
+        )
 
     clean = seen(params, memory, xs)
     dirty = seen(params, jnp.where(mask[..., None], memory, jnp.nan), xs)
@@ -129,19 +140,28 @@ def test_rows_beams_and_strategies(name):
     params, memory, xs = given(cell)
     mask = jnp.array([[1, 1], [1, 0], [0, 1], [1, 0]], bool)
     want = run(cell, params, memory, xs, jnp.asarray(MASK))
-    rows = jax.vmap(lambda memory, m, xs: run(cell, params, memory, xs, m), 1, 1)(memory, jnp.asarray(MASK), xs)
+    rows = jax.vmap(lambda memory, m, xs: run(cell, params, memory, xs, m), 1, 1)(
+        memory, jnp.asarray(MASK), xs
+    )
     np.testing.assert_allclose(rows, want, atol=1e-6)
     beams = jnp.stack([xs, xs[::-1], 2 * xs], 2)  # [T, B, K, F]
     got = run(cell, params, memory, beams, jnp.asarray(MASK))
-    alone = jnp.stack([run(cell, params, memory, beams[:, :, k], jnp.asarray(MASK)) for k in range(3)], 2)
+    alone = jnp.stack(
+        [run(cell, params, memory, beams[:, :, k], jnp.asarray(MASK)) for k in range(3)], 2
+    )
     np.testing.assert_allclose(got, alone, atol=1e-6)
     shared = run(cell, params, memory[:, 0], xs, jnp.asarray(MASK[:, 0]))
     np.testing.assert_allclose(shared[:, 0], want[:, 0], atol=1e-6)
 
     def total(params, memory, xs, strategy, mask):
-        return jnp.sum(jnp.sin(run(cell, params, memory, xs, jnp.asarray(MASK), strategy=strategy, mask=mask)))
+        return jnp.sum(
+            jnp.sin(run(cell, params, memory, xs, jnp.asarray(MASK), strategy=strategy, mask=mask))
+        )
 
-    gradients = [jax.jit(jax.grad(total, (0, 1, 2)), static_argnums=3)(params, memory, xs, s, mask) for s in (rnn.Scan(), rnn.Chunked(3))]
+    gradients = [
+        jax.jit(jax.grad(total, (0, 1, 2)), static_argnums=3)(params, memory, xs, s, mask)
+        for s in (rnn.Scan(), rnn.Chunked(3))
+    ]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), *gradients)
     dirty = total(params, memory, jnp.where(mask[..., None], xs, jnp.nan), rnn.Scan(), mask)
     np.testing.assert_allclose(dirty, total(params, memory, xs, rnn.Scan(), mask), atol=1e-6)
@@ -151,27 +171,41 @@ def test_beams_do_not_copy_the_memory():
     cell, _ = CASES["multiplicative"]
     params, _, xs = given(cell)
     beams = jnp.broadcast_to(xs[:, :, None], (T, B, 50, F))
-    compiled = jax.jit(lambda *a: run(cell, *a)).lower(params, jnp.ones((200, B, M)), beams).compile()
+    compiled = (
+        jax.jit(lambda *a: run(cell, *a)).lower(params, jnp.ones((200, B, M)), beams).compile()
+    )
     for copy in (f"{B},50,200,{M}", f"{B * 50},200,{M}"):
         assert copy not in compiled.as_text()
 
 
 def test_bind_reaches_the_cells_that_look():
-    net = rnn.Stack((rnn.LearnedState(rnn.Zoneout(rnn.Attend(rnn.LSTM(H), M), 0.1)), rnn.Residual(rnn.GRU(H)), rnn.Attention(H, M)))
+    net = rnn.Stack(
+        (
+            rnn.LearnedState(rnn.Zoneout(rnn.Attend(rnn.LSTM(H), M), 0.1)),
+            rnn.Residual(rnn.GRU(H)),
+            rnn.Attention(H, M),
+        )
+    )
     params = net.init(jax.random.key(0), rnn.features(F))
     bound = net.bind(params, jnp.ones((S, B, M)))
     assert (net.takes_memory, rnn.LSTM(3).takes_memory) == (True, False)
     assert bound[1] is params[1]
     assert all("bound" in part for part in (bound[0]["cell"], bound[2]))
     assert jax.tree.structure(net.bind(bound, jnp.ones((S, B, M)))) == jax.tree.structure(bound)
-    _, ys = rnn.unroll(net, bound, jnp.ones((T, B, F)), key=jax.random.key(1), resets=jnp.ones((T, B), bool))
+    _, ys = rnn.unroll(
+        net, bound, jnp.ones((T, B, F)), key=jax.random.key(1), resets=jnp.ones((T, B), bool)
+    )
     assert ys.shape == (T, B, H)
     assert np.isfinite(ys).all()
     seen = rnn.diagnostics.trace(net, bound, jnp.ones((T, B, F)))
     assert seen[0][0].gates.attention.shape == (T, B, S)
     assert seen[0][0].gates.cell.f.shape == (T, B, H)
     assert seen[2].gates.attention.shape == (T, B, S)
-    np.testing.assert_allclose(seen[2].gates.attention, net.cells[2].weights(bound[2], seen[1][0].ys + seen[0][0].ys), atol=1e-6)
+    np.testing.assert_allclose(
+        seen[2].gates.attention,
+        net.cells[2].weights(bound[2], seen[1][0].ys + seen[0][0].ys),
+        atol=1e-6,
+    )
     np.testing.assert_allclose(seen[2].gates.attention.sum(-1), 1, atol=1e-6)
     assert rnn.LSTM(3).bind({"a": 1}, None) == {"a": 1}
 
@@ -179,7 +213,9 @@ def test_bind_reaches_the_cells_that_look():
 def test_traced_attention_is_what_the_step_saw():
     cell, _ = CASES["within an lstm"]
     params, memory, xs = given(cell)
-    _, weights = look(jax.tree.map(np.asarray, params), np.zeros(H), memory[:, 1], MASK[:, 1], False)
+    _, weights = look(
+        jax.tree.map(np.asarray, params), np.zeros(H), memory[:, 1], MASK[:, 1], False
+    )
     gates = rnn.diagnostics.trace(cell, cell.bind(params, memory, MASK), xs).gates
     np.testing.assert_allclose(gates.attention[0, 1], weights, atol=1e-6)
 
@@ -211,6 +247,8 @@ def test_errors():
     with refused(TypeError, "recurrent cell", cell=None):
         rnn.Attend(net, M)
     with refused(ValueError, "Zoneout", cell=None):
-        rnn.Attend(rnn.RecurrentDropout(rnn.LSTM(H), 0.1), M).init(jax.random.key(0), rnn.features(F))
+        rnn.Attend(rnn.RecurrentDropout(rnn.LSTM(H), 0.1), M).init(
+            jax.random.key(0), rnn.features(F)
+        )
     with refused(ValueError, "memory=0", cell=None):
         rnn.Attend(rnn.LSTM(H), 0)

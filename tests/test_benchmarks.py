@@ -50,7 +50,9 @@ def test_ours_computes_what_the_reference_does(case, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("case", "peer"), [(case, p) for case in TINY for p in turns.beside(case, tuple(PEERS)) if p not in GPU_ONLY], ids=lambda a: getattr(a, "name", a)
+    ("case", "peer"),
+    [(case, p) for case in TINY for p in turns.beside(case, tuple(PEERS)) if p not in GPU_ONLY],
+    ids=lambda a: getattr(a, "name", a),
 )
 def test_every_library_computes_what_the_reference_does(peer, case, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
@@ -71,14 +73,20 @@ def test_every_strategy_computes_what_the_reference_does(name, tmp_path):
     assert held(f"jaxrnn {name}", TINY[5], tmp_path)[1]["error"] < 1e-5
 
 
-@pytest.mark.parametrize("case", [Case("lstm", 3, 5, 2, 4, layers=2), Case("lstm", 3, 5, 2, 4, both=True)], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case",
+    [Case("lstm", 3, 5, 2, 4, layers=2), Case("lstm", 3, 5, 2, 4, both=True)],
+    ids=lambda case: case.name,
+)
 def test_weights_as_cudnn_wants_them(case, monkeypatch, tmp_path):
     """Through the reference that JAX keeps beside cuDNN's LSTM, which runs on a GPU alone."""
     from benchmarks.peers import cudnn
 
     def reference(xs, h, c, weights, lengths, features, hidden, layers, dropout, both):
         unpacked = cudnn.rnn.unpack_lstm_weights(weights, features, hidden, layers, both)
-        return cudnn.rnn.lstm_ref(xs, h, c, *unpacked, lengths, features, hidden, layers, dropout, both)
+        return cudnn.rnn.lstm_ref(
+            xs, h, c, *unpacked, lengths, features, hidden, layers, dropout, both
+        )
 
     monkeypatch.setattr(cudnn.rnn, "lstm", reference)
     monkeypatch.setattr(cudnn, "build", cudnn.program)
@@ -106,9 +114,17 @@ def test_every_process_is_ended(monkeypatch):
 @pytest.mark.parametrize(
     ("found", "options", "message"),
     [
-        (("", "no CUDA"), ["--device", "gpu"], "got --device gpu, but JAX finds none here (no CUDA). Install JAX for it"),
+        (
+            ("", "no CUDA"),
+            ["--device", "gpu"],
+            "got --device gpu, but JAX finds none here (no CUDA). Install JAX for it",
+        ),
         (("cpu", "cpu"), ["--tf32"], "got --tf32 on a CPU"),
-        (("gpu", "H100"), ["--devices", "2"], "got --devices 2 on a GPU; only a CPU is made into several. Give --device cpu."),
+        (
+            ("gpu", "H100"),
+            ["--devices", "2"],
+            "got --devices 2 on a GPU; only a CPU is made into several. Give --device cpu.",
+        ),
     ],
 )
 def test_what_a_device_cannot_do_is_refused(found, options, message, monkeypatch, capsys):
@@ -163,7 +179,9 @@ def test_tables_say_what_was_measured():
         record("b", "torch", 0.02, 0.04),
     ]
     records.append({"name": "b", "peer": "haiku", "refused": "it has no such layer"})
-    assert report.milliseconds({"median": 0.01, "least": 0.009, "most": 0.02}) == "10.00 (9.00-20.00)"
+    assert (
+        report.milliseconds({"median": 0.01, "least": 0.009, "most": 0.02}) == "10.00 (9.00-20.00)"
+    )
     gradient = report.table(records, "gradient").splitlines()
     assert gradient[2] == "| a | 20.00 | 30% | 0.50 | - |"
     assert gradient[-1] == "| geometric mean | | | **1.41** | - |"
@@ -171,10 +189,21 @@ def test_tables_say_what_was_measured():
     assert "haiku: it has no such layer" in report.refusals(records)
     other = [{"case": case._asdict(), "name": case.name, "peer": p, "forward": {"median": t}, "forward temporaries": 1e6 * t} for p, t in
              (("jaxrnn", 1), ("torch", 3)) for case in TINY[6:7]]  # fmt: skip
-    assert report.works(records + other).splitlines()[-1] == "| lstm 1,9,2,4 sampling | forward | 1000.00 | 3.00 |"
-    assert report.table(records + other, "gradient").splitlines() == gradient, "other work stands apart"
-    assert report.costs(records + other, "temporaries").splitlines()[2] == "| lstm 1,9,2,4 sampling | 1.0 | 3.00 |"
-    faster = [one | {"gradient": {"median": one["gradient"]["median"] / 2}} if "gradient" in one else one for one in records]
+    assert (
+        report.works(records + other).splitlines()[-1]
+        == "| lstm 1,9,2,4 sampling | forward | 1000.00 | 3.00 |"
+    )
+    assert report.table(records + other, "gradient").splitlines() == gradient, (
+        "other work stands apart"
+    )
+    assert (
+        report.costs(records + other, "temporaries").splitlines()[2]
+        == "| lstm 1,9,2,4 sampling | 1.0 | 3.00 |"
+    )
+    faster = [
+        one | {"gradient": {"median": one["gradient"]["median"] / 2}} if "gradient" in one else one
+        for one in records
+    ]
     assert report.compared(records, faster).splitlines()[2] == "| a | 1.00 | 0.50 |"
 
 
@@ -213,11 +242,17 @@ def test_the_page_shows_the_records():
     assert "![their time over ours](results/cpu.png)" in page
     for name in ("cpu", "cpu-heap", "cpu-split"):
         records = json.loads((ROOT / f"benchmarks/results/{name}.json").read_text())["records"]
-        tables = [report.table(records, "gradient"), report.table(records, "forward"), report.works(records)]
+        tables = [
+            report.table(records, "gradient"),
+            report.table(records, "forward"),
+            report.works(records),
+        ]
         tables += [report.costs(records, what) for what in report.COSTS]
         assert all(table in page for table in (tables if name == "cpu" else tables[:1])), name
     for name, found in json.loads((ROOT / "benchmarks/results/learning.json").read_text()).items():
-        assert f"| {name} | {found['params']:,} | {found['steps']:,} | {found['loss']:.2e} |" in page
+        assert (
+            f"| {name} | {found['params']:,} | {found['steps']:,} | {found['loss']:.2e} |" in page
+        )
 
 
 def test_the_record_of_what_was_learnt_is_of_every_check():

@@ -41,7 +41,10 @@ def test_bidirectional_merges_two_runs(merge):
     close(ys, MERGES[merge](forward[1], backward[1]))
     close(state, (forward[0], backward[0]))
     if merge == "concat":
-        close(rnn.unroll(net, params, XS, mask=mask, resets=resets, strategy=rnn.Chunked(4)), (state, ys))
+        close(
+            rnn.unroll(net, params, XS, mask=mask, resets=resets, strategy=rnn.Chunked(4)),
+            (state, ys),
+        )
 
 
 def test_bidirectional_turns_around_in_a_reversed_run():
@@ -61,21 +64,33 @@ def test_bidirectional_refuses_advance_and_fold_and_says_why():
     net = rnn.Stack((rnn.LSTM(3), rnn.Bidirectional(rnn.LSTM(4))))
     params = net.init(KEY, rnn.features(3))
     assert not net.causal
-    with pytest.raises(ValueError, match=r"advance of a network that looks ahead, in Bidirectional\(.*depends on the steps after t.*Use unroll"):
+    with pytest.raises(
+        ValueError,
+        match=r"advance of a network that looks ahead, in Bidirectional\(.*depends on the steps after t.*Use unroll",
+    ):
         rnn.advance(net, params, net.initial_state(params, (2,)), XS[0])
-    with pytest.raises(ValueError, match=r"fold of a network that looks ahead, in Bidirectional\(.*cuts time into pieces"):
+    with pytest.raises(
+        ValueError,
+        match=r"fold of a network that looks ahead, in Bidirectional\(.*cuts time into pieces",
+    ):
         rnn.fold(net, params, XS, lambda p, acc, ys, extra, mask: acc, jnp.float32(0))
     with pytest.raises(ValueError, match=r"advance of a cell that looks ahead"):
         rnn.advance(net.cells[1], params[1], net.cells[1].initial_state(params[1], (2,)), XS[0])
 
 
 def test_bidirectional_says_what_is_wrong():
-    with pytest.raises(ValueError, match=r"Bidirectional.*merge='max'; need one of 'concat', 'sum', 'mean', 'product', 'none'"):
+    with pytest.raises(
+        ValueError,
+        match=r"Bidirectional.*merge='max'; need one of 'concat', 'sum', 'mean', 'product', 'none'",
+    ):
         rnn.Bidirectional(rnn.LSTM(4), merge="max")
     with pytest.raises(TypeError, match=r"Bidirectional.*got 4 as a cell"):
         rnn.Bidirectional(4)
     net = rnn.Bidirectional(rnn.LSTM(4), rnn.LSTM(5), merge="sum")
-    with pytest.raises(ValueError, match=r"float32\[4\] forward and float32\[5\] backward; need equal shapes for merge='sum'"):
+    with pytest.raises(
+        ValueError,
+        match=r"float32\[4\] forward and float32\[5\] backward; need equal shapes for merge='sum'",
+    ):
         net.init(KEY, rnn.features(3))
 
 
@@ -83,7 +98,14 @@ def looped(net, params, xs, **keywords):
     """The truth: a Python loop over advance, with the noise of each step."""
     state, ys = net.initial_state(params, xs.shape[1 : xs.ndim - net.feature_ndim]), []
     for t in range(xs.shape[0]):
-        state, y = rnn.advance(net, params, state, xs[t], t=t, **{k: v[t] if k in ("mask", "reset") else v for k, v in keywords.items()})
+        state, y = rnn.advance(
+            net,
+            params,
+            state,
+            xs[t],
+            t=t,
+            **{k: v[t] if k in ("mask", "reset") else v for k, v in keywords.items()},
+        )
         ys.append(y)
     return state, jnp.stack(ys)
 
@@ -98,7 +120,10 @@ def test_residual_adds_its_input():
 
 
 def test_residual_names_the_cell_of_another_width():
-    with pytest.raises(ValueError, match=r"float32\[3\] and outputs float32\[4\] of LSTM\(hidden=4.*Residual\(Stack\(\(cell, Dense\(width\)\)\)\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"float32\[3\] and outputs float32\[4\] of LSTM\(hidden=4.*Residual\(Stack\(\(cell, Dense\(width\)\)\)\)",
+    ):
         rnn.Residual(rnn.LSTM(4)).init(KEY, rnn.features(3))
     with pytest.raises(TypeError, match=r"Residual: got 3 as a cell"):
         rnn.Residual(3)
@@ -114,13 +139,18 @@ def test_tied_embedding():
     untied = lambda a, b: rnn.unroll(rnn.LSTM(4), params[1], a[tokens])[1] @ b.T  # noqa: E731
     close(rnn.unroll(net, params, tokens)[1], untied(params[0]["w"], params[0]["w"]))
     grads = jax.grad(lambda p: jnp.sin(rnn.unroll(net, p, tokens)[1]).sum())(params)[0]["w"]
-    a, b = jax.grad(lambda a, b: jnp.sin(untied(a, b)).sum(), (0, 1))(params[0]["w"], params[0]["w"])
+    a, b = jax.grad(lambda a, b: jnp.sin(untied(a, b)).sum(), (0, 1))(
+        params[0]["w"], params[0]["w"]
+    )
     close(grads, a + b)
     close(rnn.unroll(net, params, tokens), looped(net, params, tokens))
 
 
 def test_tied_embedding_says_what_is_wrong():
-    with pytest.raises(ValueError, match=r"outputs float32\[5\] of its body LSTM\(hidden=5.*need outputs 4 wide.*Stack\(\(body, Dense\(4\)\)\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"outputs float32\[5\] of its body LSTM\(hidden=5.*need outputs 4 wide.*Stack\(\(body, Dense\(4\)\)\)",
+    ):
         rnn.TiedEmbedding(7, 4, rnn.LSTM(5)).init(KEY, rnn.TOKEN)
     with pytest.raises(ValueError, match=r"TiedEmbedding\(vocabulary=0.*need a positive integer"):
         rnn.TiedEmbedding(0, 4, rnn.LSTM(4))
@@ -134,7 +164,9 @@ def test_tied_embedding_says_what_is_wrong():
 def learned(cell=None):
     net = rnn.LearnedState(cell or rnn.Stack((rnn.LSTM(4), rnn.Elman(2))))
     params = net.init(KEY, rnn.features(3))
-    state = jax.tree.map(lambda a: a + jnp.linspace(-1, 1, a.size).reshape(a.shape), params["state"])
+    state = jax.tree.map(
+        lambda a: a + jnp.linspace(-1, 1, a.size).reshape(a.shape), params["state"]
+    )
     return net, {**params, "state": state}
 
 
@@ -142,7 +174,9 @@ def test_learned_state_begins_every_row():
     net, params = learned()
     first = net.initial_state(params, (2,))
     close(first[0], jax.tree.map(lambda a: jnp.broadcast_to(a, (2, *a.shape)), params["state"]), 0)
-    assert jax.tree.structure(first[0]) == jax.tree.structure(net.cell.initial_state(params["cell"]))
+    assert jax.tree.structure(first[0]) == jax.tree.structure(
+        net.cell.initial_state(params["cell"])
+    )
     close(rnn.unroll(net, params, XS)[1], rnn.unroll(net.cell, params["cell"], XS, first[0])[1], 0)
     close(rnn.unroll(net, params, XS)[1], looped(net, params, XS)[1])
     close(rnn.unroll(net, params, XS, first), rnn.unroll(net, params, XS), 0)
@@ -151,7 +185,9 @@ def test_learned_state_begins_every_row():
 def test_learned_state_has_gradients_through_resets():
     net, params = learned()
     resets = jnp.zeros((6, 2), bool).at[2, 0].set(True).at[4, 1].set(True)
-    given = jax.tree.map(jnp.zeros_like, net.initial_state(params, (2,)))  # so the learned state enters at resets alone
+    given = jax.tree.map(
+        jnp.zeros_like, net.initial_state(params, (2,))
+    )  # so the learned state enters at resets alone
 
     def reset(params):
         return jnp.sin(rnn.unroll(net, params, XS, given, resets=resets)[1]).sum()
@@ -159,7 +195,9 @@ def test_learned_state_has_gradients_through_resets():
     def pieces(params):
         total = jnp.float32(0)
         for row, t in ((0, 2), (1, 4)):
-            total += jnp.sin(rnn.unroll(net, params, XS[:t, row], jax.tree.map(lambda a: a[0], given))[1]).sum()
+            total += jnp.sin(
+                rnn.unroll(net, params, XS[:t, row], jax.tree.map(lambda a: a[0], given))[1]
+            ).sum()
             total += jnp.sin(rnn.unroll(net, params, XS[t:, row])[1]).sum()
         return total
 
@@ -170,7 +208,9 @@ def test_learned_state_has_gradients_through_resets():
 
 def test_learned_state_keeps_the_states_dtype():
     net, params = learned()
-    state, ys = rnn.unroll(net, jax.tree.map(lambda a: a.astype(jnp.bfloat16), params), XS.astype(jnp.bfloat16))
+    state, ys = rnn.unroll(
+        net, jax.tree.map(lambda a: a.astype(jnp.bfloat16), params), XS.astype(jnp.bfloat16)
+    )
     assert ys.dtype == jnp.bfloat16
     assert {a.dtype for a in jax.tree.leaves(state)} == {jnp.dtype("float32")}
 
@@ -179,7 +219,10 @@ def test_learned_state_says_what_is_wrong():
     net, params = learned()
     with pytest.raises(ValueError, match=r"need a dict with keys 'cell', 'state'"):
         rnn.unroll(net, {"cell": params["cell"], "start": params["state"]}, XS)
-    with pytest.raises(ValueError, match=r"params\['state'\]\[1\] float32\[3\].*need params\['state'\]\[1\] of shape \(2,\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"params\['state'\]\[1\] float32\[3\].*need params\['state'\]\[1\] of shape \(2,\)",
+    ):
         rnn.unroll(net, {**params, "state": (params["state"][0], jnp.zeros(3))}, XS)
     with pytest.raises(TypeError, match=r"^LearnedState: got <class .*LSTM'> as a cell"):
         rnn.LearnedState(rnn.LSTM)
@@ -191,7 +234,11 @@ def test_learned_state_says_what_is_wrong():
 def deep():
     noisy = rnn.Zoneout(rnn.RecurrentDropout(rnn.LSTM(4), 0.3), (0.1, 0.4))
     block = rnn.Residual(rnn.Stack((rnn.LayerNorm(), noisy, rnn.Dropout(0.2, "sequence"))))
-    return rnn.LearnedState(rnn.TiedEmbedding(9, 4, rnn.Stack((block, rnn.CausalConv(4, 3), rnn.Dropout(0.3), rnn.RMSNorm()))))
+    return rnn.LearnedState(
+        rnn.TiedEmbedding(
+            9, 4, rnn.Stack((block, rnn.CausalConv(4, 3), rnn.Dropout(0.3), rnn.RMSNorm()))
+        )
+    )
 
 
 @pytest.mark.parametrize("noise", [{}, {"key": KEY}], ids=["without noise", "with noise"])
@@ -203,7 +250,9 @@ def test_deep_nesting_and_noise_do_not_depend_on_the_cuts(noise):
     resets = jnp.zeros((5, 2), bool).at[3, 0].set(True)
 
     def loss(params, strategy):
-        state, ys = rnn.unroll(net, params, tokens, mask=mask, resets=resets, strategy=strategy, **noise)
+        state, ys = rnn.unroll(
+            net, params, tokens, mask=mask, resets=resets, strategy=strategy, **noise
+        )
         return jnp.sin(ys).sum(), (state, ys)
 
     gradient = jax.jit(jax.grad(loss, has_aux=True), static_argnums=1)
@@ -213,7 +262,11 @@ def test_deep_nesting_and_noise_do_not_depend_on_the_cuts(noise):
         cut_grads, cut = gradient(params, rnn.Chunked(3))
         close(cut, whole)
         close(cut_grads, grads, 1e-4)
-        assert not np.allclose(whole[1], rnn.unroll(net, params, tokens, mask=mask, resets=resets, key=jax.random.key(9))[1], atol=1e-3)
+        assert not np.allclose(
+            whole[1],
+            rnn.unroll(net, params, tokens, mask=mask, resets=resets, key=jax.random.key(9))[1],
+            atol=1e-3,
+        )
 
 
 EVERY = [

@@ -10,7 +10,12 @@ import jaxrnn as rnn
 T, B, F, WIDTH = 7, 2, 2, 3
 KEY = jax.random.key(0)
 XS = jax.random.normal(jax.random.key(1), (T, B, F))
-FLAGS = {"bare": (False, False), "mask": (True, False), "resets": (False, True), "both": (True, True)}
+FLAGS = {
+    "bare": (False, False),
+    "mask": (True, False),
+    "resets": (False, True),
+    "both": (True, True),
+}
 
 
 class Looped(rnn.Cell):
@@ -43,7 +48,11 @@ class Looped(rnn.Cell):
 
 def truth(params, state, start, xs, mask, resets, reverse):
     """Row by row with Python lists; with resets already as the run meets them when reversed."""
-    w, b, ys = np.asarray(params["w"]), np.asarray(params["b"]), np.zeros((*xs.shape[:2], params["b"].shape[0]), np.float32)
+    w, b, ys = (
+        np.asarray(params["w"]),
+        np.asarray(params["b"]),
+        np.zeros((*xs.shape[:2], params["b"].shape[0]), np.float32),
+    )
     state, start, xs = np.array(state), np.asarray(start), np.asarray(xs)
     for row in range(xs.shape[1]):
         window, cut = list(state[row]), False
@@ -55,13 +64,19 @@ def truth(params, state, start, xs, mask, resets, reverse):
                 window = list(start[row])
             cut = flag  # reversed, the cut lies beyond this step
             window = [*window[1:], xs[t, row]]
-            ys[t, row] = sum(x * w[k] if w.ndim == 2 else x @ w[k] for k, x in enumerate(window)) + b
+            ys[t, row] = (
+                sum(x * w[k] if w.ndim == 2 else x @ w[k] for k, x in enumerate(window)) + b
+            )
         state[row] = np.stack(window)
     return state, ys
 
 
 CASES = [(3, False, flags, reverse) for flags in FLAGS for reverse in (False, True)]
-CASES += [(kernel, depthwise, flags, kernel == 9) for kernel, depthwise in ((1, False), (9, False), (3, True)) for flags in ("bare", "both")]
+CASES += [
+    (kernel, depthwise, flags, kernel == 9)
+    for kernel, depthwise in ((1, False), (9, False), (3, True))
+    for flags in ("bare", "both")
+]
 
 
 @pytest.mark.parametrize(("kernel", "depthwise", "flags", "reverse"), CASES)
@@ -75,15 +90,20 @@ def test_equals_numpy(kernel, depthwise, flags, reverse):
         generator = np.random.default_rng(seed)
         mask, resets = generator.random((T, B)) < 0.1 * seed, generator.random((T, B)) < 0.3
         mask, resets = mask if masked else None, resets if reset else None
-        xs = XS if mask is None else jnp.where(mask[..., None], XS, jnp.nan)  # what lies under a false mask changes nothing
+        xs = (
+            XS if mask is None else jnp.where(mask[..., None], XS, jnp.nan)
+        )  # what lies under a false mask changes nothing
         last, ys = rnn.unroll(cell, params, xs, state, mask=mask, resets=resets, reverse=reverse)
-        expected_last, expected = truth(params, state, jnp.zeros_like(state), XS, mask, resets, reverse)
+        expected_last, expected = truth(
+            params, state, jnp.zeros_like(state), XS, mask, resets, reverse
+        )
         np.testing.assert_allclose(last, expected_last, atol=1e-6)
         np.testing.assert_allclose(ys, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("depthwise", "reverse", "flags"), [(False, False, "both"), (True, True, "both"), (False, True, "mask"), (False, True, "bare")]
+    ("depthwise", "reverse", "flags"),
+    [(False, False, "both"), (True, True, "both"), (False, True, "mask"), (False, True, "bare")],
 )
 def test_gradients_equal_the_loop(depthwise, reverse, flags):
     """Gradients in params, inputs, the state and a learned start."""
@@ -93,13 +113,24 @@ def test_gradients_equal_the_loop(depthwise, reverse, flags):
         net = rnn.LearnedState(kind(F, 3, depthwise))
 
         def loss(params, xs, state, mask, resets):
-            last, ys = rnn.unroll(net, params, xs, state, mask=mask if masked else None, resets=resets if reset else None, reverse=reverse)
+            last, ys = rnn.unroll(
+                net,
+                params,
+                xs,
+                state,
+                mask=mask if masked else None,
+                resets=resets if reset else None,
+                reverse=reverse,
+            )
             return jnp.sum(jnp.sin(ys)) + jnp.sum(jnp.cos(last[0]))
 
         return jax.jit(jax.grad(loss, (0, 1, 2)))
 
     whole, loop = gradients(rnn.CausalConv), gradients(Looped)
-    params = {"cell": rnn.CausalConv(F, 3, depthwise).init(KEY, rnn.features(F)), "state": jax.random.normal(jax.random.key(3), (3, F))}
+    params = {
+        "cell": rnn.CausalConv(F, 3, depthwise).init(KEY, rnn.features(F)),
+        "state": jax.random.normal(jax.random.key(3), (3, F)),
+    }
     state = (jax.random.normal(jax.random.key(2), (B, 3, F)),)
     started = 0
     for seed in range(12):
@@ -110,14 +141,18 @@ def test_gradients_equal_the_loop(depthwise, reverse, flags):
         for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-5)
         started += float(jnp.abs(got[0]["state"]).max()) > 1e-3
-    assert (started > 6) == reset  # the learned start is used where a reset returns to it, and only there
+    assert (
+        started > 6
+    ) == reset  # the learned start is used where a reset returns to it, and only there
 
 
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_equals_a_loop_over_advance(kernel):
     net = rnn.Stack((rnn.CausalConv(WIDTH, kernel), rnn.CausalConv(WIDTH, 2, depthwise=True)))
     params = net.init(KEY, rnn.features(F))
-    mask, resets = (np.random.default_rng(seed).random((T, B)) < p for seed, p in ((0, 0.7), (1, 0.3)))
+    mask, resets = (
+        np.random.default_rng(seed).random((T, B)) < p for seed, p in ((0, 0.7), (1, 0.3))
+    )
     state, ys = net.initial_state(params, (B,)), []
     for t in range(T):
         state, y = rnn.advance(net, params, state, XS[t], mask=mask[t], reset=resets[t])
@@ -136,7 +171,12 @@ def test_any_length_and_any_batch_axes(shape, flagged):
     xs = jax.random.normal(KEY, (*shape, F))
     state = jax.random.normal(KEY, (*shape[1:], 4, F))
     flags = (
-        {"mask": jnp.arange(np.prod(shape)).reshape(shape) % 3 != 1, "resets": jnp.arange(np.prod(shape)).reshape(shape) % 4 == 2} if flagged else {}
+        {
+            "mask": jnp.arange(np.prod(shape)).reshape(shape) % 3 != 1,
+            "resets": jnp.arange(np.prod(shape)).reshape(shape) % 4 == 2,
+        }
+        if flagged
+        else {}
     )
     (last, ys), (last_, ys_) = (rnn.unroll(c, params, xs, state, **flags) for c in (cell, loop))
     assert ys.shape == (*shape, WIDTH)
@@ -152,7 +192,11 @@ def test_a_sequence_takes_no_loop():
     flags = jnp.ones((T, B), bool)
     for given in ({}, {"mask": flags, "resets": flags}):
         for kind, loops in ((cell, False), (Looped(WIDTH, 3), True)):
-            text = str(jax.make_jaxpr(lambda p, kind=kind, given=given: rnn.unroll(kind, p, XS, **given))(params))
+            text = str(
+                jax.make_jaxpr(lambda p, kind=kind, given=given: rnn.unroll(kind, p, XS, **given))(
+                    params
+                )
+            )
             assert ("scan[" in text or "while[" in text) == loops
 
 
@@ -182,6 +226,7 @@ def test_says_what_is_wrong():
     with pytest.raises(TypeError, match=r"width='a'; need an integer"):
         rnn.CausalConv("a", 2)
     with pytest.raises(
-        ValueError, match=r"float32\[2\] for a depthwise convolution of width 3; need as many features.*CausalConv\(2, 4, depthwise=True\)"
+        ValueError,
+        match=r"float32\[2\] for a depthwise convolution of width 3; need as many features.*CausalConv\(2, 4, depthwise=True\)",
     ):
         rnn.CausalConv(3, 4, depthwise=True).init(KEY, rnn.features(2))

@@ -12,7 +12,9 @@ from jaxrnn.data.buckets import boundaries
 def ragged(count=37, longest=12, seed=0):
     """Sources [t, 2] and targets [u] of lengths of their own, and labels: row i is full of i + 1, so that every entry tells its row."""
     random = np.random.default_rng(seed)
-    sources = [np.full((random.integers(1, longest + 1), 2), i + 1, np.float32) for i in range(count)]
+    sources = [
+        np.full((random.integers(1, longest + 1), 2), i + 1, np.float32) for i in range(count)
+    ]
     targets = [np.full(random.integers(1, 7), i + 1, np.int32) for i in range(count)]
     return sources, targets, np.arange(count) + 1
 
@@ -27,7 +29,11 @@ def check(batch, columns):
         for b, i in enumerate(batch.index):
             if i < 0:
                 assert not batch.rows[b]
-                assert not column[b].any() if mask is None else not (mask[:, b].any() or column[:, b].any())
+                assert (
+                    not column[b].any()
+                    if mask is None
+                    else not (mask[:, b].any() or column[:, b].any())
+                )
             elif mask is None:
                 assert column[b] == rows[i]
             else:
@@ -53,7 +59,9 @@ def test_few_shapes_each_as_long_as_its_longest_row():
     assert len(SOURCE.shapes) == 3
     totals = {shape: [] for shape in SOURCE.shapes}
     for batch in SOURCE.ordered():
-        totals[tuple(len(mask) for mask in batch.masks[:2])] += (batch.masks[0].sum(0) + batch.masks[1].sum(0))[batch.rows].tolist()
+        totals[tuple(len(mask) for mask in batch.masks[:2])] += (
+            batch.masks[0].sum(0) + batch.masks[1].sum(0)
+        )[batch.rows].tolist()
     short, middle, long = totals.values()
     assert max(short) < min(middle) <= max(middle) < min(long)
     one = data.Buckets(COLUMNS, batch=4, buckets=1)
@@ -66,7 +74,12 @@ def test_a_batch_is_a_function_of_seed_and_step_alone():
     for step in steps:
         for one, other in zip(SOURCE(step).columns, again(np.int64(step)).columns, strict=True):
             np.testing.assert_array_equal(one, other)
-    order = lambda source, epoch: [source(epoch * source.per_epoch + i).index.tolist() for i in range(source.per_epoch)]  # noqa: E731
+
+    def order(source, epoch):
+        return [
+            source(epoch * source.per_epoch + i).index.tolist() for i in range(source.per_epoch)
+        ]
+
     assert order(SOURCE, 0) != order(SOURCE, 1)
     assert order(SOURCE, 0) != order(data.Buckets(COLUMNS, batch=4, buckets=3, seed=6), 0)
     short_first = [sum(map(len, (COLUMNS[0][b[0]], COLUMNS[1][b[0]]))) for b in order(SOURCE, 0)]
@@ -101,7 +114,9 @@ def test_boundaries_compute_as_few_steps_as_any(seed, columns):
 
 def test_boundaries_of_many_lengths_leave_little_padding():
     lengths = np.sort(np.random.default_rng(0).integers(100, 1345, 3000))[:, None]
-    one, four, eight = (computed(lengths, boundaries(lengths, 16, n), 16) / lengths.sum() for n in (1, 4, 8))
+    one, four, eight = (
+        computed(lengths, boundaries(lengths, 16, n), 16) / lengths.sum() for n in (1, 4, 8)
+    )
     assert one > 1.8
     assert four < 1.26
     assert eight < 1.13

@@ -10,7 +10,12 @@ from jaxrnn import data, experiments
 
 def test_digits_are_the_ones_of_the_paper():
     images, labels = data.digits(experiments.package("sklearn", "digits"))
-    assert (images.shape, images.dtype, labels.shape, labels.dtype) == ((1797, 8, 8), np.float32, (1797,), np.int32)
+    assert (images.shape, images.dtype, labels.shape, labels.dtype) == (
+        (1797, 8, 8),
+        np.float32,
+        (1797,),
+        np.int32,
+    )
     assert (images.min(), images.max()) == (0, 1)
     assert np.bincount(labels).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
     assert labels[:10].tolist() == list(range(10))
@@ -30,7 +35,9 @@ def test_halves_and_the_part_that_is_held_out():
     assert (xs.shape, held.shape) == ((1, 898, 64), (1, 899, 64))
     np.testing.assert_array_equal(np.concatenate([xs[0], held[0]]).reshape(-1, 8, 8), images)
     np.testing.assert_array_equal(np.concatenate([ys, truth]), labels)
-    (part, _), (rest, kinds) = data.digit_halves(experiments.package("sklearn", "digits"), validate=True)
+    (part, _), (rest, kinds) = data.digit_halves(
+        experiments.package("sklearn", "digits"), validate=True
+    )
     np.testing.assert_array_equal(np.concatenate([part, rest], 1), xs)
     np.testing.assert_array_equal(kinds, ys[-179:])
 

@@ -20,7 +20,9 @@ def test_a_vocabulary_round_trips():
         assert tokens.dtype == np.int32
         assert (tokens[0], tokens[-1]) == (vocabulary.START, vocabulary.END)
         assert "".join(vocabulary.decode(tokens)) == row
-        assert "".join(vocabulary.decode([*tokens, 4, 5, vocabulary.PAD])) == row  # nothing after END
+        assert (
+            "".join(vocabulary.decode([*tokens, 4, 5, vocabulary.PAD])) == row
+        )  # nothing after END
     assert vocabulary.encode("").shape == (0,)
     assert vocabulary.encode("xz").tolist() == [8, vocabulary.UNKNOWN]
     assert vocabulary.decode([1], unknown="#") == ["#"]
@@ -58,21 +60,38 @@ def compiled(pairs, charset="utf-8", order="<"):
         for pair in pairs:
             tables[column] += struct.pack(order + "2I", len(pair[column]), at + len(strings))
             strings += pair[column] + b"\0"
-    return struct.pack(order + "7I", 0x950412DE, 0, n, 28, 28 + 8 * n, 0, 0) + tables[0] + tables[1] + strings
+    return (
+        struct.pack(order + "7I", 0x950412DE, 0, n, 28, 28 + 8 * n, 0, 0)
+        + tables[0]
+        + tables[1]
+        + strings
+    )
 
 
 @pytest.mark.parametrize(("charset", "order"), [("utf-8", "<"), ("latin1", ">")])
 def test_catalogues(tmp_path, charset, order):
     folder = tmp_path / "es" / "LC_MESSAGES"
     folder.mkdir(parents=True)
-    pairs = [("Open file", "Abrir ñandú"), ("month\x04May", "mayo"), ("one file\0many files", "un fichero\0muchos ficheros"), ("none", "")]
+    pairs = [
+        ("Open file", "Abrir ñandú"),
+        ("month\x04May", "mayo"),
+        ("one file\0many files", "un fichero\0muchos ficheros"),
+        ("none", ""),
+    ]
     (folder / "a.mo").write_bytes(compiled(pairs, charset, order))
     (folder / "b.mo").write_bytes(compiled([("Open file", "second")]))
     (folder / "c.mo").write_bytes(b"nonsense")
     (folder / "d.mo").write_bytes(compiled(pairs, charset, order)[:-40])
-    (folder / "e.mo").write_bytes(compiled([("a", "ñ")], "latin1").replace(b"charset=latin1", b"charset=utf-8\n"))
+    (folder / "e.mo").write_bytes(
+        compiled([("a", "ñ")], "latin1").replace(b"charset=latin1", b"charset=utf-8\n")
+    )
     held = data.catalogue("es", [tmp_path])
-    assert held.messages == {"Open file": "Abrir ñandú", "May": "mayo", "one file": "un fichero", "many files": "muchos ficheros"}
+    assert held.messages == {
+        "Open file": "Abrir ñandú",
+        "May": "mayo",
+        "one file": "un fichero",
+        "many files": "muchos ficheros",
+    }
     assert held.files == 5
     assert [path[-4:] for path in held.unreadable] == ["c.mo", "d.mo", "e.mo"]
     assert data.catalogue_languages([tmp_path]) == ["es"]

@@ -31,15 +31,21 @@ def by_hand(choose, length):
 
 def same(got, want):
     np.testing.assert_array_equal(got[1], want[1])
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), got[0], want[0])
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), got[0], want[0]
+    )
 
 
 def test_one_jit_equals_a_python_loop_over_advance():
     key = jax.random.key(2)
     same(greedy(MODEL, STATE, PROMPT, 6), by_hand(lambda logits, n: jnp.argmax(logits, -1), 6))
-    drawn = by_hand(lambda logits, n: jax.random.categorical(jax.random.fold_in(key, n), logits / 0.8), 6)
+    drawn = by_hand(
+        lambda logits, n: jax.random.categorical(jax.random.fold_in(key, n), logits / 0.8), 6
+    )
     same(sample(MODEL, STATE, PROMPT, 6, key, temperature=0.8), drawn)
-    assert not np.array_equal(drawn[1], sample(MODEL, STATE, PROMPT, 6, jax.random.key(3), temperature=0.8)[1])
+    assert not np.array_equal(
+        drawn[1], sample(MODEL, STATE, PROMPT, 6, jax.random.key(3), temperature=0.8)[1]
+    )
 
 
 def test_decoding_does_not_retrace_for_new_params_keys_or_temperatures():
@@ -50,14 +56,19 @@ def test_decoding_does_not_retrace_for_new_params_keys_or_temperatures():
     assert sampling._decode._cache_size() == size
 
 
-@pytest.mark.parametrize("how", [{"temperature": 0}, {"temperature": 1e-6}, {"top_k": 1}, {"temperature": 0.0, "top_k": 3}])
+@pytest.mark.parametrize(
+    "how",
+    [{"temperature": 0}, {"temperature": 1e-6}, {"top_k": 1}, {"temperature": 0.0, "top_k": 3}],
+)
 def test_sampling_becomes_greedy(how):
     same(sample(MODEL, STATE, PROMPT, 6, jax.random.key(2), **how), greedy(MODEL, STATE, PROMPT, 6))
 
 
 def test_a_shorter_text_is_the_beginning_of_a_longer_and_can_be_gone_on_with():
     key = jax.random.key(4)
-    np.testing.assert_array_equal(sample(MODEL, STATE, PROMPT, 3, key)[1], sample(MODEL, STATE, PROMPT, 6, key)[1][:3])
+    np.testing.assert_array_equal(
+        sample(MODEL, STATE, PROMPT, 3, key)[1], sample(MODEL, STATE, PROMPT, 6, key)[1][:3]
+    )
     state, first = greedy(MODEL, STATE, PROMPT, 2)
     end, rest = greedy(MODEL, state, first[-1:], 4)
     same((end, jnp.concatenate([first, rest])), greedy(MODEL, STATE, PROMPT, 6))
@@ -79,7 +90,10 @@ def test_frequencies_are_the_softmax(temperature, top_k):
 
 def test_each_row_may_have_its_own_temperature():
     temperature = jnp.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0]])
-    drawn, best = sample(MODEL, STATE, PROMPT, 1, jax.random.key(2), temperature=temperature)[1], greedy(MODEL, STATE, PROMPT, 1)[1]
+    drawn, best = (
+        sample(MODEL, STATE, PROMPT, 1, jax.random.key(2), temperature=temperature)[1],
+        greedy(MODEL, STATE, PROMPT, 1)[1],
+    )
     np.testing.assert_array_equal(drawn[:, temperature == 0], best[:, temperature == 0])
 
 
@@ -87,13 +101,24 @@ def test_each_row_may_have_its_own_temperature():
 
 
 @pytest.mark.parametrize(
-    ("top_k", "top_p", "kept"), [(None, 0.6, 2), (None, 0.69, 2), (None, 0.71, 3), (None, 0.01, 1), (4, 0.7, 2), (4, 0.75, 3), (2, 1.0, 2)]
+    ("top_k", "top_p", "kept"),
+    [
+        (None, 0.6, 2),
+        (None, 0.69, 2),
+        (None, 0.71, 3),
+        (None, 0.01, 1),
+        (4, 0.7, 2),
+        (4, 0.75, 3),
+        (2, 1.0, 2),
+    ],
 )
 def test_the_nucleus_is_the_fewest_likeliest_that_reach_top_p(top_k, top_p, kept):
     """Of what top_k leaves, renormalised: 0.4 + 0.3 are 0.7, and 0.737 of the first four."""
     count, places = 20000, jnp.array([3, 0, 4, 2, 1])  # likelihoods in no order
     model = lambda s, t: (s, jnp.broadcast_to(LOGITS[places], (*t.shape, 5)))  # noqa: E731
-    _, tokens = sample(model, (), jnp.zeros((1, count), jnp.int32), 1, jax.random.key(0), top_k=top_k, top_p=top_p)
+    _, tokens = sample(
+        model, (), jnp.zeros((1, count), jnp.int32), 1, jax.random.key(0), top_k=top_k, top_p=top_p
+    )
     p = np.exp(np.asarray(LOGITS)) * (np.arange(5) < kept)
     p = (p / p.sum())[np.asarray(places)]
     seen = np.bincount(np.asarray(tokens).ravel(), minlength=5) / count
@@ -103,7 +128,10 @@ def test_the_nucleus_is_the_fewest_likeliest_that_reach_top_p(top_k, top_p, kept
 def test_top_p_of_one_restricts_nothing_and_a_tiny_one_is_greedy():
     key = jax.random.key(2)
     same(sample(MODEL, STATE, PROMPT, 6, key, top_p=1.0), sample(MODEL, STATE, PROMPT, 6, key))
-    same(sample(MODEL, STATE, PROMPT, 6, key, top_p=1.0, top_k=4), sample(MODEL, STATE, PROMPT, 6, key, top_k=4))
+    same(
+        sample(MODEL, STATE, PROMPT, 6, key, top_p=1.0, top_k=4),
+        sample(MODEL, STATE, PROMPT, 6, key, top_k=4),
+    )
     same(sample(MODEL, STATE, PROMPT, 6, key, top_p=1e-9), greedy(MODEL, STATE, PROMPT, 6))
     size = sampling._decode._cache_size()
     each = sample(MODEL, STATE, PROMPT, 6, key, top_p=jnp.array([1.0, 1e-9, 1.0]))[1]
@@ -143,7 +171,11 @@ def test_a_row_that_has_ended_writes_its_end_and_its_state_stands_still(drawn):
         np.testing.assert_array_equal(tokens[(slice(stop), *row)], free[(slice(stop), *row)])
         assert (tokens[(slice(stop, None), *row)] == end).all()
         seen = run(MODEL, STATE, PROMPT, int(stop), **how)[0]
-        jax.tree.map(lambda a, b, row=row: np.testing.assert_allclose(a[row], b[row], rtol=1e-5, atol=1e-6), state, seen)
+        jax.tree.map(
+            lambda a, b, row=row: np.testing.assert_allclose(a[row], b[row], rtol=1e-5, atol=1e-6),
+            state,
+            seen,
+        )
     assert len(stops) > 1
 
 
@@ -170,10 +202,18 @@ def test_each_row_of_a_ragged_prompt_is_as_if_decoded_alone():
         for row in np.ndindex(BATCH):
             alone, want = run(MODEL, STATE, PROMPT[: lengths[row]], 6, **how)
             np.testing.assert_array_equal(tokens[(slice(None), *row)], want[(slice(None), *row)])
-            jax.tree.map(lambda a, b, row=row: np.testing.assert_allclose(a[row], b[row], rtol=1e-5, atol=1e-6), state, alone)
+            jax.tree.map(
+                lambda a, b, row=row: np.testing.assert_allclose(
+                    a[row], b[row], rtol=1e-5, atol=1e-6
+                ),
+                state,
+                alone,
+            )
     row = (1, 0)
     single = greedy(MODEL, jax.tree.map(lambda a: a[row], STATE), PROMPT[(slice(3), *row)], 6)[1]
-    np.testing.assert_array_equal(greedy(MODEL, STATE, foul, 6, lengths=lengths)[1][:, 1, 0], single)
+    np.testing.assert_array_equal(
+        greedy(MODEL, STATE, foul, 6, lengths=lengths)[1][:, 1, 0], single
+    )
     traced = jax.jit(lambda n: greedy(MODEL, STATE, PROMPT, 6, lengths=n)[1])(lengths)
     np.testing.assert_array_equal(traced, greedy(MODEL, STATE, PROMPT, 6, lengths=lengths)[1])
 

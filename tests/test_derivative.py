@@ -43,7 +43,13 @@ CELLS = [
     rnn.Zoneout(rnn.LSTM(H, projection=5), 0.1),
     Plain(H),
 ]
-CONTROLS = {"bare": {}, "mask": {"mask"}, "resets": {"resets"}, "reverse": {"reverse"}, "all": {"mask", "resets", "reverse"}}
+CONTROLS = {
+    "bare": {},
+    "mask": {"mask"},
+    "resets": {"resets"},
+    "reverse": {"reverse"},
+    "all": {"mask", "resets", "reverse"},
+}
 
 
 def carried(cell, controls):
@@ -58,14 +64,18 @@ def carried(cell, controls):
     jaxpr = jax.make_jaxpr(jax.grad(loss))(params).jaxpr
     found = [eqn for reverse in (False, True) for eqn in loops(jaxpr, reverse)]
     assert len(found) == 2, "one loop forward, one back"
-    return {a.shape for a in jax.tree.leaves(params) if a.ndim > 1}, set().union(*(parts(eqn)[0] for eqn in found))
+    return {a.shape for a in jax.tree.leaves(params) if a.ndim > 1}, set().union(
+        *(parts(eqn)[0] for eqn in found)
+    )
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=repr)
 def test_weights_are_transposed_before_the_loop_and_not_in_it(cell):
     """A product that contracts the columns of both is slow, and one transposed in every step slower."""
     params = cell.init(jax.random.key(0), rnn.features(F))
-    jaxpr = jax.make_jaxpr(jax.grad(lambda p: jnp.sum(rnn.unroll(cell, p, jnp.ones((T, B, F)))[1])))(params).jaxpr
+    jaxpr = jax.make_jaxpr(
+        jax.grad(lambda p: jnp.sum(rnn.unroll(cell, p, jnp.ones((T, B, F)))[1]))
+    )(params).jaxpr
     (back,) = loops(jaxpr, True)
     products = list(equations(body(back), "rows"))
     assert products
@@ -95,7 +105,9 @@ def test_lax_scan_carries_a_weight():
 def test_a_product_that_is_only_added_to_z_stores_no_perturbation():
     cell = rnn.LSTM(H)
     params = cell.init(jax.random.key(0), rnn.features(F))
-    jaxpr = jax.make_jaxpr(jax.grad(lambda p: rnn.unroll(cell, p, jnp.ones((T, B, F)))[1].sum()))(params).jaxpr
+    jaxpr = jax.make_jaxpr(jax.grad(lambda p: rnn.unroll(cell, p, jnp.ones((T, B, F)))[1].sum()))(
+        params
+    ).jaxpr
     (back,) = [eqn for eqn in loops(jaxpr, True)]
     assert parts(back)[1].count((T, B, 4 * H)) == 1
 
@@ -115,7 +127,9 @@ def test_a_million_steps_in_ten_megabytes():
 
 
 def test_without_chunks_every_step_is_stored():
-    assert gradient_of_the_final_state(rnn.LSTM(128), 30_000, rnn.Scan()) >= 80e6, "the check above sees what it looks for"
+    assert gradient_of_the_final_state(rnn.LSTM(128), 30_000, rnn.Scan()) >= 80e6, (
+        "the check above sees what it looks for"
+    )
 
 
 ARRAYS = {rnn.LSTM: 8, rnn.GRU: 7, rnn.Elman: 4, rnn.PeepholeLSTM: 8, rnn.LayerNormLSTM: 31}
@@ -124,8 +138,14 @@ ARRAYS = {rnn.LSTM: 8, rnn.GRU: 7, rnn.Elman: 4, rnn.PeepholeLSTM: 8, rnn.LayerN
 def compiled(cell, batch, steps=1000, hidden=64, features=64, **options):
     params = jax.eval_shape(cell.init, jax.random.key(0), rnn.features(features))
     xs = jax.ShapeDtypeStruct((steps, *batch, features), jnp.float32)
-    options = {name: jnp.ones((steps, *batch), bool) if name != "reverse" else True for name in options}
-    return jax.jit(jax.grad(lambda p, xs: jnp.sum(rnn.unroll(cell, p, xs, **options)[1] ** 2), (0, 1))).lower(params, xs).compile()
+    options = {
+        name: jnp.ones((steps, *batch), bool) if name != "reverse" else True for name in options
+    }
+    return (
+        jax.jit(jax.grad(lambda p, xs: jnp.sum(rnn.unroll(cell, p, xs, **options)[1] ** 2), (0, 1)))
+        .lower(params, xs)
+        .compile()
+    )
 
 
 @pytest.mark.parametrize("batch", [(), (1,), (8,)])
@@ -136,7 +156,11 @@ def test_a_gradient_takes_few_arrays_and_no_step_copies_one(family, batch):
     numbers = program.memory_analysis().temp_size_in_bytes / 4
     assert numbers <= (ARRAYS[family] + 0.3) * 1000 * math.prod(batch) * 64
     text = program.as_text()
-    bodies = [part for part in re.split(r"\n(?=%|ENTRY)", text) if "ENTRY" not in part and "/while/body" in part]
+    bodies = [
+        part
+        for part in re.split(r"\n(?=%|ENTRY)", text)
+        if "ENTRY" not in part and "/while/body" in part
+    ]
     assert bodies
     whole = re.compile(r"= f32\[1000,[^=]* copy\(")
     assert not [line for part in bodies for line in part.splitlines() if whole.search(line)]
@@ -146,7 +170,15 @@ def test_a_gradient_takes_few_arrays_and_no_step_copies_one(family, batch):
 @pytest.mark.parametrize("cell", [rnn.LSTM(H), rnn.GRU(H)], ids=repr)
 def test_short_rows_are_taken_a_few_at_a_time(cell, controls):
     steps = 67  # whole fours and a rest
-    options = {"mask": jnp.arange(steps)[:, None] < 60, "resets": jnp.arange(steps)[:, None] == 30, "reverse": True} if controls == "all" else {}
+    options = (
+        {
+            "mask": jnp.arange(steps)[:, None] < 60,
+            "resets": jnp.arange(steps)[:, None] == 30,
+            "reverse": True,
+        }
+        if controls == "all"
+        else {}
+    )
     params = cell.init(jax.random.key(0), rnn.features(F))
     xs = jax.random.normal(jax.random.key(1), (steps, 1, F))
 
@@ -155,7 +187,10 @@ def test_short_rows_are_taken_a_few_at_a_time(cell, controls):
         program = jax.jit(jax.value_and_grad(loss, (0, 1))).lower(params, xs).compile()
         return program(params, xs), re.search(r"= f32\[4,(1,)?8\]", program.as_text())
 
-    (got, fours), (want, none) = taken(rnn.Scan()), taken(rnn.Chunked(20))  # too short to be worth it
+    (got, fours), (want, none) = (
+        taken(rnn.Scan()),
+        taken(rnn.Chunked(20)),
+    )  # too short to be worth it
     assert fours
     assert not none
     chex.assert_trees_all_close(got, want, rtol=1e-4, atol=1e-5)
@@ -165,7 +200,10 @@ def test_short_rows_are_taken_a_few_at_a_time(cell, controls):
 def test_a_large_pass_without_a_derivative_goes_in_pieces(controls):
     """The same numbers without z of all steps; the gradient is that of the whole."""
     cell, steps, batch = rnn.Zoneout(rnn.GRU(512), 0.1), 130, 64
-    flags = {"mask": jnp.arange(steps)[:, None] < jnp.arange(steps - batch, steps), "resets": jnp.arange(steps)[:, None] % 70 == jnp.arange(batch)}
+    flags = {
+        "mask": jnp.arange(steps)[:, None] < jnp.arange(steps - batch, steps),
+        "resets": jnp.arange(steps)[:, None] % 70 == jnp.arange(batch),
+    }
     options = flags | {"reverse": True} if controls == "all" else {}
     params = cell.init(jax.random.key(0), rnn.features(F))
     xs, key = jax.random.normal(jax.random.key(1), (steps, batch, F)), jax.random.key(2)
@@ -180,7 +218,9 @@ def test_a_large_pass_without_a_derivative_goes_in_pieces(controls):
     chunks = rnn.Chunked(31, remat=False)  # too short to be cut again
     (got, memory), (want, _) = (results(s, loss) for s in (rnn.Scan(), chunks))
     chex.assert_trees_all_close(got, want, rtol=1e-5)
-    assert memory < 2.1 * steps * batch * 512 * 4, "the outputs, twice for the rest of a division, and no z, three times as large"
+    assert memory < 2.1 * steps * batch * 512 * 4, (
+        "the outputs, twice for the rest of a division, and no z, three times as large"
+    )
     (got, memory), (want, _) = (results(s, jax.grad(loss, (0, 1))) for s in (rnn.Scan(), chunks))
     chex.assert_trees_all_close(got, want, rtol=1e-3, atol=1e-3)
     assert memory > 3 * steps * batch * 256 * 4, "a gradient projects all steps at once"
@@ -192,12 +232,17 @@ def test_a_whole_network_and_its_loss_over_a_million_steps():
     tokens = jax.ShapeDtypeStruct((1_000_000, 1), jnp.int32)
 
     def add(params, total, logits, targets, mask):
-        return total - jnp.sum(jnp.take_along_axis(jax.nn.log_softmax(logits), targets[..., None], -1))
+        return total - jnp.sum(
+            jnp.take_along_axis(jax.nn.log_softmax(logits), targets[..., None], -1)
+        )
 
     def loss(params, tokens):
         return rnn.fold(net, params, tokens, add, 0.0, extra=tokens, strategy=rnn.Chunked(1000))[1]
 
-    assert jax.jit(jax.grad(loss)).lower(params, tokens).compile().memory_analysis().temp_size_in_bytes <= 20e6
+    assert (
+        jax.jit(jax.grad(loss)).lower(params, tokens).compile().memory_analysis().temp_size_in_bytes
+        <= 20e6
+    )
 
 
 def test_vmap_over_batch_first_data_is_the_same_program():
@@ -217,7 +262,12 @@ def test_vmap_over_batch_first_data_is_the_same_program():
         return sorted(line.split(" : ")[-1] for line in text.splitlines() if "dot_general" in line)
 
     assert products(mapped) == products(native)
-    chex.assert_trees_all_close(jax.grad(mapped, (0, 1))(params, xs), jax.grad(native, (0, 1))(params, xs), rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(
+        jax.grad(mapped, (0, 1))(params, xs),
+        jax.grad(native, (0, 1))(params, xs),
+        rtol=1e-5,
+        atol=1e-6,
+    )
 
 
 def test_the_precision_asked_for_reaches_every_product_and_newton_asks_for_the_highest():
@@ -225,8 +275,14 @@ def test_the_precision_asked_for_reaches_every_product_and_newton_asks_for_the_h
     params, xs = cell.init(jax.random.key(0), rnn.features(3)), jnp.ones((5, 2, 3))
 
     def asked(strategy):
-        jaxpr = jax.make_jaxpr(jax.grad(lambda p: rnn.unroll(cell, p, xs, strategy=strategy)[1].sum()))(params)
-        return [eqn.params["precision"] for kind in ("rows", "dot_general") for eqn in equations(jaxpr.jaxpr, kind)]
+        jaxpr = jax.make_jaxpr(
+            jax.grad(lambda p: rnn.unroll(cell, p, xs, strategy=strategy)[1].sum())
+        )(params)
+        return [
+            eqn.params["precision"]
+            for kind in ("rows", "dot_general")
+            for eqn in equations(jaxpr.jaxpr, kind)
+        ]
 
     assert set(asked(rnn.Scan())) == {None}
     with jax.default_matmul_precision("highest"):

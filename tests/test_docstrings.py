@@ -18,12 +18,27 @@ MODULES = [m.name for m in pkgutil.walk_packages(rnn.__path__, "jaxrnn.") if not
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name):
-    scope = {**vars(rnn), **vars(rnn.training), "jax": jax, "jnp": jnp, "np": np, "optax": optax, "rnn": rnn}
+    scope = {
+        **vars(rnn),
+        **vars(rnn.training),
+        "jax": jax,
+        "jnp": jnp,
+        "np": np,
+        "optax": optax,
+        "rnn": rnn,
+    }
     if name.startswith("jaxrnn.interop"):
         torch, flax = pytest.importorskip("torch"), pytest.importorskip("flax")
-        scope |= {"nn": torch.nn, "linen": importlib.import_module("flax.linen"), "nnx": importlib.import_module("flax.nnx"), "flax": flax}
+        scope |= {
+            "nn": torch.nn,
+            "linen": importlib.import_module("flax.linen"),
+            "nnx": importlib.import_module("flax.nnx"),
+            "flax": flax,
+        }
     module = importlib.import_module(name)
-    result = doctest.testmod(module, globs={**vars(module), **scope}, optionflags=doctest.NORMALIZE_WHITESPACE)
+    result = doctest.testmod(
+        module, globs={**vars(module), **scope}, optionflags=doctest.NORMALIZE_WHITESPACE
+    )
     assert not result.failed
 
 
@@ -31,5 +46,9 @@ def test_every_cell_strategy_and_verb_has_an_example():
     for name in dir(rnn):
         thing = getattr(rnn, name)
         verb = inspect.isfunction(thing)
-        if verb or (inspect.isclass(thing) and issubclass(thing, rnn.Layer | rnn.Strategy) and not inspect.isabstract(thing)):
+        if verb or (
+            inspect.isclass(thing)
+            and issubclass(thing, rnn.Layer | rnn.Strategy)
+            and not inspect.isabstract(thing)
+        ):
             assert ">>>" in thing.__doc__, f"{name} shows no example"

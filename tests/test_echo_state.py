@@ -40,7 +40,10 @@ def forecast_error(xs, targets):
     return jnp.sqrt(jnp.mean((forecast - targets)[1200:] ** 2))
 
 
-@pytest.mark.parametrize(("make", "ahead", "error"), [(mackey_glass, 1, 0.01), (mackey_glass, 10, 0.01), (sines, 10, 0.05)])
+@pytest.mark.parametrize(
+    ("make", "ahead", "error"),
+    [(mackey_glass, 1, 0.01), (mackey_glass, 10, 0.01), (sines, 10, 0.05)],
+)
 def test_prediction(make, ahead, error):
     series = make(1800 + ahead)[:, None]
     assert float(forecast_error(series[:-ahead], series[ahead:])) < error
@@ -64,9 +67,14 @@ def test_fixed_leaves_do_not_move():
     for _ in range(5):
         new, state = step(new, state)
     for before, after in zip(jax.tree.leaves(params[0]), jax.tree.leaves(new[0]), strict=True):
-        np.testing.assert_array_equal(np.asarray(before).view("int32"), np.asarray(after).view("int32"))
+        np.testing.assert_array_equal(
+            np.asarray(before).view("int32"), np.asarray(after).view("int32")
+        )
     assert not np.array_equal(params[1]["w"], new[1]["w"])
-    assert rnn.trainable(params) == ({"fixed": dict.fromkeys(("b", "leak", "w_h", "w_x"), False)}, {"b": True, "w": True})
+    assert rnn.trainable(params) == (
+        {"fixed": dict.fromkeys(("b", "leak", "w_h", "w_x"), False)},
+        {"b": True, "w": True},
+    )
 
 
 @pytest.mark.parametrize("argnums", [1, (0, 1)])
@@ -108,14 +116,19 @@ def ridge_by_rows(xs, targets, penalty, count):
 @pytest.mark.parametrize("masked", [False, True])
 def test_ridge_is_the_least_squares_solution(dtype, tolerance, masked):
     rng = np.random.default_rng(0)
-    xs, targets = rng.normal(size=(12, 3, 4)).astype(dtype) + 2, rng.normal(size=(12, 3, 2)).astype(dtype)
+    xs, targets = (
+        rng.normal(size=(12, 3, 4)).astype(dtype) + 2,
+        rng.normal(size=(12, 3, 2)).astype(dtype),
+    )
     mask = rng.random((12, 3)) < 0.7
     kept = mask if masked else np.ones_like(mask)
     want = ridge_by_rows(xs[kept], targets[kept], 0.3, kept.sum())
     if masked:
         xs[~mask], targets[~mask] = np.nan, np.inf
     with jax.enable_x64(dtype == "float64"):
-        got = jax.jit(rnn.ridge)(jnp.asarray(xs), jnp.asarray(targets), 0.3, jnp.asarray(mask) if masked else None)
+        got = jax.jit(rnn.ridge)(
+            jnp.asarray(xs), jnp.asarray(targets), 0.3, jnp.asarray(mask) if masked else None
+        )
         assert {str(a.dtype) for a in got.values()} == {dtype}
     for name in want:
         np.testing.assert_allclose(got[name], want[name], rtol=tolerance, atol=tolerance)
@@ -123,13 +136,21 @@ def test_ridge_is_the_least_squares_solution(dtype, tolerance, masked):
 
 def test_ridge_is_differentiable_and_batched():
     rng = np.random.default_rng(0)
-    xs, targets = jnp.asarray(rng.normal(size=(5, 12, 4)), "float32"), jnp.asarray(rng.normal(size=(5, 12, 2)), "float32")
+    xs, targets = (
+        jnp.asarray(rng.normal(size=(5, 12, 4)), "float32"),
+        jnp.asarray(rng.normal(size=(5, 12, 2)), "float32"),
+    )
     many = jax.jit(jax.vmap(rnn.ridge, (0, 0, None)))(xs, targets, 0.1)
     one = jax.jit(rnn.ridge)(xs[2], targets[2], 0.1)
     np.testing.assert_allclose(many["w"][2], one["w"], rtol=1e-4, atol=1e-5)
-    shrink = jax.jit(jax.grad(lambda penalty: (rnn.ridge(xs[0], targets[0], penalty)["w"] ** 2).sum()))(0.1)
+    shrink = jax.jit(
+        jax.grad(lambda penalty: (rnn.ridge(xs[0], targets[0], penalty)["w"] ** 2).sum())
+    )(0.1)
     assert float(shrink) < 0
-    assert jax.eval_shape(rnn.ridge, xs[0].astype(jnp.bfloat16), targets[0], 0.1)["w"].dtype == jnp.float32
+    assert (
+        jax.eval_shape(rnn.ridge, xs[0].astype(jnp.bfloat16), targets[0], 0.1)["w"].dtype
+        == jnp.float32
+    )
 
 
 @pytest.mark.parametrize(
@@ -137,14 +158,42 @@ def test_ridge_is_differentiable_and_batched():
     [
         (lambda: rnn.EchoState(0), ValueError, r"hidden=0; need a positive integer"),
         (lambda: rnn.EchoState(8.0), TypeError, r"hidden=8\.0; need an integer"),
-        (lambda: rnn.EchoState(8, leak=0.0), ValueError, r"leak=0\.0; need a number above 0\.0 and up to 1\.0"),
-        (lambda: rnn.EchoState(8, density=jnp.ones(())), TypeError, r"density as a .*; need a float"),
-        (lambda: rnn.Elman(8, activation="tan"), ValueError, r"activation='tan'; need the name of a function in jax\.nn"),
+        (
+            lambda: rnn.EchoState(8, leak=0.0),
+            ValueError,
+            r"leak=0\.0; need a number above 0\.0 and up to 1\.0",
+        ),
+        (
+            lambda: rnn.EchoState(8, density=jnp.ones(())),
+            TypeError,
+            r"density as a .*; need a float",
+        ),
+        (
+            lambda: rnn.Elman(8, activation="tan"),
+            ValueError,
+            r"activation='tan'; need the name of a function in jax\.nn",
+        ),
         (lambda: rnn.LSTM(8, projection=0), ValueError, r"projection=0; need a positive integer"),
-        (lambda: rnn.ridge(jnp.ones((5, 2)), jnp.ones(5), 1.0), ValueError, r"xs float32\[5, 2\] and targets float32\[5\]; need"),
-        (lambda: rnn.ridge(jnp.ones((5, 2)), jnp.ones((5, 1), int), 1.0), TypeError, r"targets int32\[5, 1\]; need floating numbers"),
-        (lambda: rnn.ridge([[1.0]], jnp.ones((1, 1)), 1.0), TypeError, r"xs as a list; need xs as one array"),
-        (lambda: rnn.ridge(jnp.ones((5, 2)), jnp.ones((5, 1)), 1.0, jnp.ones(5)), TypeError, r"mask float32\[5\]; need a boolean array"),
+        (
+            lambda: rnn.ridge(jnp.ones((5, 2)), jnp.ones(5), 1.0),
+            ValueError,
+            r"xs float32\[5, 2\] and targets float32\[5\]; need",
+        ),
+        (
+            lambda: rnn.ridge(jnp.ones((5, 2)), jnp.ones((5, 1), int), 1.0),
+            TypeError,
+            r"targets int32\[5, 1\]; need floating numbers",
+        ),
+        (
+            lambda: rnn.ridge([[1.0]], jnp.ones((1, 1)), 1.0),
+            TypeError,
+            r"xs as a list; need xs as one array",
+        ),
+        (
+            lambda: rnn.ridge(jnp.ones((5, 2)), jnp.ones((5, 1)), 1.0, jnp.ones(5)),
+            TypeError,
+            r"mask float32\[5\]; need a boolean array",
+        ),
     ],
 )
 def test_messages(call, kind, message):

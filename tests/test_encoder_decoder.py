@@ -15,8 +15,14 @@ ENCODER = rnn.Stack((rnn.Embed(5, 3), rnn.Bidirectional(rnn.LSTM(H))))
 DECODER = rnn.Stack((rnn.Embed(V, 3), rnn.GRU(H), rnn.Attention(H, 2 * H), rnn.Dense(V)))
 NETS = {
     "dense": EncoderDecoder(ENCODER, DECODER),
-    "copy": EncoderDecoder(rnn.Stack((rnn.Embed(5, 3), rnn.LSTM(H))), rnn.Stack((rnn.Embed(V, 3), rnn.LSTM(H), rnn.Dense(V))), "copy"),
-    "none": EncoderDecoder(ENCODER, rnn.Stack((rnn.Embed(V, 3), rnn.Attend(rnn.LSTM(H), 2 * H), rnn.Dense(V))), "none"),
+    "copy": EncoderDecoder(
+        rnn.Stack((rnn.Embed(5, 3), rnn.LSTM(H))),
+        rnn.Stack((rnn.Embed(V, 3), rnn.LSTM(H), rnn.Dense(V))),
+        "copy",
+    ),
+    "none": EncoderDecoder(
+        ENCODER, rnn.Stack((rnn.Embed(V, 3), rnn.Attend(rnn.LSTM(H), 2 * H), rnn.Dense(V))), "none"
+    ),
 }
 SOURCE_MASK = np.arange(S)[:, None] < np.array([4, 2, 0])
 MASK = np.arange(T)[:, None] < np.array([3, 5, 1])
@@ -67,14 +73,23 @@ def test_padding_changes_nothing(name):
     @jax.jit
     def seen(params, source, xs, targets):
         batch = Pairs(source, xs, targets, SOURCE_MASK, MASK)
-        return jax.value_and_grad(lambda p: net.objective(training.cross_entropy)(p, batch, jax.random.key(1)).mean)(params)
+        return jax.value_and_grad(
+            lambda p: net.objective(training.cross_entropy)(p, batch, jax.random.key(1)).mean
+        )(params)
 
     clean = seen(params, SOURCE, XS, TARGETS)
-    dirty = seen(params, jnp.where(SOURCE_MASK, SOURCE, -7), jnp.where(MASK, XS, 99), jnp.where(MASK, TARGETS, 99))
+    dirty = seen(
+        params,
+        jnp.where(SOURCE_MASK, SOURCE, -7),
+        jnp.where(MASK, XS, 99),
+        jnp.where(MASK, TARGETS, 99),
+    )
     jax.tree.map(np.testing.assert_array_equal, clean, dirty)
     assert all(np.isfinite(a).all() for a in jax.tree.leaves(clean))
     alone = net.apply(params, SOURCE[:2, 1:2], XS[:, 1:2])
-    np.testing.assert_allclose(net.apply(params, SOURCE, XS, source_mask=SOURCE_MASK)[:, 1:2], alone, atol=1e-5)
+    np.testing.assert_allclose(
+        net.apply(params, SOURCE, XS, source_mask=SOURCE_MASK)[:, 1:2], alone, atol=1e-5
+    )
 
 
 def test_beams_share_the_memory():
@@ -91,7 +106,9 @@ def test_rows_without_a_batch_axis_and_by_vmap():
     net, params = NETS["dense"], params_of(NETS["dense"])
     want = net.apply(params, SOURCE, XS)
     np.testing.assert_allclose(net.apply(params, SOURCE[:, 0], XS[:, 0]), want[:, 0], atol=1e-5)
-    np.testing.assert_allclose(jax.vmap(lambda s, x: net.apply(params, s, x), 1, 1)(SOURCE, XS), want, atol=1e-5)
+    np.testing.assert_allclose(
+        jax.vmap(lambda s, x: net.apply(params, s, x), 1, 1)(SOURCE, XS), want, atol=1e-5
+    )
 
 
 def test_it_is_configuration():
@@ -101,7 +118,9 @@ def test_it_is_configuration():
     assert not jax.tree.leaves(net)
     params = params_of(net)
     logits = jax.jit(EncoderDecoder.apply)(net, params, SOURCE, XS)
-    np.testing.assert_allclose(logits, net.apply(params, SOURCE, XS, strategy=rnn.Chunked(2)), atol=1e-5)
+    np.testing.assert_allclose(
+        logits, net.apply(params, SOURCE, XS, strategy=rnn.Chunked(2)), atol=1e-5
+    )
     (weights,) = net.attention(params, SOURCE, XS, source_mask=SOURCE_MASK)
     assert weights.shape == (T, B, S)
     np.testing.assert_allclose(weights.sum(-1), np.broadcast_to([1, 1, 0], (T, B)), atol=1e-5)
@@ -133,7 +152,9 @@ def test_scheduled_sampling():
     np.testing.assert_array_equal(sampled(1.0)[0], XS[0])
     np.testing.assert_array_equal(sampled(1.0)[1:], want)
     jitted = jax.jit(jax.vmap(sampled))
-    np.testing.assert_array_equal(np.where(MASK, -1, sampled(1.0, mask=jnp.asarray(MASK))), np.where(MASK, -1, XS))
+    np.testing.assert_array_equal(
+        np.where(MASK, -1, sampled(1.0, mask=jnp.asarray(MASK))), np.where(MASK, -1, XS)
+    )
     keys, rate = jax.random.split(jax.random.key(6), 300), jnp.ones(300)
     share, wrong = np.mean(jitted(0.4 * rate, keys) != XS), np.mean(jitted(rate, keys) != XS)
     assert abs(share - 0.4 * wrong) < 0.03
@@ -146,7 +167,9 @@ def test_what_is_sampled_is_what_unroll_would_say():
     key, noise = jax.random.key(1), jax.random.key(2)
     xs = training.scheduled_sampling(net, params, XS, 1.0, key, noise=noise)
     _, logits = rnn.unroll(net, params, xs, key=noise)
-    drawn = jnp.stack([jax.random.categorical(jax.random.fold_in(key, t), logits[t]) for t in range(T - 1)])
+    drawn = jnp.stack(
+        [jax.random.categorical(jax.random.fold_in(key, t), logits[t]) for t in range(T - 1)]
+    )
     np.testing.assert_array_equal(xs[1:], drawn)
 
 
@@ -163,13 +186,19 @@ def test_training_on_what_was_sampled():
     @jax.jit
     def forced(xs):
         def loss(params):
-            return training.cross_entropy(net.apply(params, SOURCE, xs, source_mask=SOURCE_MASK, mask=MASK), TARGETS, MASK).mean
+            return training.cross_entropy(
+                net.apply(params, SOURCE, xs, source_mask=SOURCE_MASK, mask=MASK), TARGETS, MASK
+            ).mean
 
         return jax.value_and_grad(loss)(params)
 
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), seen(jnp.float32(0)), forced(XS))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), seen(jnp.float32(0)), forced(XS)
+    )
     xs = sampled(1.0, jax.random.fold_in(jax.random.key(3), 2), mask=jnp.asarray(MASK))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), seen(jnp.float32(1)), forced(xs))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), seen(jnp.float32(1)), forced(xs)
+    )
 
 
 @pytest.mark.slow
@@ -184,8 +213,16 @@ def test_it_learns_to_reverse():
         return Pairs.of(jnp.asarray(source), jnp.asarray(written))
 
     tx = training.optimizer(1e-2)
-    state = training.init(None, net.init(jax.random.key(0), rnn.TOKEN, rnn.TOKEN), tx, jax.random.key(1))
-    state, _ = training.fit(training.minimize(net.objective(training.cross_entropy), tx), state, batches, 300, progress=False)
+    state = training.init(
+        None, net.init(jax.random.key(0), rnn.TOKEN, rnn.TOKEN), tx, jax.random.key(1)
+    )
+    state, _ = training.fit(
+        training.minimize(net.objective(training.cross_entropy), tx),
+        state,
+        batches,
+        300,
+        progress=False,
+    )
     held = batches(10**6)
     step, start = net.start(state.params, held.source)
     _, tokens = decoding.greedy(step, start, held.xs[:1], 7)
@@ -197,7 +234,9 @@ def test_errors():
     with refused(ValueError, "encoder", "net.init", cell=net):
         net.apply(params["decoder"], SOURCE, XS)
     with refused(ValueError, "LSTMState", "dense", cell=net):
-        EncoderDecoder(ENCODER, rnn.LSTM(H), "copy").init(jax.random.key(0), rnn.TOKEN, rnn.features(3))
+        EncoderDecoder(ENCODER, rnn.LSTM(H), "copy").init(
+            jax.random.key(0), rnn.TOKEN, rnn.features(3)
+        )
     with refused(ValueError, "bridge='sparse'", cell=None):
         EncoderDecoder(ENCODER, DECODER, "sparse")
     with refused(ValueError, "looks ahead", cell=None):
@@ -208,6 +247,8 @@ def test_errors():
         EncoderDecoder(rnn.Dense(3), DECODER).init(jax.random.key(0), rnn.features(3), rnn.TOKEN)
     with refused(TypeError, "one array", cell=net):
         pair = EncoderDecoder(rnn.Bidirectional(rnn.LSTM(H), merge="none"), DECODER)
-        pair.apply(pair.init(jax.random.key(0), rnn.features(3), rnn.TOKEN), jnp.ones((S, B, 3)), XS)
+        pair.apply(
+            pair.init(jax.random.key(0), rnn.features(3), rnn.TOKEN), jnp.ones((S, B, 3)), XS
+        )
     with refused(TypeError, "integer tokens", cell=None):
         training.scheduled_sampling(DECODER, params, jnp.ones((S, B)), 0.1, jax.random.key(0))

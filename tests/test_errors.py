@@ -116,7 +116,9 @@ def test_flags_of_the_wrong_shape_or_dtype(name):
         rnn.unroll(CELL, PARAMS, XS, **{name: [True] * 5})
     step = {"mask": "mask", "resets": "reset"}[name]
     with refused(ValueError, step, r"\(3,\)", r"\(2,\)"):
-        rnn.advance(CELL, PARAMS, CELL.initial_state(PARAMS, (2,)), XS[0], **{step: jnp.ones(3, bool)})
+        rnn.advance(
+            CELL, PARAMS, CELL.initial_state(PARAMS, (2,)), XS[0], **{step: jnp.ones(3, bool)}
+        )
 
 
 def test_lengths_must_be_integers():
@@ -145,11 +147,15 @@ def test_no_steps_at_all(net):
     for strategy in (rnn.Scan(), rnn.Chunked(3)):
         state, ys = rnn.unroll(cell, params, xs[:0], mask=jnp.ones((0, 2), bool), strategy=strategy)
         assert ys.shape == (0, 2, rnn.unroll(cell, params, xs)[1].shape[-1])
-        assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), state, cell.initial_state(params, (2,))))
+        assert jax.tree.all(
+            jax.tree.map(lambda a, b: bool((a == b).all()), state, cell.initial_state(params, (2,)))
+        )
         assert rnn.fold(cell, params, xs[:0], total, 1.5, strategy=strategy)[1] == 1.5
 
 
-@pytest.mark.parametrize("verb", [rnn.unroll, rnn.diagnostics.trace, lambda *a: rnn.fold(*a, total, 0.0)])
+@pytest.mark.parametrize(
+    "verb", [rnn.unroll, rnn.diagnostics.trace, lambda *a: rnn.fold(*a, total, 0.0)]
+)
 def test_a_list_where_an_array_is_due(verb):
     with refused(TypeError, "xs as a list", "asarray"):
         verb(CELL, PARAMS, [[1.0, 2.0, 3.0]])
@@ -267,7 +273,17 @@ def test_no_layer_has_functions_that_only_refuse():
     assert not hasattr(rnn.Dense(3), "step")
 
 
-@pytest.mark.parametrize("make", [rnn.LSTM, rnn.GRU, rnn.Elman, rnn.Dense, lambda n: rnn.Embed(n, 3), lambda n: rnn.LSTM(4, projection=n)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        rnn.LSTM,
+        rnn.GRU,
+        rnn.Elman,
+        rnn.Dense,
+        lambda n: rnn.Embed(n, 3),
+        lambda n: rnn.LSTM(4, projection=n),
+    ],
+)
 def test_sizes(make):
     with refused(ValueError, "positive integer", cell=None):
         make(0)

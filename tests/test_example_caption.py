@@ -12,7 +12,17 @@ TINY = ["--hidden", "8", "--seeds", "1", "--batch", "8", "--validate"]
 
 
 def test_from_end_to_end(tmp_path, capsys):
-    caption.main([*TINY, "--steps", "4", "--out", str(tmp_path / "a"), "--keep", str(tmp_path / "kept" / "caption")])
+    caption.main(
+        [
+            *TINY,
+            "--steps",
+            "4",
+            "--out",
+            str(tmp_path / "a"),
+            "--keep",
+            str(tmp_path / "kept" / "caption"),
+        ]
+    )
     assert "classification in disguise" in capsys.readouterr().out
     (run,) = json.loads((tmp_path / "kept" / "caption.json").read_text())["runs"]
     assert 0 <= run["right"] <= run["names"] <= 1
@@ -33,7 +43,11 @@ def test_bad_input_is_one_line(tmp_path):
         file.write((",".join(["1"] * 64) + ",3\n") * 40)
     with gzip.open(tmp_path / "eleven.csv.gz", "wt") as file:
         file.write("".join(",".join(["1"] * 64) + f",{i % 12}\n" for i in range(40)))
-    for path, message in (("one.csv.gz", "class"), ("eleven.csv.gz", "from 0 to 9"), ("none.csv.gz", "No such file")):
+    for path, message in (
+        ("one.csv.gz", "class"),
+        ("eleven.csv.gz", "from 0 to 9"),
+        ("none.csv.gz", "No such file"),
+    ):
         with pytest.raises(SystemExit, match=message):
             caption.main([*TINY, "--digits", str(tmp_path / path), "--out", str(tmp_path / "b")])
 

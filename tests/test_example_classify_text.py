@@ -37,7 +37,14 @@ def files(tmp_path):
     def write(train, test=None):
         for name, text in (("a.tsv", train), ("b.tsv", train if test is None else test)):
             (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
-        return ["--train", str(tmp_path / "a.tsv"), "--test", str(tmp_path / "b.tsv"), "--out", str(tmp_path / "out")]
+        return [
+            "--train",
+            str(tmp_path / "a.tsv"),
+            "--test",
+            str(tmp_path / "b.tsv"),
+            "--out",
+            str(tmp_path / "out"),
+        ]
 
     return write
 
@@ -50,7 +57,9 @@ def said(monkeypatch):
     def catalogue(language, roots=None):
         words = {"xx": "apri il file numero", "yy": "öffne die Datei Nummer"}[language]
         messages = {source: f"{words} {i} {language}" for i, source in enumerate(sources)}
-        return data.Catalogue({"same": "same", "both": "a b c d e", "short": "two words", **messages}, 3, ("bad.mo",))
+        return data.Catalogue(
+            {"same": "same", "both": "a b c d e", "short": "two words", **messages}, 3, ("bad.mo",)
+        )
 
     monkeypatch.setattr(data, "catalogue", catalogue)
 
@@ -59,7 +68,9 @@ def test_it_runs_on_catalogues(said, tmp_path, capsys):
     classify_text.main(["--languages", "xx", "yy", "--out", str(tmp_path), *TINY, "--limit", "24"])
     shown = capsys.readouterr().out
     assert "2 catalogues cannot be read" in shown
-    assert "64 sentences to train on, 16 to score on, 2 classes" in shown  # neither what both say nor what is too short
+    assert (
+        "64 sentences to train on, 16 to score on, 2 classes" in shown
+    )  # neither what both say nor what is too short
     assert "sentences are longer than 24 characters" in shown
     assert "naive Bayes, bag of characters" in shown
     record = json.loads((tmp_path / "results.json").read_text())
@@ -69,7 +80,9 @@ def test_it_runs_on_catalogues(said, tmp_path, capsys):
 
 def test_sentences_of_ones_own(files, capsys):
     options = files(sentiment(60, 0), sentiment(20, 1))
-    classify_text.main([*options, *TINY, "--units", "words", "--steps", "4", "--evaluate-every", "2"])
+    classify_text.main(
+        [*options, *TINY, "--units", "words", "--steps", "4", "--evaluate-every", "2"]
+    )
     shown = capsys.readouterr().out
     assert "60 sentences to train on, 20 to score on, 2 classes" in shown
     assert "bag of words" in shown
@@ -77,16 +90,30 @@ def test_sentences_of_ones_own(files, capsys):
 
 @pytest.mark.slow
 def test_it_learns_sentiment_with_no_other_change_than_the_files(files, tmp_path):
-    classify_text.main([*files(sentiment(7000, 0), sentiment(1000, 1)), "--units", "words", "--seeds", "1", "--steps", "700"])
+    classify_text.main(
+        [
+            *files(sentiment(7000, 0), sentiment(1000, 1)),
+            "--units",
+            "words",
+            "--seeds",
+            "1",
+            "--steps",
+            "700",
+        ]
+    )
     record = json.loads((tmp_path / "out/results.json").read_text())
     bag = next(row["value"] for row in record["tables"][0]["rows"] if "bag of words" in row["name"])
-    assert record["runs"][0]["accuracy"] > max(0.85, bag + 0.03)  # 0.95 at best; a bag does not see what is negated
+    assert record["runs"][0]["accuracy"] > max(
+        0.85, bag + 0.03
+    )  # 0.95 at best; a bag does not see what is negated
 
 
 def test_naive_bayes_by_hand():
     train, labels = [["a", "a", "b"], ["b", "c"]], np.array([0, 1])
     # P(a|0) = 3/10, P(a|1) = 1/9; with the four special tokens counted once each
-    assert classify_text.naive_bayes(train, labels, [["a"], ["c"], ["a", "c", "c"]], 2).tolist() == [0, 1, 1]
+    assert classify_text.naive_bayes(
+        train, labels, [["a"], ["c"], ["a", "c", "c"]], 2
+    ).tolist() == [0, 1, 1]
     assert classify_text.in_threes(list("ab")) == [" ab", "ab "]
 
 

@@ -17,9 +17,14 @@ def arguments(*more):
 def test_the_references_are_the_published_ones():
     spots, airline = forecast.load(arguments())
     assert (spots.times[spots.train - 1], len(airline.values), airline.train) == ("1920", 144, 96)
-    score = {name: [spots.score(f, t) for t in (slice(12, 221), *spots.tests.values())] for name, f in forecast.references(spots).items()}
+    score = {
+        name: [spots.score(f, t) for t in (slice(12, 221), *spots.tests.values())]
+        for name, f in forecast.references(spots).items()
+    }
     np.testing.assert_allclose(score["AR(12)"], [0.128, 0.126, 0.358], atol=6e-4)
-    score = {name: airline.score(f, slice(96, 144)) for name, f in forecast.references(airline).items()}
+    score = {
+        name: airline.score(f, slice(96, 144)) for name, f in forecast.references(airline).items()
+    }
     np.testing.assert_allclose(list(score.values()), [14.05, 48.04], atol=6e-3)
 
 

@@ -25,7 +25,22 @@ def waves(monkeypatch):
 
 
 def test_it_runs(waves, tmp_path, capsys):
-    options = ["--out", str(tmp_path), "--steps", "3", "--paper-steps", "3", "--hidden", "3", "--channels", "3", "--seeds", "1", "--batch", "20"]
+    options = [
+        "--out",
+        str(tmp_path),
+        "--steps",
+        "3",
+        "--paper-steps",
+        "3",
+        "--hidden",
+        "3",
+        "--channels",
+        "3",
+        "--seeds",
+        "1",
+        "--batch",
+        "20",
+    ]
     mnist1d.main(options)
     shown = capsys.readouterr().out
     assert "the paper's CNN" in shown
@@ -38,7 +53,11 @@ def test_it_runs(waves, tmp_path, capsys):
 def test_the_data_are_the_papers():
     pytest.importorskip("mnist1d")
     train, test = mnist1d.load(mnist1d.parser().parse_args([]))
-    assert (train.xs.shape, test.xs.shape, train.labels.shape) == ((40, 4000, 1), (40, 1000, 1), (4000,))
+    assert (train.xs.shape, test.xs.shape, train.labels.shape) == (
+        (40, 4000, 1),
+        (40, 1000, 1),
+        (4000,),
+    )
     xs = np.concatenate([train.xs, test.xs], 1)
     np.testing.assert_allclose((xs.mean(), xs.std()), (0, 1), atol=1e-4)
     part, held = mnist1d.load(mnist1d.parser().parse_args(["--validate"]))
@@ -68,7 +87,9 @@ def test_waves_are_moved_each_in_its_own_way():
 
 
 def test_a_missing_package_gets_one_line(monkeypatch, tmp_path):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "mnist1d" else object())
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "mnist1d" else object()
+    )
     with pytest.raises(SystemExit, match=r"mnist1d: .*is not installed"):
         mnist1d.main(["--out", str(tmp_path)])
 
@@ -76,7 +97,23 @@ def test_a_missing_package_gets_one_line(monkeypatch, tmp_path):
 @pytest.mark.slow
 def test_it_learns(tmp_path):
     pytest.importorskip("mnist1d")
-    mnist1d.main(["--out", str(tmp_path), "--validate", "--seeds", "1", "--nets", "ours", "--steps", "300", "--hidden", "24", "--channels", "16"])
+    mnist1d.main(
+        [
+            "--out",
+            str(tmp_path),
+            "--validate",
+            "--seeds",
+            "1",
+            "--nets",
+            "ours",
+            "--steps",
+            "300",
+            "--hidden",
+            "24",
+            "--channels",
+            "16",
+        ]
+    )
     assert json.loads((tmp_path / "results.json").read_text())["runs"][0]["ours"] > 0.8
 
 

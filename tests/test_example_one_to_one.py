@@ -12,11 +12,23 @@ TINY = ["--hidden", "8", "--seeds", "1", "--batch", "16", "--validate"]
 
 
 def test_the_two_nets_train_alike(tmp_path, capsys):
-    one_to_one.main([*TINY, "--steps", "40", "--out", str(tmp_path / "a"), "--keep", str(tmp_path / "kept" / "one_to_one")])
+    one_to_one.main(
+        [
+            *TINY,
+            "--steps",
+            "40",
+            "--out",
+            str(tmp_path / "a"),
+            "--keep",
+            str(tmp_path / "kept" / "one_to_one"),
+        ]
+    )
     assert "nearest class mean" in capsys.readouterr().out
     run = json.loads((tmp_path / "kept" / "one_to_one.json").read_text())["runs"][0]
     assert run["recurrent"] == run["feed-forward"]
-    assert max(run[name] for name in ("outputs", "gradients", "training", "weights")) < 1e4  # billionths
+    assert (
+        max(run[name] for name in ("outputs", "gradients", "training", "weights")) < 1e4
+    )  # billionths
     assert run["w_h"] == 0
     loss = np.load(tmp_path / "a" / "seed0" / "seen.npz")["recurrent loss"]
     assert loss[-1] < loss[0]

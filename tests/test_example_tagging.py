@@ -9,8 +9,25 @@ from running import example
 from jaxrnn import data
 
 tagging = example("tagging")
-LETTERS = dict(zip(tagging.NAMES, "_nckdsoq", strict=True))  # one for each class; o a comment, q an operator
-TINY = ["--hidden", "3", "--batch", "2", "--window", "20", "--steps", "4", "--seeds", "1", "--train", "9000", "--test", "300"]
+LETTERS = dict(
+    zip(tagging.NAMES, "_nckdsoq", strict=True)
+)  # one for each class; o a comment, q an operator
+TINY = [
+    "--hidden",
+    "3",
+    "--batch",
+    "2",
+    "--window",
+    "20",
+    "--steps",
+    "4",
+    "--seeds",
+    "1",
+    "--train",
+    "9000",
+    "--test",
+    "300",
+]
 SOURCE = 'def f(x):\n    """Says\n    it."""\n    return g (x)[1_0.5] + f"{x!r:>{w}}" + rf"a{f(y)}"  # \u00e9\n\nname\n(4)\n'
 
 
@@ -54,7 +71,9 @@ def folder(tmp_path_factory):
 def test_files_are_mixed_and_split(folder):
     assert len(data.python_files(folder)) == 10
     assert data.python_files(folder) != sorted(data.python_files(folder))
-    train, held, skipped = tagging.load(tagging.parser().parse_args([*TINY, "--source", str(folder)]))
+    train, held, skipped = tagging.load(
+        tagging.parser().parse_args([*TINY, "--source", str(folder)])
+    )
     assert (len(train) + len(held), skipped) == (8, 2)
     x, y, text = train[0]
     assert text == SOURCE * 4
@@ -62,7 +81,9 @@ def test_files_are_mixed_and_split(folder):
     assert len(x) == len(y)
     batch = tagging.windows(tagging.parser().parse_args(TINY), train, 0)(3)
     rows = {(tuple(x[i : i + 20]), tuple(y[i : i + 20])) for i in range(len(x) - 19)}
-    assert all((tuple(a), tuple(b)) in rows for a, b in zip(batch.xs.T, batch.targets.T, strict=True))
+    assert all(
+        (tuple(a), tuple(b)) in rows for a, b in zip(batch.xs.T, batch.targets.T, strict=True)
+    )
 
 
 def test_end_to_end(folder, tmp_path, capsys):
@@ -72,7 +93,11 @@ def test_end_to_end(folder, tmp_path, capsys):
     assert "2 files are no Python source" in shown
     assert shown.count("\033[38") == len(SOURCE * 4)
     record = json.loads((tmp_path / "results.json").read_text())
-    assert {row["name"] for row in record["tables"][0]["rows"]} >= {"both directions", "forward only", "the most frequent class"}
+    assert {row["name"] for row in record["tables"][0]["rows"]} >= {
+        "both directions",
+        "forward only",
+        "the most frequent class",
+    }
     assert (tmp_path / "tagging.png").stat().st_size < 200_000
 
 

@@ -45,7 +45,11 @@ def test_quickstart(capsys):
 def test_char_lm_killed_and_resumed_is_the_uninterrupted_run_bit_for_bit(text, tmp_path, capsys):
     options = ["--text", str(text), "--steps", "120", *TINY]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    run = subprocess.Popen([sys.executable, EXAMPLES / "char_lm.py", *options, "--out", killed], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run = subprocess.Popen(
+        [sys.executable, EXAMPLES / "char_lm.py", *options, "--out", killed],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     while run.poll() is None and not (killed / "seed0" / "checkpoints" / "10").exists():
         time.sleep(0.002)
     run.send_signal(signal.SIGKILL)
@@ -72,7 +76,21 @@ def test_char_lm_killed_and_resumed_is_the_uninterrupted_run_bit_for_bit(text, t
     with pytest.raises(SystemExit, match="other settings: --hidden was 4, now 5"):
         char_lm.main([*options, "--out", str(killed), "--hidden", "5"])
     capsys.readouterr()
-    char_lm.main(["--sample-only", "--out", str(killed), "--prompt", "the \u2603", "--length", "9", "--temperature", "0", "--top-k", "99"])
+    char_lm.main(
+        [
+            "--sample-only",
+            "--out",
+            str(killed),
+            "--prompt",
+            "the \u2603",
+            "--length",
+            "9",
+            "--temperature",
+            "0",
+            "--top-k",
+            "99",
+        ]
+    )
     assert (killed / "sample.txt").read_text().startswith("the \u2603")
     assert len((killed / "sample.txt").read_bytes()) == 4 + 3 + 9
     text.write_bytes(text.read_bytes()[:-1])
@@ -83,9 +101,25 @@ def test_char_lm_killed_and_resumed_is_the_uninterrupted_run_bit_for_bit(text, t
 def test_char_lm_takes_any_bytes_and_stops_on_ctrl_c(tmp_path, capsys, monkeypatch):
     folder = tmp_path / "folder"
     folder.mkdir()
-    (folder / "a").write_bytes(np.random.default_rng(0).integers(0, 100, 900).astype(np.uint8).tobytes())
+    (folder / "a").write_bytes(
+        np.random.default_rng(0).integers(0, 100, 900).astype(np.uint8).tobytes()
+    )
     (folder / "b").write_bytes(bytes(range(100, 256)))  # held out: bytes that never occur before
-    options = ["--text", str(folder), "--cell", "gru", "--layers", "2", "--steps", "12", "--chunk", "3", "--out", str(tmp_path / "out"), *TINY[:-2]]
+    options = [
+        "--text",
+        str(folder),
+        "--cell",
+        "gru",
+        "--layers",
+        "2",
+        "--steps",
+        "12",
+        "--chunk",
+        "3",
+        "--out",
+        str(tmp_path / "out"),
+        *TINY[:-2],
+    ]
     call = data.Segments.__call__
 
     def interrupted(self, step):
@@ -112,7 +146,11 @@ def test_char_lm_takes_any_bytes_and_stops_on_ctrl_c(tmp_path, capsys, monkeypat
         (None, [], "nothing.txt"),
         (b"", [], "0 bytes are too few"),
         (b"abc", [], "3 bytes are too few"),
-        (b"a" * 1000, ["--batch", "200"], "1000 bytes are too few; --batch 200 and --segment 8 take at least"),
+        (
+            b"a" * 1000,
+            ["--batch", "200"],
+            "1000 bytes are too few; --batch 200 and --segment 8 take at least",
+        ),
         (b"a" * 1000, ["--sample-only"], "holds no run"),
     ],
 )
@@ -150,10 +188,16 @@ def test_bits_per_character_are_those_of_the_bytes(text):
 
 
 def test_the_page_of_examples_is_made_from_their_records():
-    assert (EXAMPLES / "README.md").read_text(encoding="utf-8") == example("overview").page(), "run python examples/overview.py"
+    assert (EXAMPLES / "README.md").read_text(encoding="utf-8") == example("overview").page(), (
+        "run python examples/overview.py"
+    )
     for record in (EXAMPLES / "results").glob("*.json"):
         held = json.loads(record.read_text(encoding="utf-8"))
         assert (EXAMPLES / f"{held['example']}.py").exists()
         assert held["command"].startswith(f"python examples/{held['example']}.py")
-        assert all(np.isfinite(row.get("values", row.get("value"))).all() for table in held["tables"] for row in table["rows"])
+        assert all(
+            np.isfinite(row.get("values", row.get("value"))).all()
+            for table in held["tables"]
+            for row in table["rows"]
+        )
         assert record.with_suffix(".png").stat().st_size <= 200_000

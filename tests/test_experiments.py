@@ -21,7 +21,16 @@ def made(calls, fail=None):
         table = experiments.Table("accuracy", {"ours": "accuracy"}, {"published": 0.954})
         with experiments.figure(args.out / "p.png") as axes:
             axes.plot([0, 1], [1, 0])
-        experiments.report(args, runs, [table], shape="many to one", data="none", shows="nothing", picture=args.out / "p.png", notes=["a note"])
+        experiments.report(
+            args,
+            runs,
+            [table],
+            shape="many to one",
+            data="none",
+            shows="nothing",
+            picture=args.out / "p.png",
+            notes=["a note"],
+        )
 
     def main(argv):
         parser = experiments.parser("toy", "doc", steps=5, seeds=3, batch=2, lr=0.1)
@@ -32,7 +41,9 @@ def made(calls, fail=None):
 
 
 def test_lists_of_results_count_alike():
-    (row, other) = experiments.Table("t", {"ours": "k"}, {"theirs": 0.5}).rows([{"k": [0.1, 0.3]}, {"k": 0.5}])
+    (row, other) = experiments.Table("t", {"ours": "k"}, {"theirs": 0.5}).rows(
+        [{"k": [0.1, 0.3]}, {"k": 0.5}]
+    )
     assert (row["values"], row["text"], other["text"]) == ([0.1, 0.3, 0.5], "30.0 ± 20.0", "50.0")
 
 
@@ -62,7 +73,10 @@ def test_seeds_that_are_done_are_not_run_again_and_others_go_on(tmp_path, capsys
 
 def test_other_settings_are_refused(tmp_path):
     made([])(["--out", str(tmp_path)])
-    with pytest.raises(SystemExit, match=r"toy: .* holds a run with other settings: --hidden was 4, now 5\. Give the same again"):
+    with pytest.raises(
+        SystemExit,
+        match=r"toy: .* holds a run with other settings: --hidden was 4, now 5\. Give the same again",
+    ):
         made([])(["--out", str(tmp_path), "--hidden", "5"])
 
 
@@ -71,7 +85,10 @@ def test_bad_options_and_missing_packages(tmp_path, capsys, monkeypatch):
         made([])(["--steps", "0"])
     assert stop.value.code == 2
     assert "--steps: must be at least 1" in capsys.readouterr().err
-    with pytest.raises(ModuleNotFoundError, match=r'no_such_package is not installed.*pip install -e "\.\[speaker\]"'):
+    with pytest.raises(
+        ModuleNotFoundError,
+        match=r'no_such_package is not installed.*pip install -e "\.\[speaker\]"',
+    ):
         experiments.package("no_such_package", "speaker")
     assert experiments.package("numpy", "x").is_dir()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

@@ -20,7 +20,9 @@ def close(a, b, tolerance=1e-5):
 def test_layer_norm():
     params = {"scale": jnp.array([1.0, 2.0, 3.0]), "bias": jnp.array([0.0, 1.0, -1.0])}
     x = np.asarray(XS, np.float64)
-    want = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 0.1) * params["scale"] + params["bias"]
+    want = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 0.1) * params[
+        "scale"
+    ] + params["bias"]
     close(rnn.unroll(rnn.LayerNorm(0.1), params, XS)[1], jnp.asarray(want, jnp.float32))
 
 
@@ -33,7 +35,9 @@ def test_rms_norm():
 
 @pytest.mark.parametrize("cell", [rnn.LayerNorm(), rnn.RMSNorm()])
 def test_norms_take_their_statistics_in_float32(cell):
-    xs = (100 + jax.random.normal(KEY, (4, 300))).astype(jnp.bfloat16)  # in bfloat16 the sum of 300 such numbers has two digits
+    xs = (100 + jax.random.normal(KEY, (4, 300))).astype(
+        jnp.bfloat16
+    )  # in bfloat16 the sum of 300 such numbers has two digits
     exact = cell.init(KEY, rnn.features(300))
     params = jax.tree.map(lambda a: a.astype(jnp.bfloat16), exact)
     ys = rnn.unroll(cell, params, xs)[1]
@@ -59,8 +63,13 @@ def test_eps_is_positive(make, eps):
 def test_dense():
     params = rnn.Dense(4, "relu").init(KEY, rnn.features(3))
     params["b"] += 0.1
-    close(rnn.unroll(rnn.Dense(4, "relu"), params, XS)[1], jnp.asarray(np.maximum(np.asarray(XS) @ params["w"] + params["b"], 0)))
-    with pytest.raises(ValueError, match=r"Dense\(width=4, activation='rellu'\): got activation='rellu'"):
+    close(
+        rnn.unroll(rnn.Dense(4, "relu"), params, XS)[1],
+        jnp.asarray(np.maximum(np.asarray(XS) @ params["w"] + params["b"], 0)),
+    )
+    with pytest.raises(
+        ValueError, match=r"Dense\(width=4, activation='rellu'\): got activation='rellu'"
+    ):
         rnn.Dense(4, "rellu")
     with pytest.raises(ValueError, match=r"Dense\(width=0.*need a positive integer"):
         rnn.Dense(0)
@@ -71,12 +80,18 @@ def test_embed_shows_a_token_outside_its_vocabulary():
     params = net.init(KEY, rnn.TOKEN)
     tokens = jnp.array([[0, 4], [5, -1], [-7, 2]])
     ys = np.asarray(rnn.unroll(net, params, tokens)[1])
-    np.testing.assert_array_equal(np.isnan(ys[..., 0]), [[False, False], [True, True], [True, False]])
+    np.testing.assert_array_equal(
+        np.isnan(ys[..., 0]), [[False, False], [True, True], [True, False]]
+    )
     np.testing.assert_array_equal(ys[0], params["w"][jnp.array([0, 4])])
     mask = (tokens >= 0) & (tokens < 5)
-    value, grads = jax.value_and_grad(lambda p: rnn.unroll(net, p, tokens, mask=mask)[1].sum())(params)
+    value, grads = jax.value_and_grad(lambda p: rnn.unroll(net, p, tokens, mask=mask)[1].sum())(
+        params
+    )
     assert np.isfinite(value)
-    np.testing.assert_array_equal(grads["w"][:, 0], [1, 0, 1, 0, 1])  # padding, whatever its token, has no part in it
+    np.testing.assert_array_equal(
+        grads["w"][:, 0], [1, 0, 1, 0, 1]
+    )  # padding, whatever its token, has no part in it
 
 
 def test_embed_says_what_is_wrong():

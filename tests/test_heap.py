@@ -27,6 +27,13 @@ print(sorted(faults)[3])  # most calls; the first ones fill the heap
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc")
 def test_a_kept_heap_takes_no_new_pages():
-    faults = [int(subprocess.run([sys.executable, "-c", PROGRAM, how], stdout=subprocess.PIPE, check=True).stdout) for how in ("", "keep")]
+    faults = [
+        int(
+            subprocess.run(
+                [sys.executable, "-c", PROGRAM, how], stdout=subprocess.PIPE, check=True
+            ).stdout
+        )
+        for how in ("", "keep")
+    ]
     assert faults[0] > 5_000, "the check below sees what it looks for"
     assert faults[1] < faults[0] / 10

@@ -27,10 +27,16 @@ def fresh():
 
 
 def test_the_table_is_complete():
-    public = [thing for thing in vars(rnn).values() if inspect.isclass(thing) and not inspect.isabstract(thing)]
+    public = [
+        thing
+        for thing in vars(rnn).values()
+        if inspect.isclass(thing) and not inspect.isabstract(thing)
+    ]
     cells = set().union(*(kinds(case.cell) for case in CELLS.values()))
     assert {c for c in public if issubclass(c, rnn.Layer)} <= cells
-    strategies = set().union(*(kinds(strategy) for strategy in (STRATEGIES | LINEAR | NEWTON).values()))
+    strategies = set().union(
+        *(kinds(strategy) for strategy in (STRATEGIES | LINEAR | NEWTON).values())
+    )
     assert {s for s in public if issubclass(s, rnn.Strategy)} <= strategies
 
 
@@ -51,7 +57,13 @@ def test_laws(name):
         chosen[0] = next(iter(parallel(name).values()))
     # A causal cell meets the last of them in `fold`, which is less to compile.
     last = STRATEGIES["kept"]
-    laws.strategic(cell, given, (*chosen,) if cell.causal else (*chosen, last), reverse=turn % 2 == 1, folded=last)
+    laws.strategic(
+        cell,
+        given,
+        (*chosen,) if cell.causal else (*chosen, last),
+        reverse=turn % 2 == 1,
+        folded=last,
+    )
     laws.masked(cell, given, reverse=True)
     laws.reset(cell, given, reverse=True)
     laws.batched(cell, given, ((Rows("vmap"), Rows("map"), Blocks())[turn % 3],))
@@ -61,20 +73,40 @@ def test_laws(name):
 
 def drawn(cell, given, reverse=False):
     """Any values, any mask and resets, any garbage under the mask: what is already compiled agrees with the truth."""
-    flags = st.integers(0, 2 ** (STEPS * BATCH) - 1).map(lambda n: np.array([n >> i & 1 for i in range(STEPS * BATCH)], bool).reshape(STEPS, BATCH))
-    lengths = st.lists(st.integers(0, STEPS), min_size=BATCH, max_size=BATCH).map(lambda n: np.arange(STEPS)[:, None] < np.array(n)[None])
+    flags = st.integers(0, 2 ** (STEPS * BATCH) - 1).map(
+        lambda n: np.array([n >> i & 1 for i in range(STEPS * BATCH)], bool).reshape(STEPS, BATCH)
+    )
+    lengths = st.lists(st.integers(0, STEPS), min_size=BATCH, max_size=BATCH).map(
+        lambda n: np.arange(STEPS)[:, None] < np.array(n)[None]
+    )
     floating = jnp.issubdtype(given.xs.dtype, jnp.floating)
     rubbish = st.sampled_from([np.nan, np.inf, -1e30, 0.0] if floating else [-1, 2**31 - 1, 7])
-    way, truth = (Whole(reverse=reverse), Steps(reverse)) if cell.causal else (Whole(reverse=True), Packed(reverse=True))
+    way, truth = (
+        (Whole(reverse=reverse), Steps(reverse))
+        if cell.causal
+        else (Whole(reverse=True), Packed(reverse=True))
+    )
 
-    @hypothesis.given(st.integers(0, 2**32 - 1), st.floats(0.1, 2.0), flags | lengths, flags, rubbish)
+    @hypothesis.given(
+        st.integers(0, 2**32 - 1), st.floats(0.1, 2.0), flags | lengths, flags, rubbish
+    )
     def check(seed, scale, mask, resets, rubbish):
         draw = np.random.default_rng(seed)
-        state = jax.tree.map(lambda s: jnp.asarray(scale * draw.standard_normal(s.shape), s.dtype), given.state)
-        xs = jnp.asarray(scale * draw.standard_normal(given.xs.shape), given.xs.dtype) if floating else given.xs
-        clean = given._replace(state=state, xs=xs, mask=jnp.asarray(mask), resets=jnp.asarray(resets))
+        state = jax.tree.map(
+            lambda s: jnp.asarray(scale * draw.standard_normal(s.shape), s.dtype), given.state
+        )
+        xs = (
+            jnp.asarray(scale * draw.standard_normal(given.xs.shape), given.xs.dtype)
+            if floating
+            else given.xs
+        )
+        clean = given._replace(
+            state=state, xs=xs, mask=jnp.asarray(mask), resets=jnp.asarray(resets)
+        )
         dirty = clean._replace(xs=choose(clean.mask, xs, jnp.full_like(xs, rubbish)))
-        agree(3, cell, "drawn by hypothesis", observe(way, cell, dirty), observe(truth, cell, clean))
+        agree(
+            3, cell, "drawn by hypothesis", observe(way, cell, dirty), observe(truth, cell, clean)
+        )
 
     check()
 
@@ -90,7 +122,9 @@ def test_all_laws_both_ways(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "dtype"), [(name, dtype) for name in CELLS for dtype in dtypes(name)])
+@pytest.mark.parametrize(
+    ("name", "dtype"), [(name, dtype) for name in CELLS for dtype in dtypes(name)]
+)
 def test_the_product(name, dtype):
     """Half of the strategies in turn, `fold` too, under every control both ways, with noise, against a loop over advance in float32 or wider."""
     cell, x, *_ = CELLS[name]
@@ -98,21 +132,40 @@ def test_the_product(name, dtype):
         given = laws.with_key(cell, laws.recast(example(cell, x, jax.random.key(2)), DTYPES[dtype]))
         turn = list(CELLS).index(name)
         some = ("scan", *(("unrolled", "cut twice") if turn % 2 else ("chunked", "kept")))
-        strategies = {s: STRATEGIES[s] for s in some} | ({} if dtype == "bfloat16" else parallel(name))
+        strategies = {s: STRATEGIES[s] for s in some} | (
+            {} if dtype == "bfloat16" else parallel(name)
+        )
         for reverse, (masked, reset) in itertools.product((False, True), CONTROLS.values()):
             # Flags that change nothing, so that every control is compiled once; by one strategy in turn, no flags.
             case = given._replace(mask=given.mask | (not masked), resets=given.resets & reset)
-            bare = given._replace(mask=given.mask if masked else None, resets=given.resets if reset else None)
+            bare = given._replace(
+                mask=given.mask if masked else None, resets=given.resets if reset else None
+            )
             truth = Steps(reverse) if cell.causal else Whole(reverse=reverse)
-            want = observe(truth, cell, laws.recast(case, jnp.float32) if dtype == "bfloat16" else case)
-            for k, way in enumerate([Whole(strategy, reverse) for strategy in strategies.values()] + [Folded(reverse=reverse)] * cell.causal):
+            want = observe(
+                truth, cell, laws.recast(case, jnp.float32) if dtype == "bfloat16" else case
+            )
+            for k, way in enumerate(
+                [Whole(strategy, reverse) for strategy in strategies.values()]
+                + [Folded(reverse=reverse)] * cell.causal
+            ):
                 flagged = dtype != "float32" or k != turn % len(strategies)
-                got = jax.tree.map(lambda a, b: a.astype(b.dtype), observe(way, cell, case if flagged else bare), want)
-                agree(2, cell, f"{way!r}, mask {masked}, resets {reset}", got, want, TOLERANCE[dtype])
+                got = jax.tree.map(
+                    lambda a, b: a.astype(b.dtype),
+                    observe(way, cell, case if flagged else bare),
+                    want,
+                )
+                agree(
+                    2, cell, f"{way!r}, mask {masked}, resets {reset}", got, want, TOLERANCE[dtype]
+                )
 
 
 # One of those that cut time in turn, and all that run side by side; what Auto takes is among them.
-BY = [(name, s) for turn, name in enumerate(CELLS) for s in [("chunked", "kept")[turn % 2], *sorted(parallel(name).keys() - {"auto"})]]
+BY = [
+    (name, s)
+    for turn, name in enumerate(CELLS)
+    for s in [("chunked", "kept")[turn % 2], *sorted(parallel(name).keys() - {"auto"})]
+]
 
 
 @pytest.mark.slow
@@ -120,4 +173,6 @@ BY = [(name, s) for turn, name in enumerate(CELLS) for s in [("chunked", "kept")
 def test_derivatives_by_strategies(name, strategy):
     cell, x, *_ = CELLS[name]
     strategies = STRATEGIES | LINEAR | NEWTON
-    laws.differentiated(cell, example(cell, x, jax.random.key(3)), strategies[strategy], reverse=True, measure=False)
+    laws.differentiated(
+        cell, example(cell, x, jax.random.key(3)), strategies[strategy], reverse=True, measure=False
+    )

@@ -28,7 +28,10 @@ def test_smoothing_is_the_cross_entropy_with_a_smoothed_target():
     gradient = jax.grad(lambda x: loss(x, targets, MASK).mean)(FOUL)
     assert np.isfinite(gradient).all()
     assert (np.asarray(gradient)[~np.asarray(MASK)] == 0).all()
-    assert cross_entropy(LOGITS, targets % 3, smoothing=0.0).total == cross_entropy(LOGITS, targets % 3).total
+    assert (
+        cross_entropy(LOGITS, targets % 3, smoothing=0.0).total
+        == cross_entropy(LOGITS, targets % 3).total
+    )
     forbidden = jnp.array([[0.0, 1, -jnp.inf]])
     assert np.isfinite(cross_entropy(forbidden, jnp.array([1])).mean)
 
@@ -75,11 +78,16 @@ def test_ctc_is_the_sum_over_all_paths(blank):
         labels[: len(row), i] = row
     mask = rnn.lengths_to_mask(lengths, 4)
     foul = jnp.where(mask[..., None], logits, jnp.nan)
-    want = [every_path(logits[:n, i], row, blank) for i, (row, n) in enumerate(zip(rows, lengths, strict=True))]
+    want = [
+        every_path(logits[:n, i], row, blank)
+        for i, (row, n) in enumerate(zip(rows, lengths, strict=True))
+    ]
     got = ctc(foul, jnp.asarray(labels), mask, blank=blank)
     np.testing.assert_allclose(got.total, np.sum(want), rtol=1e-4)
     assert int(got.steps) == 5
-    explicit = ctc(foul, jnp.where(labels == blank, 99, labels), mask, target_mask=labels != blank, blank=blank)
+    explicit = ctc(
+        foul, jnp.where(labels == blank, 99, labels), mask, target_mask=labels != blank, blank=blank
+    )
     np.testing.assert_allclose(explicit.total, got.total, rtol=1e-6)
     gradient = jax.grad(lambda x: ctc(x, jnp.asarray(labels), mask, blank=blank).mean)(foul)
     assert np.isfinite(gradient).all()
@@ -91,8 +99,14 @@ def test_ctc_is_the_sum_over_all_paths(blank):
 def test_ctc_over_gaps_rows_without_steps_and_labels_that_do_not_fit():
     gaps = jnp.array([[True], [False], [True], [True]])
     labels = jnp.array([[1], [2]])
-    np.testing.assert_allclose(ctc(LOGITS[:, :1], labels, gaps).mean, ctc(LOGITS[gaps[:, 0], :1], labels).mean, rtol=1e-5)
-    empty = ctc(jnp.full((4, 2, 3), jnp.nan).at[:, 0].set(LOGITS[:, 0]), jnp.array([[1, 0]]), jnp.array([[True, False]] * 4))
+    np.testing.assert_allclose(
+        ctc(LOGITS[:, :1], labels, gaps).mean, ctc(LOGITS[gaps[:, 0], :1], labels).mean, rtol=1e-5
+    )
+    empty = ctc(
+        jnp.full((4, 2, 3), jnp.nan).at[:, 0].set(LOGITS[:, 0]),
+        jnp.array([[1, 0]]),
+        jnp.array([[True, False]] * 4),
+    )
     assert int(empty.steps) == 1
     np.testing.assert_allclose(empty.mean, ctc(LOGITS[:, :1], jnp.array([[1]])).mean, rtol=1e-6)
     assert np.isposinf(ctc(LOGITS[:2, :1], jnp.array([[1], [1]])).mean)

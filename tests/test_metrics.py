@@ -12,7 +12,15 @@ from hypothesis import given
 
 from jaxrnn import metrics
 from jaxrnn.controls import lengths_to_mask
-from jaxrnn.metrics import accuracy, bleu, confusion, edit_distance, exact_match, token_error_rate, word_error_rate
+from jaxrnn.metrics import (
+    accuracy,
+    bleu,
+    confusion,
+    edit_distance,
+    exact_match,
+    token_error_rate,
+    word_error_rate,
+)
 
 ROWS, STEPS = 4, 6
 row = st.lists(st.integers(0, 2), max_size=STEPS)
@@ -43,8 +51,13 @@ def test_edits_are_those_of_the_definition(hypotheses, references, filler):
     rate = token_error_rate(a[0], b[0], a[1], b[1])
     assert (int(rate.total), int(rate.steps)) == (sum(want), sum(map(len, references)))
     match = exact_match(a[0], b[0], a[1], b[1])
-    assert (int(match.total), int(match.steps)) == (sum(h == r for h, r in zip(hypotheses, references, strict=True)), ROWS)
-    square = edit_distance(a[0].reshape(STEPS, 2, 2), b[0].reshape(-1, 2, 2), a[1].reshape(2, 2), b[1].reshape(2, 2))
+    assert (int(match.total), int(match.steps)) == (
+        sum(h == r for h, r in zip(hypotheses, references, strict=True)),
+        ROWS,
+    )
+    square = edit_distance(
+        a[0].reshape(STEPS, 2, 2), b[0].reshape(-1, 2, 2), a[1].reshape(2, 2), b[1].reshape(2, 2)
+    )
     assert np.ravel(square).tolist() == want
 
 
@@ -72,15 +85,23 @@ def test_edit_distance_without_lengths_or_steps_and_under_vmap():
 
 def test_accuracy_and_confusion_count_valid_steps_alone():
     rng = np.random.default_rng(0)
-    logits, targets, mask = rng.normal(size=(5, 3, 4)).astype(np.float32), rng.integers(0, 4, (5, 3)), rng.random((5, 3)) < 0.6
+    logits, targets, mask = (
+        rng.normal(size=(5, 3, 4)).astype(np.float32),
+        rng.integers(0, 4, (5, 3)),
+        rng.random((5, 3)) < 0.6,
+    )
     taken = logits.argmax(-1)
     foul, off = np.where(mask[..., None], logits, np.nan), np.where(mask, targets, 99)
     got = accuracy(jnp.asarray(foul), jnp.asarray(off), jnp.asarray(mask))
     assert (int(got.total), int(got.steps)) == ((taken == targets)[mask].sum(), mask.sum())
     want = np.zeros((4, 4), int)
     np.add.at(want, (targets[mask], taken[mask]), 1)
-    np.testing.assert_array_equal(confusion(jnp.asarray(foul), jnp.asarray(off), jnp.asarray(mask)), want)
-    np.testing.assert_array_equal(confusion(jnp.asarray(taken), jnp.asarray(off), jnp.asarray(mask), classes=4), want)
+    np.testing.assert_array_equal(
+        confusion(jnp.asarray(foul), jnp.asarray(off), jnp.asarray(mask)), want
+    )
+    np.testing.assert_array_equal(
+        confusion(jnp.asarray(taken), jnp.asarray(off), jnp.asarray(mask), classes=4), want
+    )
     assert int(accuracy(jnp.asarray(taken), jnp.asarray(targets)).total) == (taken == targets).sum()
     assert float(accuracy(jnp.asarray(logits[0]), jnp.asarray(taken[0])).mean) == 1
     assert float(accuracy(jnp.full((2, 3), jnp.nan), jnp.array([0, 0])).mean) == 0
@@ -92,7 +113,9 @@ def test_accuracy_and_confusion_count_valid_steps_alone():
 def test_exact_match_is_of_whole_rows():
     tokens = jnp.array([[1, 1, 1], [2, 2, 2], [9, 9, 3]])
     targets = jnp.array([[1, 1, 1], [2, 2, 2]])
-    assert float(exact_match(tokens, targets, jnp.array([2, 1, 3]), jnp.array([2, 2, 2])).total) == 1
+    assert (
+        float(exact_match(tokens, targets, jnp.array([2, 1, 3]), jnp.array([2, 2, 2])).total) == 1
+    )
     assert lengths_to_mask(jnp.array([2]), 3).sum() == 2
 
 
@@ -101,7 +124,9 @@ def test_bleu_is_sacrebleus():
     hypotheses = ["the cat sat on a mat", "cannot open the file", "it rains, again"]
     references = ["the cat sat on the mat", "cannot open the file now", "it is raining again"]
     assert bleu(hypotheses, references) == sacrebleu.corpus_bleu(hypotheses, [references]).score
-    several = [(r, h) if i else r for i, (r, h) in enumerate(zip(references, hypotheses, strict=True))]
+    several = [
+        (r, h) if i else r for i, (r, h) in enumerate(zip(references, hypotheses, strict=True))
+    ]
     assert bleu(hypotheses, several) > bleu(hypotheses, references)
     assert bleu(["", ""], ["a b", "c d"]) == 0
 

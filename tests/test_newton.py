@@ -46,7 +46,12 @@ def test_the_gradient_is_exact_where_the_iteration_is_not(cell):
     xs = xs[:64]
 
     def grads(strategy):
-        return jax.jit(jax.grad(lambda p, xs: jnp.sum(jnp.sin(rnn.unroll(cell, p, xs, strategy=strategy)[1])), (0, 1)))(params, xs)
+        return jax.jit(
+            jax.grad(
+                lambda p, xs: jnp.sum(jnp.sin(rnn.unroll(cell, p, xs, strategy=strategy)[1])),
+                (0, 1),
+            )
+        )(params, xs)
 
     want, got = grads(rnn.Scan()), grads(rnn.Newton(jacobian="diagonal"))
     for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
@@ -58,14 +63,19 @@ def test_an_expanding_row_is_nan_and_says_so_and_no_other_is(jacobian):
     cell = rnn.Elman(H)
     params, xs = contracting(cell, scale=4.0)
     xs = xs[:512].at[:, 1].set(20.0 * jnp.sign(xs[:1, 1]))  # saturated: this row forgets at once
-    state, ys, info = newton.solve(cell, params, xs, strategy=rnn.Newton(max_iters=20, jacobian=jacobian))
+    state, ys, info = newton.solve(
+        cell, params, xs, strategy=rnn.Newton(max_iters=20, jacobian=jacobian)
+    )
     assert info.converged.tolist() == [False, True]
     assert jnp.isnan(ys[:, 0]).all()
     assert jnp.isnan(state[0]).all()
     np.testing.assert_allclose(ys[:, 1], rnn.unroll(cell, params, xs)[1][:, 1], atol=1e-4)
 
     def loss(xs):
-        return jnp.sum(rnn.unroll(cell, params, xs, strategy=rnn.Newton(max_iters=20, jacobian=jacobian))[1] ** 2)
+        return jnp.sum(
+            rnn.unroll(cell, params, xs, strategy=rnn.Newton(max_iters=20, jacobian=jacobian))[1]
+            ** 2
+        )
 
     assert jnp.isnan(jax.grad(loss)(xs)[:, 0]).all()
     assert jnp.isfinite(jax.grad(lambda xs: loss(xs[:, 1:]))(xs)).all()
@@ -85,9 +95,14 @@ def test_an_expanding_system_is_solved_as_far_as_its_digits_last(jacobian):
     assert (info.rounding[2:] > 1e-3).all()
     assert jnp.isnan(ys[:110, 2:]).all()
     with jax.enable_x64(True):
-        true = rnn.unroll(cell, *jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), (params, xs[:60, 0])))[1]
+        true = rnn.unroll(
+            cell,
+            *jax.tree.map(lambda a: jnp.asarray(np.asarray(a), jnp.float64), (params, xs[:60, 0])),
+        )[1]
         np.testing.assert_allclose(ys[:20, 0], true[:20], atol=1e-5)
-        np.testing.assert_allclose(ys[:60, 1], true, atol=4e-3)  # eps^0.4 (1 + |state|), what `rounding` may be
+        np.testing.assert_allclose(
+            ys[:60, 1], true, atol=4e-3
+        )  # eps^0.4 (1 + |state|), what `rounding` may be
     assert (newton.solve(cell, *contracting(cell))[2].rounding < 1e-6).all()
 
 
@@ -103,14 +118,19 @@ def test_numbers_that_overflow_are_not_taken_for_convergence():
 def test_as_many_iterations_as_steps_solve_anything():
     cell = rnn.Elman(H)
     params, xs = contracting(cell, scale=4.0)
-    want, got = (rnn.unroll(cell, params, xs[:12], strategy=s)[1] for s in (rnn.Scan(), rnn.Newton()))
+    want, got = (
+        rnn.unroll(cell, params, xs[:12], strategy=s)[1] for s in (rnn.Scan(), rnn.Newton())
+    )
     np.testing.assert_allclose(got, want, atol=1e-3)
 
 
 def test_windows_bound_what_must_converge_at_once():
     cell = rnn.GRU(H)
     params, xs = contracting(cell)
-    want, got = (rnn.unroll(cell, params, xs, strategy=s)[1] for s in (rnn.Scan(), rnn.Chunked(100, inner=rnn.Newton())))
+    want, got = (
+        rnn.unroll(cell, params, xs, strategy=s)[1]
+        for s in (rnn.Scan(), rnn.Chunked(100, inner=rnn.Newton()))
+    )
     np.testing.assert_allclose(got, want, atol=1e-4)
 
     def temporaries(strategy):
@@ -123,18 +143,30 @@ def test_windows_bound_what_must_converge_at_once():
 def test_second_derivatives_in_a_loop_in_any_order():
     """Where `jax.custom_jvp` forgets its rule: reverse over reverse through the scan over the chunks."""
     cell = rnn.DiagonalLSTM(2)
-    params, xs = cell.init(jax.random.key(0), rnn.features(2)), jax.random.normal(jax.random.key(1), (5, 2))
+    params, xs = (
+        cell.init(jax.random.key(0), rnn.features(2)),
+        jax.random.normal(jax.random.key(1), (5, 2)),
+    )
 
     def products(strategy):
         def grad(p):
-            return jax.grad(lambda p: jnp.sum(jnp.sin(rnn.unroll(cell, p, xs, strategy=strategy)[1])))(p)
+            return jax.grad(
+                lambda p: jnp.sum(jnp.sin(rnn.unroll(cell, p, xs, strategy=strategy)[1]))
+            )(p)
 
         def along(p):
-            return sum(jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(grad(p)), jax.tree.leaves(params), strict=True))
+            return sum(
+                jnp.vdot(a, b)
+                for a, b in zip(jax.tree.leaves(grad(p)), jax.tree.leaves(params), strict=True)
+            )
 
         return jax.jit(lambda p: (jax.grad(along)(p), jax.jvp(grad, (p,), (params,))[1]))(params)
 
-    for x, y in zip(jax.tree.leaves(products(rnn.Chunked(3, inner=rnn.Newton()))), jax.tree.leaves(products(rnn.Scan())), strict=True):
+    for x, y in zip(
+        jax.tree.leaves(products(rnn.Chunked(3, inner=rnn.Newton()))),
+        jax.tree.leaves(products(rnn.Scan())),
+        strict=True,
+    ):
         np.testing.assert_allclose(x, y, atol=1e-5)
 
 
@@ -199,14 +231,21 @@ def test_what_it_refuses():
 def test_rows_by_vmap_before_and_after_differentiation(cell, strategy):
     params = cell.init(jax.random.key(0), rnn.features(F))
     xs, scale = jax.random.normal(jax.random.key(1), (B, 9, F)), jnp.array([0.5, 2.0])
-    states = jax.tree.map(lambda s: s + jnp.array([[0.0], [0.3], [0.6]]), cell.initial_state(params))
+    states = jax.tree.map(
+        lambda s: s + jnp.array([[0.0], [0.3], [0.6]]), cell.initial_state(params)
+    )
 
     def loss(params, x, scale, strategy):
         return jnp.sum(jnp.sin(scale * rnn.unroll(cell, params, x, strategy=strategy)[1]))
 
     def both(strategy):
         within = jax.vmap(jax.grad(loss, (0, 1)), (None, 0, 0, None))(params, xs, scale, strategy)
-        total = jax.grad(lambda params, xs: jax.vmap(loss, (None, 0, 0, None))(params, xs, scale, strategy).sum(), (0, 1))(params, xs)
+        total = jax.grad(
+            lambda params, xs: jax.vmap(loss, (None, 0, 0, None))(
+                params, xs, scale, strategy
+            ).sum(),
+            (0, 1),
+        )(params, xs)
 
         def row(x, state):
             return rnn.unroll(cell, params, x, state, strategy=strategy)[1]
@@ -214,6 +253,9 @@ def test_rows_by_vmap_before_and_after_differentiation(cell, strategy):
         nested = jax.vmap(jax.vmap(row, (0, None)), (None, 0))(xs, states)
         return within, total, nested
 
-    got, want = jax.jit(both, static_argnums=0)(strategy), jax.jit(both, static_argnums=0)(rnn.Scan())
+    got, want = (
+        jax.jit(both, static_argnums=0)(strategy),
+        jax.jit(both, static_argnums=0)(rnn.Scan()),
+    )
     for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         np.testing.assert_allclose(x, y, atol=1e-4 * float(jnp.abs(y).max()))

@@ -57,13 +57,25 @@ def test_dropout(per):
 def test_each_dropout_of_a_network_has_its_own_mask():
     net = rnn.Stack((rnn.Dropout(0.5), rnn.Dropout(0.5)))
     ys = rnn.unroll(net, ({}, {}), jnp.ones((100, 50)), key=KEY)[1]
-    assert abs(np.mean(np.asarray(ys) > 0) - 0.25) < 0.05  # were the masks the same, 0.5 would remain
+    assert (
+        abs(np.mean(np.asarray(ys) > 0) - 0.25) < 0.05
+    )  # were the masks the same, 0.5 would remain
 
 
 @pytest.mark.parametrize("rate", [1, 1.0, -0.1, 2.0, float("nan")])
-@pytest.mark.parametrize("make", [rnn.Dropout, lambda r: rnn.RecurrentDropout(rnn.LSTM(3), r), lambda r: rnn.Zoneout(rnn.LSTM(3), (0.1, r))])
+@pytest.mark.parametrize(
+    "make",
+    [
+        rnn.Dropout,
+        lambda r: rnn.RecurrentDropout(rnn.LSTM(3), r),
+        lambda r: rnn.Zoneout(rnn.LSTM(3), (0.1, r)),
+    ],
+)
 def test_a_rate_is_a_probability_below_one(make, rate):
-    with pytest.raises(ValueError, match=rf"(Dropout|Zoneout)\(.*got rate={rate}; need a number from 0 up to, but not, 1"):
+    with pytest.raises(
+        ValueError,
+        match=rf"(Dropout|Zoneout)\(.*got rate={rate}; need a number from 0 up to, but not, 1",
+    ):
         make(rate)
 
 
@@ -75,8 +87,13 @@ def test_a_rate_is_a_number(make, rate):
 
 
 def test_per_is_step_or_sequence():
-    for make in (lambda: rnn.Dropout(0.1, "batch"), lambda: rnn.RecurrentDropout(rnn.LSTM(3), 0.1, "batch")):
-        with pytest.raises(ValueError, match=r"Dropout: got per='batch'; need one of 'step', 'sequence'"):
+    for make in (
+        lambda: rnn.Dropout(0.1, "batch"),
+        lambda: rnn.RecurrentDropout(rnn.LSTM(3), 0.1, "batch"),
+    ):
+        with pytest.raises(
+            ValueError, match=r"Dropout: got per='batch'; need one of 'step', 'sequence'"
+        ):
             make()
 
 
@@ -107,9 +124,13 @@ def test_recurrent_dropout_is_the_identity_without_a_key():
 
 
 def test_recurrent_dropout_draws_a_mask_for_each_recurrent_weight():
-    params = (cell := rnn.RecurrentDropout(rnn.LSTM(5, projection=2), 0.5)).init(KEY, rnn.features(3))
+    params = (cell := rnn.RecurrentDropout(rnn.LSTM(5, projection=2), 0.5)).init(
+        KEY, rnn.features(3)
+    )
     assert sorted(m.shape[1:] for m in drawn(cell, params, XS, KEY).values()) == [(2, 2), (2, 5)]
-    params = (cell := rnn.RecurrentDropout(rnn.GRU(4, reset_after=False), 0.5)).init(KEY, rnn.features(3))
+    params = (cell := rnn.RecurrentDropout(rnn.GRU(4, reset_after=False), 0.5)).init(
+        KEY, rnn.features(3)
+    )
     a, b = drawn(cell, params, XS, KEY).values()
     assert a.shape == b.shape == (6, 2, 4)
     assert not (a == b).all()
@@ -126,14 +147,20 @@ def test_zoneout_keeps_old_values():
     params = cell.init(KEY, rnn.features(3))
     masks = drawn(cell, params, XS, KEY)
     ys = rnn.unroll(cell, params, XS, key=KEY)[1]
-    keep = lambda t, old, new: tuple(np.where(m[t], o, n) for m, o, n in zip(masks, old, new, strict=True))  # noqa: E731
+
+    def keep(t, old, new):
+        return tuple(np.where(m[t], o, n) for m, o, n in zip(masks, old, new, strict=True))
+
     close(ys, lstm_loop(params, XS, settled=keep).astype(np.float32))
 
 
 def test_zoneout_is_the_expectation_without_a_key():
     cell = rnn.Zoneout(rnn.LSTM(4), (0.3, 0.6))
     params = cell.init(KEY, rnn.features(3))
-    mix = lambda t, old, new: tuple(r * o + (1 - r) * n for r, o, n in zip((0.3, 0.6), old, new, strict=True))  # noqa: E731
+
+    def mix(t, old, new):
+        return tuple(r * o + (1 - r) * n for r, o, n in zip((0.3, 0.6), old, new, strict=True))
+
     close(rnn.unroll(cell, params, XS)[1], lstm_loop(params, XS, settled=mix).astype(np.float32))
 
 
@@ -146,7 +173,9 @@ def test_zoneout_rates_hold_for_each_array_of_the_state():
         assert abs(np.mean(a == b) - rate) < 5 * (rate * (1 - rate) / a.size) ** 0.5
 
 
-@pytest.mark.parametrize("make", [lambda: rnn.Zoneout(rnn.LSTM(4), 0), lambda: rnn.RecurrentDropout(rnn.LSTM(4), 0.0)])
+@pytest.mark.parametrize(
+    "make", [lambda: rnn.Zoneout(rnn.LSTM(4), 0), lambda: rnn.RecurrentDropout(rnn.LSTM(4), 0.0)]
+)
 def test_a_rate_of_zero_is_the_cell_itself(make):
     params = make().init(KEY, rnn.features(3))
     for key in (None, KEY):
@@ -154,11 +183,19 @@ def test_a_rate_of_zero_is_the_cell_itself(make):
 
 
 def test_gates_show_through_wrappers():
-    cell, wrapped = rnn.LSTM(4, projection=2), rnn.Zoneout(rnn.RecurrentDropout(rnn.LSTM(4, projection=2), 0.5), (0.3, 0.6))
+    cell, wrapped = (
+        rnn.LSTM(4, projection=2),
+        rnn.Zoneout(rnn.RecurrentDropout(rnn.LSTM(4, projection=2), 0.5), (0.3, 0.6)),
+    )
     params = cell.init(KEY, rnn.features(3))
-    seen, bare = rnn.diagnostics.trace(wrapped, params, XS, key=KEY), rnn.diagnostics.trace(cell, params, XS)
+    seen, bare = (
+        rnn.diagnostics.trace(wrapped, params, XS, key=KEY),
+        rnn.diagnostics.trace(cell, params, XS),
+    )
     assert type(seen.gates) is type(bare.gates)
-    close([g[0] for g in seen.gates], [g[0] for g in bare.gates])  # the first step begins from zero, of which nothing can be dropped
+    close(
+        [g[0] for g in seen.gates], [g[0] for g in bare.gates]
+    )  # the first step begins from zero, of which nothing can be dropped
     mask = wrapped.project(params, XS, rnn.Noise.at(KEY, jnp.arange(6))).z.masks["('w_h',)"]
     h = np.where(mask[1], seen.states.h[0] / 0.5, 0)
     i = np.split(XS[1] @ params["w_x"] + h @ params["w_h"] + params["b"], 4, axis=-1)[0]
@@ -171,7 +208,9 @@ def test_no_weight_is_carried_through_a_wrapped_loop(key):
     cell = rnn.Zoneout(rnn.RecurrentDropout(rnn.LSTM(5, projection=4), 0.3), 0.2)
     params = cell.init(KEY, rnn.features(3))
     mask = jnp.ones((6, 2), bool)
-    jaxpr = jax.make_jaxpr(jax.grad(lambda p: rnn.unroll(cell, p, XS, mask=mask, resets=mask, key=key)[1].sum()))(params)
+    jaxpr = jax.make_jaxpr(
+        jax.grad(lambda p: rnn.unroll(cell, p, XS, mask=mask, resets=mask, key=key)[1].sum())
+    )(params)
     shapes = set().union(*(parts(eqn)[0] for eqn in loops(jaxpr.jaxpr, True)))
     assert (2, 4) in shapes
     assert not shapes & {params["w_h"].shape, params["w_p"].shape}
@@ -213,11 +252,20 @@ def test_wrappers_take_what_their_cell_takes():
 def test_wrappers_say_what_they_cannot_wrap():
     for make in (rnn.Zoneout, rnn.RecurrentDropout):
         for inner in (rnn.Stack((rnn.LSTM(3),)), rnn.Dense(3), rnn.Residual(rnn.LSTM(3))):
-            with pytest.raises(TypeError, match=rf"{make.__name__}: got .* need a single recurrent cell.*Stack\(\({make.__name__}\(a\)"):
+            with pytest.raises(
+                TypeError,
+                match=rf"{make.__name__}: got .* need a single recurrent cell.*Stack\(\({make.__name__}\(a\)",
+            ):
                 make(inner, 0.1)
         with pytest.raises(TypeError, match=rf"{make.__name__}: got None as a cell"):
             make(None, 0.1)
-    with pytest.raises(ValueError, match=r"RecurrentDropout\(.*got Tally\(\), whose step has no recurrent matmul.*Use Zoneout"):
+    with pytest.raises(
+        ValueError,
+        match=r"RecurrentDropout\(.*got Tally\(\), whose step has no recurrent matmul.*Use Zoneout",
+    ):
         rnn.RecurrentDropout(Tally(), 0.1).init(KEY, rnn.TOKEN)
-    with pytest.raises(ValueError, match=r"got 3 rates for a state LSTMState\(h='float32\[4\]'.*Pass one number, or a tuple of 2"):
+    with pytest.raises(
+        ValueError,
+        match=r"got 3 rates for a state LSTMState\(h='float32\[4\]'.*Pass one number, or a tuple of 2",
+    ):
         rnn.Zoneout(rnn.LSTM(4), (0.1, 0.2, 0.3)).init(KEY, rnn.features(3))

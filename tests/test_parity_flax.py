@@ -26,13 +26,17 @@ NNX = {
     "OptimizedLSTMCell": nnx.OptimizedLSTMCell,
     "GRUCell": nnx.GRUCell,
     "SimpleCell tanh": nnx.SimpleCell,
-    "SimpleCell relu": lambda *sizes, **settings: nnx.SimpleCell(*sizes, activation_fn=jax.nn.relu, **settings),
+    "SimpleCell relu": lambda *sizes, **settings: nnx.SimpleCell(
+        *sizes, activation_fn=jax.nn.relu, **settings
+    ),
 }
 
 
 def fill(tree, seed=0):
     rng = np.random.default_rng(seed)
-    return jax.tree.map(lambda a: jnp.asarray((0.5 * rng.normal(size=a.shape)).astype("float32")), tree)
+    return jax.tree.map(
+        lambda a: jnp.asarray((0.5 * rng.normal(size=a.shape)).astype("float32")), tree
+    )
 
 
 def carry(state):
@@ -43,10 +47,19 @@ def carry(state):
 def compare(cell, params, variables, apply, ours_of, skip=()):
     """`apply(variables, carry, x) -> (carry, y)` against a cell; `ours_of` maps gradients in variables to our params."""
     state = fill(cell.initial_state(params, (B,)), 1)
-    xs, weights, last_weights = fill(np.empty((T, B, F)), 2), fill(np.empty((T, B, H)), 3), fill(state, 4)
+    xs, weights, last_weights = (
+        fill(np.empty((T, B, F)), 2),
+        fill(np.empty((T, B, H)), 3),
+        fill(state, 4),
+    )
 
     def score(last, ys):
-        return (weights * ys).sum() + sum((w * a).sum() for w, a in zip(jax.tree.leaves(carry(last_weights)), jax.tree.leaves(last), strict=True))
+        return (weights * ys).sum() + sum(
+            (w * a).sum()
+            for w, a in zip(
+                jax.tree.leaves(carry(last_weights)), jax.tree.leaves(last), strict=True
+            )
+        )
 
     def theirs(variables, state, xs):
         last, ys = jax.lax.scan(lambda c, x: apply(variables, c, x), carry(state), xs)
@@ -56,25 +69,37 @@ def compare(cell, params, variables, apply, ours_of, skip=()):
         last, ys = rnn.unroll(cell, params, xs, state)
         return score(carry(last), ys), (carry(last), ys)
 
-    (_, want), want_grads = jax.jit(jax.value_and_grad(theirs, (0, 1, 2), has_aux=True))(variables, state, xs)
+    (_, want), want_grads = jax.jit(jax.value_and_grad(theirs, (0, 1, 2), has_aux=True))(
+        variables, state, xs
+    )
     (_, got), grads = jax.jit(jax.value_and_grad(ours, (0, 1, 2), has_aux=True))(params, state, xs)
     want_grads = (ours_of(want_grads[0]), *want_grads[1:])
     for key in skip:
         assert grads[0].pop(key).any()
         want_grads[0].pop(key)
     assert jax.tree.structure((got, grads)) == jax.tree.structure((want, want_grads))
-    for a, b in zip(jax.tree.leaves((got, grads)), jax.tree.leaves((want, want_grads)), strict=True):
+    for a, b in zip(
+        jax.tree.leaves((got, grads)), jax.tree.leaves((want, want_grads)), strict=True
+    ):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", LINEN)
 def test_linen(name):
     module = LINEN[name]
-    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), module.initialize_carry(jax.random.key(0), (B, F)), jnp.ones((B, F))))
+    shapes = jax.eval_shape(
+        lambda: module.init(
+            jax.random.key(0), module.initialize_carry(jax.random.key(0), (B, F)), jnp.ones((B, F))
+        )
+    )
     variables = fill(shapes)
     cell, params = from_linen(module, variables)
     compare(cell, params, variables, module.apply, lambda grads: from_linen(module, grads)[1])
-    for a, b in zip(jax.tree.leaves(from_linen(module, variables["params"])[1]), jax.tree.leaves(params), strict=True):
+    for a, b in zip(
+        jax.tree.leaves(from_linen(module, variables["params"])[1]),
+        jax.tree.leaves(params),
+        strict=True,
+    ):
         np.testing.assert_array_equal(a, b)
 
 
@@ -92,7 +117,9 @@ def test_nnx(name):
     def apply(weights, c, x):
         return nnx.merge(graph, weights, rest)(c, x)
 
-    compare(cell, params, weights, apply, lambda grads: from_nnx(nnx.merge(graph, grads, rest))[1], skip)
+    compare(
+        cell, params, weights, apply, lambda grads: from_nnx(nnx.merge(graph, grads, rest))[1], skip
+    )
 
 
 CELLS = [rnn.LSTM(H), rnn.GRU(H), rnn.Elman(H), rnn.Elman(H, "relu")]
@@ -114,7 +141,11 @@ def test_there_and_back(cell):
         jax.tree.map(np.testing.assert_array_equal, params, same)
 
 
-@pytest.mark.parametrize("cell", [rnn.LSTM(H, projection=2), rnn.GRU(H, reset_after=False), rnn.PeepholeLSTM(H), rnn.Dense(H)], ids=repr)
+@pytest.mark.parametrize(
+    "cell",
+    [rnn.LSTM(H, projection=2), rnn.GRU(H, reset_after=False), rnn.PeepholeLSTM(H), rnn.Dense(H)],
+    ids=repr,
+)
 @pytest.mark.parametrize("convert", [to_linen, to_nnx])
 def test_what_flax_lacks_is_refused(cell, convert):
     with pytest.raises(ValueError, match="need an LSTM without projection"):

@@ -41,7 +41,9 @@ def elman_relu(p, h, x):
 
 
 def lstm_gates(p, state, x):
-    i, f, g, o = (x @ part(p["w_x"], k) + state[0] @ part(p["w_h"], k) + part(p["b"], k) for k in range(4))
+    i, f, g, o = (
+        x @ part(p["w_x"], k) + state[0] @ part(p["w_h"], k) + part(p["b"], k) for k in range(4)
+    )
     return sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
 
 
@@ -70,8 +72,14 @@ def peephole(p, state, x):
 
 
 def gru_after_gates(p, h, x):
-    r, z = (sigmoid(x @ part(p["w_x"], k) + h @ part(p["w_h"], k) + part(p["b"], k)) for k in range(2))
-    return r, z, np.tanh(x @ part(p["w_x"], 2) + part(p["b"], 2) + r * (h @ part(p["w_h"], 2) + p["b_n"]))
+    r, z = (
+        sigmoid(x @ part(p["w_x"], k) + h @ part(p["w_h"], k) + part(p["b"], k)) for k in range(2)
+    )
+    return (
+        r,
+        z,
+        np.tanh(x @ part(p["w_x"], 2) + part(p["b"], 2) + r * (h @ part(p["w_h"], 2) + p["b_n"])),
+    )
 
 
 def gru_after(p, h, x):
@@ -80,7 +88,9 @@ def gru_after(p, h, x):
 
 
 def gru_before_gates(p, h, x):
-    r, z = (sigmoid(x @ part(p["w_x"], k) + h @ part(p["w_h"], k) + part(p["b"], k)) for k in range(2))
+    r, z = (
+        sigmoid(x @ part(p["w_x"], k) + h @ part(p["w_h"], k) + part(p["b"], k)) for k in range(2)
+    )
     return r, z, np.tanh(x @ part(p["w_x"], 2) + part(p["b"], 2) + (r * h) @ p["w_n"])
 
 
@@ -107,10 +117,18 @@ def norm_lstm(p, state, x):
 
 def norm_gru_gates(p, h, x):
     zx, zh = x @ p["w_x"], h @ p["w_h"]
-    gates = norm(zx[..., : 2 * H]) * p["scale_x"][: 2 * H] + norm(zh[..., : 2 * H]) * p["scale_h"][: 2 * H] + p["b"][: 2 * H]
+    gates = (
+        norm(zx[..., : 2 * H]) * p["scale_x"][: 2 * H]
+        + norm(zh[..., : 2 * H]) * p["scale_h"][: 2 * H]
+        + p["b"][: 2 * H]
+    )
     r, z = sigmoid(part(gates, 0)), sigmoid(part(gates, 1))
     recurrent = norm(part(zh, 2)) * part(p["scale_h"], 2) + p["b_n"]
-    return r, z, np.tanh(norm(part(zx, 2)) * part(p["scale_x"], 2) + part(p["b"], 2) + r * recurrent)
+    return (
+        r,
+        z,
+        np.tanh(norm(part(zx, 2)) * part(p["scale_x"], 2) + part(p["b"], 2) + r * recurrent),
+    )
 
 
 def norm_gru(p, h, x):
@@ -119,7 +137,9 @@ def norm_gru(p, h, x):
 
 
 def diagonal_gru_gates(p, h, x):
-    r, z = (sigmoid(x @ part(p["w_x"], k) + part(p["w_h"], k) * h + part(p["b"], k)) for k in range(2))
+    r, z = (
+        sigmoid(x @ part(p["w_x"], k) + part(p["w_h"], k) * h + part(p["b"], k)) for k in range(2)
+    )
     return r, z, np.tanh(x @ part(p["w_x"], 2) + part(p["w_h"], 2) * r * h + part(p["b"], 2))
 
 
@@ -196,7 +216,10 @@ def selective(p, h, x):
     rank, states = p["w_step"].shape[0], p["log_a"].shape[1]
     z = x @ p["w_x"]
     step = np.log(1 + np.exp(z[..., :rank] @ p["w_step"] + p["b"]))
-    return np.exp(-step[..., None] * np.exp(p["log_a"])) * h + (step * x)[..., None] * z[..., None, rank : rank + states]
+    return (
+        np.exp(-step[..., None] * np.exp(p["log_a"])) * h
+        + (step * x)[..., None] * z[..., None, rank : rank + states]
+    )
 
 
 def selective_readout(p, h, x):
@@ -261,12 +284,17 @@ def example(cell, dtype):
     def fill(tree):
         return jax.tree.map(lambda a: (0.4 * rng.normal(size=a.shape)).astype(dtype), tree)
 
-    params = jax.eval_shape(lambda key: cell.init(key, rnn.features(F, dtype=dtype)), jax.eval_shape(lambda: jax.random.key(0)))
+    params = jax.eval_shape(
+        lambda key: cell.init(key, rnn.features(F, dtype=dtype)),
+        jax.eval_shape(lambda: jax.random.key(0)),
+    )
     assert {a.dtype for a in jax.tree.leaves(params)} == {np.dtype(dtype)}
     params = fill(params)
     state = fill(jax.eval_shape(lambda p: cell.initial_state(p, (B,)), params))
     inputs = params, state, fill(np.empty((T, B, F)))
-    outputs = jax.eval_shape(lambda params, state, xs: rnn.unroll(cell, params, xs, state)[1], *inputs)
+    outputs = jax.eval_shape(
+        lambda params, state, xs: rnn.unroll(cell, params, xs, state)[1], *inputs
+    )
     return inputs, fill((jax.tree.leaves(state), outputs))
 
 
@@ -278,7 +306,10 @@ def reference(step, readout, inputs, weights):
     def loss(leaves):
         params, state, xs = jax.tree.unflatten(tree, leaves)
         results = run(step, readout, params, state, xs)
-        return sum((np.asarray(w, np.float64) * a).sum() for w, a in zip(jax.tree.leaves(weights), jax.tree.leaves(results), strict=True))
+        return sum(
+            (np.asarray(w, np.float64) * a).sum()
+            for w, a in zip(jax.tree.leaves(weights), jax.tree.leaves(results), strict=True)
+        )
 
     grads = []
     for k, leaf in enumerate(leaves):
@@ -316,7 +347,9 @@ def test_outputs_and_gradients(name, dtype):
         assert all(not a.any() for a in jax.tree.leaves(grads[0]))
         grads, want_grads = grads[1:], want_grads[1:]
     tolerance = 1e-5 if dtype == "float32" else 1e-10
-    for got, need in zip(jax.tree.leaves((results, grads)), jax.tree.leaves((want, want_grads)), strict=True):
+    for got, need in zip(
+        jax.tree.leaves((results, grads)), jax.tree.leaves((want, want_grads)), strict=True
+    ):
         np.testing.assert_allclose(got, need, rtol=tolerance, atol=tolerance)
         assert need.any()
 
@@ -325,7 +358,9 @@ def test_outputs_and_gradients(name, dtype):
 def test_gates(name):
     cell, (names, gates) = CASES[name][0], GATES[name]
     (params, state, xs), _ = example(cell, "float32")
-    seen = jax.jit(lambda params, state, x: cell.gates(params, state, cell.project(params, x), rnn.Dot(params)))(params, state, xs[0])
+    seen = jax.jit(
+        lambda params, state, x: cell.gates(params, state, cell.project(params, x), rnn.Dot(params))
+    )(params, state, xs[0])
     assert "".join(seen._fields) == names
     for got, want in zip(seen, gates(params, state, xs[0]), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)

@@ -59,21 +59,30 @@ def theirs(module, xs, state, weights, lengths):
     module.zero_grad()
     xs = torch.tensor(xs, requires_grad=True)
     state = [torch.tensor(a, requires_grad=True) for a in state]
-    given = xs if lengths is None else nn.utils.rnn.pack_padded_sequence(xs, torch.tensor(lengths), enforce_sorted=False)
+    given = (
+        xs
+        if lengths is None
+        else nn.utils.rnn.pack_padded_sequence(xs, torch.tensor(lengths), enforce_sorted=False)
+    )
     ys, last = module(given, tuple(state) if len(state) == 2 else state[0])
     if lengths is not None:
         ys, _ = nn.utils.rnn.pad_packed_sequence(ys, total_length=T)
     last = list(last) if len(state) == 2 else [last]
     sum((torch.tensor(w) * a).sum() for w, a in zip(weights, [ys, *last], strict=True)).backward()
 
-    gradients = copy.deepcopy(module)  # a module whose weights are the gradients; those of two added biases are equal, so one is enough
+    gradients = copy.deepcopy(
+        module
+    )  # a module whose weights are the gradients; those of two added biases are equal, so one is enough
     with torch.no_grad():
         for (name, slot), p in zip(gradients.named_parameters(), module.parameters(), strict=True):
             grad = p.grad.clone()
             if name.startswith("bias_hh"):
                 grad[: 2 * H if isinstance(module, nn.GRU) else None] = 0
             slot.copy_(grad)
-    last, grad_state = arrange(module, [a.detach() for a in last]), arrange(module, [a.grad for a in state])
+    last, grad_state = (
+        arrange(module, [a.detach() for a in last]),
+        arrange(module, [a.grad for a in state]),
+    )
     return (last, ys.detach().numpy()), (from_torch(gradients)[1], grad_state, xs.grad.numpy())
 
 
@@ -98,7 +107,11 @@ def test_outputs_and_gradients(name):
     def loss(inputs, mask):
         params, state, xs = inputs
         last, ys = rnn.unroll(cell, params, xs, state, mask=mask)
-        pairs = zip(jax.tree.leaves((weights[0], arrange(module, weights[1:]))), jax.tree.leaves((ys, last)), strict=True)
+        pairs = zip(
+            jax.tree.leaves((weights[0], arrange(module, weights[1:]))),
+            jax.tree.leaves((ys, last)),
+            strict=True,
+        )
         return sum((w * a).sum() for w, a in pairs), (last, ys)
 
     run = jax.jit(jax.value_and_grad(loss, has_aux=True))
@@ -113,14 +126,22 @@ def test_outputs_and_gradients(name):
 
 @pytest.mark.parametrize("kind", ["lstm", "lstm projected", "gru", "tanh", "relu"])
 @pytest.mark.parametrize(
-    "settings", [{}, {"layers": 2, "both": True, "dropout": 0.25}, {"bias": False, "dtype": torch.float64}, {"dtype": torch.bfloat16}]
+    "settings",
+    [
+        {},
+        {"layers": 2, "both": True, "dropout": 0.25},
+        {"bias": False, "dtype": torch.float64},
+        {"dtype": torch.bfloat16},
+    ],
 )
 def test_there_and_back(kind, settings):
     settings = {"layers": 1, "both": False} | settings
     with jax.enable_x64(settings.get("dtype") == torch.float64):
         module = module_of(kind, **settings)
         cell, params = from_torch(module)
-        assert {str(a.dtype) for a in jax.tree.leaves(params)} == {str(settings.get("dtype", torch.float32)).removeprefix("torch.")}
+        assert {str(a.dtype) for a in jax.tree.leaves(params)} == {
+            str(settings.get("dtype", torch.float32)).removeprefix("torch.")
+        }
         back = to_torch(cell, params)
         assert type(back) is type(module)
         assert back.dropout == module.dropout
@@ -140,7 +161,10 @@ def test_single_cells(make):
     x = torch.randn(B, F)
     want = module(x)
     want = want[0] if isinstance(want, tuple) else want
-    close(rnn.advance(cell, params, cell.initial_state(params, (B,)), jnp.asarray(x.numpy()))[1], want.detach().numpy())
+    close(
+        rnn.advance(cell, params, cell.initial_state(params, (B,)), jnp.asarray(x.numpy()))[1],
+        want.detach().numpy(),
+    )
 
 
 def test_gru_holds_the_recurrent_bias():

@@ -26,7 +26,9 @@ def test_a_row_of_length_zero_ends_in_its_initial_state():
     cell, params = made(rnn.LSTM(H))
     first = jax.tree.map(lambda a: a + 0.5, cell.initial_state(params, (B,)))
     last, ys = rnn.unroll(cell, params, XS, first, mask=MASK)
-    chex.assert_trees_all_equal(jax.tree.map(lambda a: a[1], last), jax.tree.map(lambda a: a[1], first))
+    chex.assert_trees_all_equal(
+        jax.tree.map(lambda a: a[1], last), jax.tree.map(lambda a: a[1], first)
+    )
     assert not ys[:, 1].any()
 
 
@@ -36,7 +38,10 @@ def test_nan_in_the_padding_reaches_no_gradient():
     params = net.init(jax.random.key(1), rnn.features(F))
     loss = lambda params, xs: jnp.sum(rnn.unroll(net, params, xs, mask=MASK)[1] ** 2)  # noqa: E731
     spoilt = jnp.where(MASK[..., None], XS, jnp.nan)
-    chex.assert_trees_all_equal(jax.grad(loss, (0, 1))(params, spoilt), jax.grad(loss, (0, 1))(params, jnp.where(MASK[..., None], XS, 0)))
+    chex.assert_trees_all_equal(
+        jax.grad(loss, (0, 1))(params, spoilt),
+        jax.grad(loss, (0, 1))(params, jnp.where(MASK[..., None], XS, 0)),
+    )
     chex.assert_tree_all_finite(jax.grad(loss, (0, 1))(params, spoilt))
 
 
@@ -81,7 +86,9 @@ def test_one_code_on_every_device_and_under_vmap():
 def test_bfloat16_params_give_bfloat16_outputs():
     """flax: dtype=bfloat16 returns float32."""
     net = rnn.Stack((rnn.LSTM(H), rnn.GRU(H)))
-    params = jax.tree.map(lambda a: a.astype(jnp.bfloat16), net.init(jax.random.key(1), rnn.features(F)))
+    params = jax.tree.map(
+        lambda a: a.astype(jnp.bfloat16), net.init(jax.random.key(1), rnn.features(F))
+    )
     state, ys = rnn.unroll(net, params, XS.astype(jnp.bfloat16))
     assert ys.dtype == jnp.bfloat16
     assert {a.dtype for a in jax.tree.leaves(state)} == {jnp.dtype("float32")}
@@ -93,7 +100,9 @@ def test_a_nan_state_does_not_survive_a_reset():
     resets = jnp.zeros((T, B), bool).at[2].set(True)
     last, ys = rnn.unroll(cell, params, XS, jnp.full((B, H), jnp.nan), resets=resets)
     assert jnp.isnan(ys[:2]).all()
-    chex.assert_trees_all_close((last, ys[2:]), rnn.unroll(cell, params, XS[2:]), rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(
+        (last, ys[2:]), rnn.unroll(cell, params, XS[2:]), rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("cell", [rnn.GRU(H), rnn.LSTM(H)], ids=repr)
@@ -102,7 +111,9 @@ def test_strategies_agree_from_a_state_that_is_not_zero(cell):
     _, params = made(cell)
     first = jax.tree.map(lambda a: a + 0.7, cell.initial_state(params, (B,)))
     for strategy in (rnn.Chunked(4), rnn.Chunked(2, remat=False)):
-        got, want = (rnn.unroll(cell, params, XS, first, strategy=s) for s in (strategy, rnn.Scan()))
+        got, want = (
+            rnn.unroll(cell, params, XS, first, strategy=s) for s in (strategy, rnn.Scan())
+        )
         chex.assert_trees_all_close(got, want, rtol=1e-5, atol=1e-6)
 
 
@@ -118,14 +129,18 @@ def test_the_gradient_is_that_of_the_steps_written_out():
         return total
 
     rolled = jax.grad(lambda p: jnp.sum(rnn.unroll(cell, p, XS)[1] ** 2))(params)
-    chex.assert_trees_all_close(rolled, jax.jit(jax.grad(written_out))(params), rtol=1e-4, atol=1e-5)
+    chex.assert_trees_all_close(
+        rolled, jax.jit(jax.grad(written_out))(params), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_no_hidden_counter_under_jit():
     """nnx.RNN without an initial carry raises under jit of a merged module: here nothing is kept but the arguments."""
     cell, params = made(rnn.LSTM(H))
     inner = jax.jit(lambda params, xs: rnn.unroll(cell, params, xs)[1])
-    chex.assert_trees_all_close(jax.jit(lambda p, x: inner(p, x) + inner(p, x))(params, XS), 2 * inner(params, XS))
+    chex.assert_trees_all_close(
+        jax.jit(lambda p, x: inner(p, x) + inner(p, x))(params, XS), 2 * inner(params, XS)
+    )
 
 
 def test_no_gradient_is_approximate():

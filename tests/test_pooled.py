@@ -24,7 +24,13 @@ BODIES = {
     "summed": rnn.Bidirectional(rnn.LSTM(2), merge="sum"),
     "read again": rnn.Stack((rnn.Bidirectional(rnn.Elman(2)), rnn.GRU(3))),
 }
-QUICK = [("causal", "last"), ("bidirectional", "last"), ("bidirectional", "mean"), ("bidirectional", "max"), ("summed", "last")]
+QUICK = [
+    ("causal", "last"),
+    ("bidirectional", "last"),
+    ("bidirectional", "mean"),
+    ("bidirectional", "max"),
+    ("summed", "last"),
+]
 EVERY = [(body, pool) for body in BODIES for pool in ("last", "mean", "max")]
 SLOW = [pytest.param(*both, marks=pytest.mark.slow) for both in EVERY if both not in QUICK]
 
@@ -57,7 +63,9 @@ def test_padding_changes_nothing_and_a_batch_is_its_rows(body, pool):
     apply = jax.jit(net.apply)
     ys = apply(params, XS, mask=GAPS)
     for b in range(4):
-        close(apply(params, XS[:, b][GAPS[:, b]]), ys[b])  # the valid steps alone, and no batch axis
+        close(
+            apply(params, XS[:, b][GAPS[:, b]]), ys[b]
+        )  # the valid steps alone, and no batch axis
 
 
 def test_by_hand():
@@ -81,7 +89,10 @@ def test_the_largest_of_many_is_nan_where_one_is():
     ys = jnp.ones((6000, 2)).at[4, 1].set(jnp.nan)
     assert pooled.largest(ys, None).tolist()[0] == 1
     assert jnp.isnan(pooled.largest(ys, None)[1])
-    assert pooled.largest(ys, (jnp.arange(6000) != 4)[:, None] & jnp.ones(2, bool)).tolist() == [1, 1]
+    assert pooled.largest(ys, (jnp.arange(6000) != 4)[:, None] & jnp.ones(2, bool)).tolist() == [
+        1,
+        1,
+    ]
 
 
 def test_tokens_noise_and_strategies():
@@ -94,7 +105,9 @@ def test_tokens_noise_and_strategies():
     close(noisy[0], noisy[1])
     assert not np.allclose(noisy[0], noisy[2])
     assert not np.allclose(noisy[0], ys)
-    close(net.apply(params, tokens.reshape(5, 2, 2), mask=MASK.reshape(5, 2, 2)), ys.reshape(2, 2, 3))
+    close(
+        net.apply(params, tokens.reshape(5, 2, 2), mask=MASK.reshape(5, 2, 2)), ys.reshape(2, 2, 3)
+    )
     close(net.apply(params, tokens[:0]), jnp.broadcast_to(params[1][1]["b"], (4, 3)))
 
 
@@ -113,11 +126,21 @@ def test_a_filler_counts_for_nothing_in_the_objective():
     params = net.init(jax.random.key(0), rnn.features(2))
     rows, labels = [np.asarray(XS[:n, 0]) for n in (2, 5, 4)], np.array([0, 1, 1])
     batch = data.Buckets((rows, labels), batch=4)(0)
-    objective = jax.jit(jax.value_and_grad(lambda p, b: net.objective(cross_entropy)(p, b, None).mean))
-    foul = batch._replace(columns=(np.where(batch.masks[0][..., None], batch.columns[0], np.nan), np.where(batch.rows, batch.columns[1], 99)))
+    objective = jax.jit(
+        jax.value_and_grad(lambda p, b: net.objective(cross_entropy)(p, b, None).mean)
+    )
+    foul = batch._replace(
+        columns=(
+            np.where(batch.masks[0][..., None], batch.columns[0], np.nan),
+            np.where(batch.rows, batch.columns[1], 99),
+        )
+    )
     got = objective(params, foul)
     close(got, objective(params, batch))
-    by_row = [objective(params, Batch(jnp.asarray(r), jnp.int32(k))) for r, k in zip(rows, labels, strict=True)]
+    by_row = [
+        objective(params, Batch(jnp.asarray(r), jnp.int32(k)))
+        for r, k in zip(rows, labels, strict=True)
+    ]
     close(got, jax.tree.map(lambda *a: sum(a) / 3, *by_row))
     logits = net.predict(params, data.Buckets((rows,), batch=2, buckets=3))
     close(logits, np.stack([net.apply(params, jnp.asarray(r)) for r in rows]))
@@ -155,7 +178,9 @@ def test_what_will_not_do_is_refused():
         rnn.Pooled(rnn.GRU(3), HEAD, "first")
     for pool in ("last", "mean"):
         with pytest.raises(TypeError, match="the body's output as a tuple"):
-            rnn.Pooled(rnn.Bidirectional(rnn.GRU(3), merge="none"), HEAD, pool).init(jax.random.key(0), rnn.features(2))
+            rnn.Pooled(rnn.Bidirectional(rnn.GRU(3), merge="none"), HEAD, pool).init(
+                jax.random.key(0), rnn.features(2)
+            )
     net = rnn.Pooled(rnn.GRU(3), HEAD)
     with pytest.raises(ValueError, match="mask of shape"):
         net.apply(net.init(jax.random.key(0), rnn.features(2)), XS, mask=MASK[:3])

@@ -25,7 +25,11 @@ def test_the_table_names_everything_public():
     table = README.split("## What is there")[1].split("## The laws")[0]
     for name in dir(rnn):
         thing = getattr(rnn, name)
-        if inspect.isclass(thing) and issubclass(thing, rnn.Layer | rnn.Strategy) and thing is not rnn.Strategy:
+        if (
+            inspect.isclass(thing)
+            and issubclass(thing, rnn.Layer | rnn.Strategy)
+            and thing is not rnn.Strategy
+        ):
             assert f"`{name}" in table, f"{name} is missing from the README's table"
 
 
@@ -33,18 +37,29 @@ def test_the_table_of_strategies_and_cells_is_true():
     table = README.split("### Which strategy runs which cell")[1].split("\n\n")[1]
     rows = [[column.strip() for column in row.split("|")[1:-1]] for row in table.split("\n")[2:]]
     named = {name: row[1:] for row in rows for name in re.findall(r"`(\w+)`", row[0])}
-    public = [thing for thing in vars(rnn).values() if inspect.isclass(thing) and issubclass(thing, rnn.Cell) and not inspect.isabstract(thing)]
-    assert set(named) == {c.__name__ for c in public }
+    public = [
+        thing
+        for thing in vars(rnn).values()
+        if inspect.isclass(thing) and issubclass(thing, rnn.Cell) and not inspect.isabstract(thing)
+    ]
+    assert set(named) == {c.__name__ for c in public}
     cells = {kind.__name__: case.cell for case in CELLS.values() for kind in kinds(case.cell)} | {
         type(c.cell).__name__: c.cell for c in CELLS.values()
     }
     for name, (scan, chunked, associative, newton, auto) in named.items():
         cell = cells[name]
-        linear, params = isinstance(cell, rnn.LinearCell), jax.eval_shape(lambda key, cell=cell: cell.init(key, rnn.features(2)), jax.random.key(0))
+        linear, params = (
+            isinstance(cell, rnn.LinearCell),
+            jax.eval_shape(
+                lambda key, cell=cell: cell.init(key, rnn.features(2)), jax.random.key(0)
+            ),
+        )
 
         def runs(strategy, cell=cell, params=params):
             try:
-                jax.eval_shape(lambda p: rnn.unroll(cell, p, jnp.ones((4, 2)), strategy=strategy), params)
+                jax.eval_shape(
+                    lambda p: rnn.unroll(cell, p, jnp.ones((4, 2)), strategy=strategy), params
+                )
             except TypeError:
                 return False
             return True
@@ -52,7 +67,13 @@ def test_the_table_of_strategies_and_cells_is_true():
         assert (scan, chunked, auto) == ("yes", "yes", "`Associative`" if linear else "`Scan`")
         assert runs(rnn.Associative(otherwise=rnn.Scan()))
         assert associative == ("yes" if runs(rnn.Associative()) else "by `otherwise`")
-        assert newton.startswith("as `Associative`" if linear else "its own" if getattr(cell, "elementwise", False) else "full or diagonal")
+        assert newton.startswith(
+            "as `Associative`"
+            if linear
+            else "its own"
+            if getattr(cell, "elementwise", False)
+            else "full or diagonal"
+        )
         assert auto == f"`{type(rnn.Auto().select(cell, jnp.ones((4, 2)))[0].strategy).__name__}`"
 
 

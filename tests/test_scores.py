@@ -9,7 +9,11 @@ from jaxrnn.data import Note, midi, read_score
 
 
 def note(step, octave, duration, alter=0, more=""):
-    pitch = f"<pitch><step>{step}</step><alter>{alter}</alter><octave>{octave}</octave></pitch>" if step else "<rest/>"
+    pitch = (
+        f"<pitch><step>{step}</step><alter>{alter}</alter><octave>{octave}</octave></pitch>"
+        if step
+        else "<rest/>"
+    )
     return f"<note>{more}{pitch}<duration>{duration}</duration></note>"
 
 

@@ -36,7 +36,9 @@ def draw(name, seed=0, batch=ROWS):
 
 def rows(batch):
     """Each row on its own: its inputs, its values and where they count, padding left out."""
-    mask = np.ones(batch.targets.where.shape, bool) if batch.mask is None else np.asarray(batch.mask)
+    mask = (
+        np.ones(batch.targets.where.shape, bool) if batch.mask is None else np.asarray(batch.mask)
+    )
     xs, values, where = (np.asarray(a) for a in (batch.xs, *batch.targets))
     for b in range(mask.shape[1]):
         keep = mask[:, b]
@@ -93,7 +95,9 @@ EVERY = {
 @pytest.mark.parametrize("name", SMALL)
 def test_every_answer_is_right(name):
     batch = draw(name)
-    for (x, values, where), answer in zip(rows(batch), np.asarray(batch.targets.answer), strict=True):
+    for (x, values, where), answer in zip(
+        rows(batch), np.asarray(batch.targets.answer), strict=True
+    ):
         if name in LAST:
             np.testing.assert_allclose(answer, LAST[name](x), rtol=1e-6)
             np.testing.assert_array_equal(answer, values[-1])
@@ -122,7 +126,9 @@ def test_the_inputs_are_what_the_papers_say():
         assert (np.asarray(draw("dyck", seed).xs[0]) == 6).all()
 
 
-@pytest.mark.parametrize("name", ["parity", "delayed_match", "dyck_recognition", "sequential_parity"])
+@pytest.mark.parametrize(
+    "name", ["parity", "delayed_match", "dyck_recognition", "sequential_parity"]
+)
 def test_halves_are_halves(name):
     share = float(draw(name).targets.answer.mean(dtype=jnp.float32))
     assert abs(share - 0.5) < 5 * 0.5 / ROWS**0.5
@@ -134,7 +140,11 @@ def test_trivial_scores():
     assert int(one.steps) == 20000
     assert round(tasks.copy_baseline(1000), 4) == 0.0204
     batch = draw("copy")
-    logits = jnp.where(jnp.arange(10)[:, None, None] < 7, jax.nn.one_hot(5, 7) * 99, jnp.array([0.0] * 5 + [-99.0] * 2))
+    logits = jnp.where(
+        jnp.arange(10)[:, None, None] < 7,
+        jax.nn.one_hot(5, 7) * 99,
+        jnp.array([0.0] * 5 + [-99.0] * 2),
+    )
     got = training.cross_entropy(jnp.broadcast_to(logits, (10, ROWS, 7)), *scored_values(batch))
     assert abs(float(got.mean) - tasks.copy_baseline(4, 3, 5)) < 1e-5
     answers = np.asarray(draw("listops", batch=2000).targets.answer)
@@ -165,13 +175,20 @@ def test_dyck_allowed_is_what_some_continuation_allows():
     got = np.asarray(jax.jit(tasks.dyck_allowed, static_argnums=(1, 2))(batch.xs, kinds, depth))
     one = np.asarray(tasks.dyck_allowed(batch.xs[:, 0], kinds, depth))
     np.testing.assert_array_equal(one, got[:, 0])
-    words = {w for n in (0, 2, 4, 6, 8) for w in np.ndindex(*[2 * kinds] * n) if well_formed(w, kinds, depth)}
+    words = {
+        w
+        for n in (0, 2, 4, 6, 8)
+        for w in np.ndindex(*[2 * kinds] * n)
+        if well_formed(w, kinds, depth)
+    }
     begun = {w[:t] for w in words for t in range(len(w) + 1)}
     for t in range(7):
         for b in range(40):
             said = tuple(np.asarray(batch.xs[1 : t + 1, b]).tolist())
             assert got[t, b, 2 * kinds] == (said in words)
-            assert [bool(a) for a in got[t, b, : 2 * kinds]] == [(*said, i) in begun for i in range(2 * kinds)]
+            assert [bool(a) for a in got[t, b, : 2 * kinds]] == [
+                (*said, i) in begun for i in range(2 * kinds)
+            ]
             assert got[t, b, batch.targets.values[t, b]]
 
 
@@ -189,7 +206,9 @@ def test_listops_trees_fill_their_bounds_and_keep_them():
     assert min(lengths) >= 4
     tight = tasks.listops(jax.random.key(1), length=9, batch=200, share=0.9)
     for x, _, where in rows(tight):
-        assert tight.targets.answer[0] == value(np.asarray(tight.xs[:, 0])[np.asarray(tight.mask[:, 0])])
+        assert tight.targets.answer[0] == value(
+            np.asarray(tight.xs[:, 0])[np.asarray(tight.mask[:, 0])]
+        )
         assert value(x) >= 0
         assert where[-1]
 
@@ -202,7 +221,9 @@ def test_a_key_is_all_that_a_batch_depends_on(name):
     assert not np.array_equal(task(keys[0]).xs, task(keys[1]).xs)
     many = jax.vmap(task)(keys)
     for i, key in enumerate(keys):
-        jax.tree.map(lambda got, want, i=i: np.testing.assert_array_equal(got[i], want), many, task(key))
+        jax.tree.map(
+            lambda got, want, i=i: np.testing.assert_array_equal(got[i], want), many, task(key)
+        )
     again = tasks.batches(SMALL[name][0], keys[0], batch=3, **SMALL[name][1])
     jax.tree.map(np.testing.assert_array_equal, again(2), task(jax.random.fold_in(keys[0], 2)))
 
@@ -212,11 +233,18 @@ def test_dtypes_are_the_same_under_x64(name, x64):
     task, settings = SMALL[name]
     batch = jax.eval_shape(functools.partial(task, batch=2, **settings), jax.random.key(0))
     kind = jnp.float32 if name == "adding" else jnp.int32
-    assert (batch.xs.dtype, batch.targets.values.dtype, batch.targets.where.dtype) == (kind, kind, bool)
+    assert (batch.xs.dtype, batch.targets.values.dtype, batch.targets.where.dtype) == (
+        kind,
+        kind,
+        bool,
+    )
 
 
 def test_scored_is_the_loss_at_the_steps_that_count():
-    values, where = jnp.array([[0, 1], [2, 0], [0, 99]]), jnp.array([[False, True], [True, False], [False, True]])
+    values, where = (
+        jnp.array([[0, 1], [2, 0], [0, 99]]),
+        jnp.array([[False, True], [True, False], [False, True]]),
+    )
     mask = jnp.array([[True, True], [True, True], [True, False]])
     logits = jax.random.normal(jax.random.key(0), (3, 2, 3))
     loss = tasks.scored(training.cross_entropy)
@@ -233,9 +261,14 @@ def test_a_ragged_task_trains_the_same_under_every_strategy():
     tx, batch = training.optimizer(1e-2), draw("listops", batch=4)
     start = training.init(net, net.init(jax.random.key(0), rnn.TOKEN), tx, jax.random.key(1))
     loss = tasks.scored(training.cross_entropy)
-    (_, scan), (_, chunked) = (training.bptt(net, loss, tx, strategy=s)(start, batch) for s in (rnn.Scan(), rnn.Chunked(16)))
+    (_, scan), (_, chunked) = (
+        training.bptt(net, loss, tx, strategy=s)(start, batch)
+        for s in (rnn.Scan(), rnn.Chunked(16))
+    )
     assert int(scan.tokens) == 4
-    np.testing.assert_allclose((scan.loss, scan.grad_norm), (chunked.loss, chunked.grad_norm), rtol=1e-4)
+    np.testing.assert_allclose(
+        (scan.loss, scan.grad_norm), (chunked.loss, chunked.grad_norm), rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize(
@@ -257,18 +290,43 @@ def test_impossible_settings_are_refused(call, message):
 
 LEARNING = {  # settings, net, steps, the loss that is well below the trivial one
     "adding": ({"length": 20}, rnn.Stack((rnn.GRU(32), rnn.Dense(1))), 1200, 0.02),
-    "copy": ({"lag": 5, "symbols": 3, "categories": 4}, rnn.Stack((rnn.Embed(6, 8), rnn.GRU(48), rnn.Dense(6))), 1200, 0.02),
+    "copy": (
+        {"lag": 5, "symbols": 3, "categories": 4},
+        rnn.Stack((rnn.Embed(6, 8), rnn.GRU(48), rnn.Dense(6))),
+        1200,
+        0.02,
+    ),
     "parity": ({"length": 4}, rnn.Stack((rnn.Embed(2, 8), rnn.LSTM(32), rnn.Dense(2))), 1500, 0.05),
-    "sequential_parity": ({"length": 12}, rnn.Stack((rnn.Embed(2, 8), rnn.LSTM(32), rnn.Dense(2))), 800, 0.05),
-    "delayed_match": ({"delay": 5, "stimuli": 4}, rnn.Stack((rnn.Embed(5, 8), rnn.GRU(32), rnn.Dense(2))), 1000, 0.05),
+    "sequential_parity": (
+        {"length": 12},
+        rnn.Stack((rnn.Embed(2, 8), rnn.LSTM(32), rnn.Dense(2))),
+        800,
+        0.05,
+    ),
+    "delayed_match": (
+        {"delay": 5, "stimuli": 4},
+        rnn.Stack((rnn.Embed(5, 8), rnn.GRU(32), rnn.Dense(2))),
+        1000,
+        0.05,
+    ),
     "dyck": (
         {"length": 12, "kinds": 2, "depth": 2},
         rnn.Stack((rnn.Embed(5, 8), rnn.LSTM(32), rnn.Dense(5))),
         800,
         1.08 * tasks.dyck_floor(12, 2, 2),
     ),
-    "dyck_recognition": ({"length": 8, "kinds": 2, "depth": 2}, rnn.Stack((rnn.Embed(4, 8), rnn.LSTM(32), rnn.Dense(2))), 2500, 0.2),
-    "listops": ({"length": 12, "depth": 1}, rnn.Stack((rnn.Embed(15, 16), rnn.GRU(64), rnn.Dense(10))), 2500, 1.3),
+    "dyck_recognition": (
+        {"length": 8, "kinds": 2, "depth": 2},
+        rnn.Stack((rnn.Embed(4, 8), rnn.LSTM(32), rnn.Dense(2))),
+        2500,
+        0.2,
+    ),
+    "listops": (
+        {"length": 12, "depth": 1},
+        rnn.Stack((rnn.Embed(15, 16), rnn.GRU(64), rnn.Dense(10))),
+        2500,
+        1.3,
+    ),
 }
 
 

@@ -169,7 +169,11 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize(("cell", "law", "where"), BROKEN, ids=lambda value: type(value).__name__ if isinstance(value, rnn.Layer) else "")
+@pytest.mark.parametrize(
+    ("cell", "law", "where"),
+    BROKEN,
+    ids=lambda value: type(value).__name__ if isinstance(value, rnn.Layer) else "",
+)
 def test_a_broken_cell_is_refused(cell, law, where):
     with pytest.raises(LawError, match=where) as caught:
         check_cell(cell, rnn.features(2), laws=(law,), strategies=(rnn.Chunked(2),))
@@ -183,7 +187,10 @@ def test_what_the_broken_ones_are_made_of_is_sound():
 
 
 def test_the_message_says_where_and_by_how_much():
-    with pytest.raises(LawError, match=r"is off in \d+ of \d+ entries, most at \[\d.*\(t=\d\): \S+ against \S+, by \S+ where \S+ is allowed"):
+    with pytest.raises(
+        LawError,
+        match=r"is off in \d+ of \d+ entries, most at \[\d.*\(t=\d\): \S+ against \S+, by \S+ where \S+ is allowed",
+    ):
         check_cell(NotFromState(3), rnn.features(2), laws=(1,))
 
 

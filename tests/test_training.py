@@ -28,9 +28,17 @@ def same(a, b):
     """Bit for bit, structure and dtypes too."""
     assert jax.tree.structure(a) == jax.tree.structure(b)
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        x, y = (jax.random.key_data(v) if jnp.issubdtype(v.dtype, jax.dtypes.prng_key) else np.asarray(v) for v in (x, y))
+        x, y = (
+            jax.random.key_data(v)
+            if jnp.issubdtype(v.dtype, jax.dtypes.prng_key)
+            else np.asarray(v)
+            for v in (x, y)
+        )
         assert x.dtype == y.dtype
-        np.testing.assert_array_equal(np.asarray(x).view(np.uint8) if x.ndim else x, np.asarray(y).view(np.uint8) if y.ndim else y)
+        np.testing.assert_array_equal(
+            np.asarray(x).view(np.uint8) if x.ndim else x,
+            np.asarray(y).view(np.uint8) if y.ndim else y,
+        )
 
 
 def close(a, b, tolerance=1e-5):
@@ -44,8 +52,14 @@ def close(a, b, tolerance=1e-5):
 def test_what_lies_under_a_false_mask_changes_nothing(kind):
     mask = jnp.array([[True, True], [True, False], [False, False]])
     ys = jax.random.normal(jax.random.key(0), (3, 2, 5))
-    targets = jnp.array([[0, 1], [2, 3], [4, 0]]) if kind == "cross_entropy" else jnp.ones((3, 2, 5))
-    foul = jnp.where(mask, targets, 99) if kind == "cross_entropy" else jnp.where(mask[..., None], targets, jnp.nan)
+    targets = (
+        jnp.array([[0, 1], [2, 3], [4, 0]]) if kind == "cross_entropy" else jnp.ones((3, 2, 5))
+    )
+    foul = (
+        jnp.where(mask, targets, 99)
+        if kind == "cross_entropy"
+        else jnp.where(mask[..., None], targets, jnp.nan)
+    )
     loss = getattr(training, kind)
 
     def mean(ys, targets):
@@ -61,11 +75,16 @@ def test_what_lies_under_a_false_mask_changes_nothing(kind):
 
 
 def test_losses_against_numpy_and_pieces_add_up():
-    logits, targets = jax.random.normal(jax.random.key(0), (5, 2, 7)), jnp.arange(10).reshape(5, 2) % 7
+    logits, targets = (
+        jax.random.normal(jax.random.key(0), (5, 2, 7)),
+        jnp.arange(10).reshape(5, 2) % 7,
+    )
     p = np.exp(np.float64(logits)) / np.exp(np.float64(logits)).sum(-1, keepdims=True)
     nats = -np.log(np.take_along_axis(p, np.asarray(targets)[..., None], -1))
     whole = cross_entropy(logits, targets)
-    close((whole.total, whole.mean, whole.bits), (nats.sum(), nats.mean(), nats.mean() / math.log(2)))
+    close(
+        (whole.total, whole.mean, whole.bits), (nats.sum(), nats.mean(), nats.mean() / math.log(2))
+    )
     parts = [cross_entropy(logits[a:b], targets[a:b]) for a, b in ((0, 2), (2, 5))]
     close(Loss(*map(sum, zip(*parts, strict=True))), whole)
     close(mse(logits, logits + 2).mean, 4.0)
@@ -90,10 +109,17 @@ def test_bptt_is_the_gradient_of_the_mean_loss():
     tx, norm = training.optimizer(optax.sgd(0.5), clip=0.01), optax.tree.norm(grads)
     assert norm > 0.02  # it is clipped, and the metric is what it was before
     for strategy in (rnn.Scan(), rnn.Chunked(4)):
-        state, metrics = training.bptt(net, mse, tx, strategy=strategy)(training.init(net, params, tx, jax.random.key(2)), Batch(xs, targets, mask))
+        state, metrics = training.bptt(net, mse, tx, strategy=strategy)(
+            training.init(net, params, tx, jax.random.key(2)), Batch(xs, targets, mask)
+        )
         close((metrics.loss, metrics.grad_norm), (value, norm))
         close(state.params, jax.tree.map(lambda p, g: p - 0.5 * g * 0.01 / norm, params, grads))
-        assert (int(metrics.tokens), bool(metrics.skipped), int(state.step), state.carry) == (13, False, 1, None)
+        assert (int(metrics.tokens), bool(metrics.skipped), int(state.step), state.carry) == (
+            13,
+            False,
+            1,
+            None,
+        )
 
 
 def test_minimize_takes_any_objective_and_is_bptt_for_bptts_own():
@@ -104,13 +130,21 @@ def test_minimize_takes_any_objective_and_is_bptt_for_bptts_own():
 
     state = training.init(None, PARAMS, TX, jax.random.key(1))
     for _ in range(2):
-        (got, metrics), (want, right) = training.minimize(objective, TX)(state, batch), training.bptt(NET, cross_entropy, TX)(state, batch)
-        close((got.params, got.opt_state, metrics.loss, metrics.grad_norm), (want.params, want.opt_state, right.loss, right.grad_norm))
+        (got, metrics), (want, right) = (
+            training.minimize(objective, TX)(state, batch),
+            training.bptt(NET, cross_entropy, TX)(state, batch),
+        )
+        close(
+            (got.params, got.opt_state, metrics.loss, metrics.grad_norm),
+            (want.params, want.opt_state, right.loss, right.grad_norm),
+        )
         assert int(metrics.tokens) == 12
         state = got
     poisoned = jax.tree.map(lambda p: p * jnp.nan, PARAMS)
     assert bool(training.minimize(objective, TX)(state._replace(params=poisoned), batch)[1].skipped)
-    with pytest.raises(ValueError, match=r"minimize: got a TrainState with carry .* need carry=None"):
+    with pytest.raises(
+        ValueError, match=r"minimize: got a TrainState with carry .* need carry=None"
+    ):
         training.minimize(objective, TX)(START, batch)
 
 
@@ -124,7 +158,9 @@ def test_a_network_that_looks_ahead_is_trained_too():
     net = rnn.Stack((rnn.Bidirectional(rnn.LSTM(2), rnn.LSTM(2)), rnn.Dense(2)))
     params = net.init(jax.random.key(0), rnn.features(3))
     xs, tx = jax.random.normal(jax.random.key(1), (5, 2, 3)), training.optimizer(1e-2)
-    _, metrics = training.bptt(net, mse, tx)(training.init(net, params, tx, jax.random.key(0)), Batch(xs, jnp.ones((5, 2, 2))))
+    _, metrics = training.bptt(net, mse, tx)(
+        training.init(net, params, tx, jax.random.key(0)), Batch(xs, jnp.ones((5, 2, 2)))
+    )
     close(metrics.loss, jnp.square(rnn.unroll(net, params, xs)[1] - 1).mean())
 
 
@@ -145,11 +181,16 @@ def test_truncated_bptt_is_the_gradient_cut_by_hand():
     by_hand, carry, stride = params, net.initial_state(params, (2,)), 399 // 2
     for n in range(3):
         cuts = np.stack([TOKENS[b * stride + 6 * n : b * stride + 6 * n + 7] for b in range(2)], 1)
-        (value, carry), grads = jax.value_and_grad(cut, has_aux=True)(by_hand, carry, cuts[:-1], cuts[1:])
+        (value, carry), grads = jax.value_and_grad(cut, has_aux=True)(
+            by_hand, carry, cuts[:-1], cuts[1:]
+        )
         by_hand = jax.tree.map(lambda p, g: p - 0.3 * g, by_hand, grads)
     close((state.params, state.carry, metrics.loss), (by_hand, carry, value))
     # Were the state not carried, the third segment would have begun from zero.
-    assert not np.allclose(cut(by_hand, net.initial_state(params, (2,)), cuts[:-1], cuts[1:])[0], cut(by_hand, carry, cuts[:-1], cuts[1:])[0])
+    assert not np.allclose(
+        cut(by_hand, net.initial_state(params, (2,)), cuts[:-1], cuts[1:])[0],
+        cut(by_hand, carry, cuts[:-1], cuts[1:])[0],
+    )
 
 
 def test_no_gradient_crosses_into_the_segment_before():
@@ -176,12 +217,18 @@ def test_nothing_that_is_not_finite_gets_through(fault):
     params = net.init(jax.random.key(0), rnn.features(3))
     xs = jax.random.normal(jax.random.key(1), (4, 2, 3))
     scale = jnp.inf if fault == "update" else 0.1
-    tx = training.optimizer(optax.chain(optax.trace(0.9), optax.scale_by_learning_rate(lambda n: jnp.where(n == 1, scale, 0.1))))
+    tx = training.optimizer(
+        optax.chain(
+            optax.trace(0.9), optax.scale_by_learning_rate(lambda n: jnp.where(n == 1, scale, 0.1))
+        )
+    )
 
     def loss(ys, targets, mask):
         total, foul = mse(ys, targets[0], mask).total, targets[1].any()
         factor = jnp.where(foul, jnp.nan if fault == "loss" else 1, 1)
-        steep = jnp.sqrt(jnp.where(foul & (fault == "gradient"), total * 0, 1))  # sqrt's slope at 0 is infinite, its value is not
+        steep = jnp.sqrt(
+            jnp.where(foul & (fault == "gradient"), total * 0, 1)
+        )  # sqrt's slope at 0 is infinite, its value is not
         return Loss(total * factor + steep, jnp.int32(8))
 
     step = training.truncated_bptt(net, loss, tx)
@@ -190,32 +237,46 @@ def test_nothing_that_is_not_finite_gets_through(fault):
     bad = good._replace(targets=(good.targets[0], jnp.ones((4, 2), bool)))
     if fault == "carry":
         before = before._replace(carry=jax.tree.map(lambda a: a.at[0].set(jnp.nan), before.carry))
-        bad = bad._replace(mask=jnp.zeros((4, 2), bool).at[:, 1].set(True))  # row 0 is not looked at: the loss is finite, its state is not
+        bad = bad._replace(
+            mask=jnp.zeros((4, 2), bool).at[:, 1].set(True)
+        )  # row 0 is not looked at: the loss is finite, its state is not
     after, metrics = step(before, bad)
     assert bool(metrics.skipped)
     assert int(after.skipped) == 1
-    same((after.params, after.opt_state, after.carry), (before.params, before.opt_state, before.carry))
+    same(
+        (after.params, after.opt_state, after.carry),
+        (before.params, before.opt_state, before.carry),
+    )
     assert int(after.step) == 2  # noise and data go on
     if fault in ("loss", "gradient"):
         again, metrics = step(after, good)
         assert not bool(metrics.skipped)
         assert int(again.skipped) == 1
-        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((again.params, again.opt_state)))
+        assert all(
+            np.isfinite(leaf).all() for leaf in jax.tree.leaves((again.params, again.opt_state))
+        )
         assert not np.array_equal(again.params[1]["w"], after.params[1]["w"])
 
 
 def test_fixed_leaves_stay_bit_for_bit_under_weight_decay():
     net = rnn.Stack((rnn.EchoState(5), rnn.Dense(2)))
     params = net.init(jax.random.key(0), rnn.features(3))
-    params[0]["fixed"] = jax.tree.map(lambda w: w.at[0].set(-0.0) if w.ndim else w, params[0]["fixed"])  # -0.0 + 0.0 is 0.0: not the same bits
+    params[0]["fixed"] = jax.tree.map(
+        lambda w: w.at[0].set(-0.0) if w.ndim else w, params[0]["fixed"]
+    )  # -0.0 + 0.0 is 0.0: not the same bits
     tx = training.optimizer(optax.adamw(0.1, weight_decay=0.5))
     state, step = training.init(net, params, tx, jax.random.key(1)), training.bptt(net, mse, tx)
     for n in range(3):
-        state, _ = step(state, Batch(jax.random.normal(jax.random.key(n), (6, 2, 3)), jnp.ones((6, 2, 2))))
+        state, _ = step(
+            state, Batch(jax.random.normal(jax.random.key(n), (6, 2, 3)), jnp.ones((6, 2, 2)))
+        )
     same(state.params[0]["fixed"], params[0]["fixed"])
     assert not np.allclose(state.params[1]["w"], params[1]["w"])
     bare = optax.adamw(0.1, weight_decay=0.5)  # in a step, whatever rule it is given
-    state, _ = training.bptt(net, mse, bare)(training.init(net, params, bare, jax.random.key(1)), Batch(jnp.ones((6, 2, 3)), jnp.ones((6, 2, 2))))
+    state, _ = training.bptt(net, mse, bare)(
+        training.init(net, params, bare, jax.random.key(1)),
+        Batch(jnp.ones((6, 2, 3)), jnp.ones((6, 2, 2))),
+    )
     same(state.params[0]["fixed"], params[0]["fixed"])
     # Outside a step too: the optimizer alone gives them no update, even where they have a gradient.
     with jax.numpy_dtype_promotion("standard"):
@@ -225,7 +286,10 @@ def test_fixed_leaves_stay_bit_for_bit_under_weight_decay():
 
 def test_noise_depends_on_key_and_step_alone():
     same(STEP(START, SEGMENTS(0)), STEP(START, SEGMENTS(0)))
-    losses = {float(STEP(s, SEGMENTS(0))[1].loss) for s in (START, START._replace(step=jnp.int32(1)), START._replace(key=jax.random.key(9)))}
+    losses = {
+        float(STEP(s, SEGMENTS(0))[1].loss)
+        for s in (START, START._replace(step=jnp.int32(1)), START._replace(key=jax.random.key(9)))
+    }
     assert len(losses) == 3
 
 
@@ -248,7 +312,10 @@ def test_evaluate_does_not_depend_on_how_a_stream_is_cut():
     _, b = training.evaluate(NET, cross_entropy, PARAMS, rest, state, strategy=rnn.Chunked(64))
     close((chunked.total, a.total + b.total), (whole.total, whole.total))
     logits = rnn.unroll(NET, PARAMS, TOKENS[:-1])[1]
-    close(whole.bits, optax.softmax_cross_entropy_with_integer_labels(logits, TOKENS[1:]).mean() / math.log(2))
+    close(
+        whole.bits,
+        optax.softmax_cross_entropy_with_integer_labels(logits, TOKENS[1:]).mean() / math.log(2),
+    )
 
 
 def test_wrong_states_and_rules_are_refused_by_name():
@@ -264,10 +331,23 @@ def test_wrong_states_and_rules_are_refused_by_name():
 
 
 def bits(state):
-    return {"bits": float(training.evaluate(NET, cross_entropy, state.params, data.stream(TOKENS[:60]))[1].bits)}
+    return {
+        "bits": float(
+            training.evaluate(NET, cross_entropy, state.params, data.stream(TOKENS[:60]))[1].bits
+        )
+    }
 
 
-FIT = partial(training.fit, STEP, START, save_every=8, evaluate=bits, evaluate_every=8, fetch_every=5, progress=False)
+FIT = partial(
+    training.fit,
+    STEP,
+    START,
+    save_every=8,
+    evaluate=bits,
+    evaluate_every=8,
+    fetch_every=5,
+    progress=False,
+)
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +358,9 @@ def uninterrupted():
 def test_fit_learns_and_keeps_the_whole_curve(uninterrupted):
     state, history = uninterrupted
     assert int(state.step) == 24
-    assert {k: v.shape for k, v in history.metrics.items()} == dict.fromkeys(training.Metrics._fields, (24,))
+    assert {k: v.shape for k, v in history.metrics.items()} == dict.fromkeys(
+        training.Metrics._fields, (24,)
+    )
     assert history.evaluations["step"].tolist() == [8, 16, 24]
     plain = START
     for n in range(24):
@@ -327,7 +409,9 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     assert not (tmp_path / "nowhere").exists()
     training.fit(STEP, START, SEGMENTS, 1, directory=tmp_path, progress=False)
     other = rnn.Stack((rnn.Embed(7, 3), rnn.LSTM(5), rnn.Dropout(0.2), rnn.Dense(7)))
-    state = training.init(other, other.init(jax.random.key(0), rnn.TOKEN), TX, jax.random.key(1), (2,))
+    state = training.init(
+        other, other.init(jax.random.key(0), rnn.TOKEN), TX, jax.random.key(1), (2,)
+    )
     with pytest.raises(ValueError, match=r"state.*float32\[2, 4\]; need float32\[2, 5\]"):
         training.restore(tmp_path, state)
     wide = START._replace(params=jax.tree.map(lambda p: p.astype(jnp.bfloat16), PARAMS))

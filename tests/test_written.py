@@ -10,11 +10,15 @@ from jaxrnn import decoding
 from jaxrnn.models import EncoderDecoder, written
 
 NET = EncoderDecoder(
-    rnn.Stack((rnn.Embed(9, 4), rnn.Bidirectional(rnn.GRU(4)))), rnn.Stack((rnn.Embed(6, 4), rnn.GRU(4), rnn.Attention(4, memory=8), rnn.Dense(6)))
+    rnn.Stack((rnn.Embed(9, 4), rnn.Bidirectional(rnn.GRU(4)))),
+    rnn.Stack((rnn.Embed(6, 4), rnn.GRU(4), rnn.Attention(4, memory=8), rnn.Dense(6))),
 )
 PARAMS = jax.tree.map(lambda p: 4 * p, NET.init(jax.random.key(5), rnn.TOKEN, rnn.TOKEN))
 END = 5
-SOURCES = [np.random.default_rng(i).integers(0, 9, n).astype(np.int32) for i, n in enumerate([3, 1, 7, 2, 4])]
+SOURCES = [
+    np.random.default_rng(i).integers(0, 9, n).astype(np.int32)
+    for i, n in enumerate([3, 1, 7, 2, 4])
+]
 
 
 @pytest.mark.parametrize("beams", [1, 3])
@@ -36,4 +40,6 @@ def test_each_source_is_written_as_if_alone(beams):
 def test_forbidden_tokens_are_never_written():
     seen = np.concatenate(written(NET, PARAMS, SOURCES, 6, start=2, end=END))
     banned = int(seen[0])
-    assert banned not in np.concatenate(written(NET, PARAMS, SOURCES, 6, start=2, end=END, forbidden=(banned,)))
+    assert banned not in np.concatenate(
+        written(NET, PARAMS, SOURCES, 6, start=2, end=END, forbidden=(banned,))
+    )

@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-
 import jaxrnn as rnn
+
 from benchmarks.cases import CHARACTERS, Case
 from benchmarks.peers import work
 from benchmarks.peers.program import Compiled, Program

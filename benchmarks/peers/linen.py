@@ -6,11 +6,11 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen
+from jaxrnn.interop.flax import from_linen, to_linen
 
 from benchmarks.cases import Case
 from benchmarks.peers.jaxrnn import CELLS
 from benchmarks.peers.program import Program
-from jaxrnn.interop.flax import from_linen, to_linen
 
 
 def build(case: Case) -> Program | None:

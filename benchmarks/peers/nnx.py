@@ -7,11 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxrnn.interop.flax import from_nnx, to_nnx
 
 from benchmarks.cases import Case
 from benchmarks.peers.jaxrnn import CELLS
 from benchmarks.peers.program import Program
-from jaxrnn.interop.flax import from_nnx, to_nnx
 
 
 def build(case: Case) -> Program | None:

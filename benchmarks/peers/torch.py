@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
+from jaxrnn.interop.torch import to_torch
 from torch import nn
 
 from benchmarks.cases import CHARACTERS, GATES, Case
 from benchmarks.peers.jaxrnn import network, parameters
 from benchmarks.peers.work import ADAM
-from jaxrnn.interop.torch import to_torch
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 # Of cuDNN's algorithms torch chooses a persistent one for float16 alone, as its documentation of nn.LSTM says.

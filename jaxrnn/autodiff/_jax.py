@@ -18,15 +18,14 @@ from jax._src.core import mapped_leading_aval, unmapped_leading_aval
 from jax._src.interpreters import batching
 from jax._src.interpreters import partial_eval as pe
 from jax.core import Tracer
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
+from jax.extend.core import ClosedJaxpr, Literal, Var
 from jax.extend.core.primitives import dot_general_p, jit_p
 from jax.interpreters import ad, mlir
 from jax.sharding import PartitionSpec
 
 __all__ = [
     "ClosedJaxpr",
-    "Jaxpr",
-    "JaxprEqn",
+    "Equation",
     "Literal",
     "Tracer",
     "Var",
@@ -51,6 +50,10 @@ __all__ = [
     "vary_alike",
     "varying",
 ]  # fmt: skip
+
+
+Equation = Any  # a JaxprEqn, and a variable of one: their stubs know less than they do
+Variable = Any
 
 
 def primitive(name: str, multiple_results: bool = False) -> Any:
@@ -220,7 +223,7 @@ def dce(closed: ClosedJaxpr, inputs: bool = False) -> tuple[ClosedJaxpr, list[bo
     return ClosedJaxpr(jaxpr, kept), used[consts:]
 
 
-def bind(eqn: JaxprEqn, *args: Any) -> list:
+def bind(eqn: Equation, *args: Any) -> list:
     """The results of an equation for other arguments, in its own context."""
     params = eqn.primitive.get_bind_params(eqn.params)
     if isinstance(params, tuple):  # until JAX 0.10: functions and parameters apart
@@ -235,12 +238,12 @@ def bind(eqn: JaxprEqn, *args: Any) -> list:
     return list(outs) if eqn.primitive.multiple_results else [outs]
 
 
-def evaluate(eqns: Sequence[JaxprEqn], env: dict[Var, Any], rule: Callable = bind) -> None:
+def evaluate(eqns: Sequence[Equation], env: dict[Variable, Any], rule: Callable = bind) -> None:
     """Evaluate equations in order, `rule(eqn, *args) -> results` each, into `env`."""
     for eqn in eqns:
         outs = rule(eqn, *[read(env, v) for v in eqn.invars])
         env.update(zip(eqn.outvars, outs, strict=True))
 
 
-def read(env: dict[Var, Any], v: Any) -> Any:
+def read(env: dict[Variable, Any], v: Any) -> Any:
     return v.val if isinstance(v, Literal) else env[v]

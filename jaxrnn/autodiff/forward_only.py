@@ -17,7 +17,16 @@ import jax
 from jax.extend.core import jaxpr_as_fun
 
 from jaxrnn.autodiff._jax import (
-    ClosedJaxpr, Tracer, ad, batching, dce, debugging, derived_jvp, lowered, primitive, trace,
+    ClosedJaxpr,
+    Tracer,
+    ad,
+    batching,
+    dce,
+    debugging,
+    derived_jvp,
+    lowered,
+    primitive,
+    trace,
 )  # fmt: skip
 
 LARGE = 2**23  # bytes of all states from which a pass is taken in chunks
@@ -84,18 +93,18 @@ def _batched(
 ) -> tuple[list, list]:  # fmt: skip
     # A key that is given and draws nothing batches nothing.
     used = dce(whole)[1]
-    args = [
+    rest = [
         a if use or dim is None else jax.lax.index_in_dim(a, 0, dim, keepdims=False)
         for a, dim, use in zip(args, dims, used, strict=True)
     ]
-    dims = [dim if use else None for dim, use in zip(dims, used, strict=True)]
-    if all(dim is None for dim in dims):
-        outs = forward_p.bind(*args, whole=whole, states=states, axes=axes, **params)
+    axes_in = [dim if use else None for dim, use in zip(dims, used, strict=True)]
+    if all(dim is None for dim in axes_in):
+        outs = forward_p.bind(*rest, whole=whole, states=states, axes=axes, **params)
         return outs, [None] * len(outs)
     places = _places(whole, states)
-    batched, _ = batching.batch_jaxpr_axes(whole, axis, dims, places)
-    axes = (*axes, (tuple(dims), axis.size))
-    outs = forward_p.bind(*args, whole=batched, states=states, axes=axes, **params)
+    batched, _ = batching.batch_jaxpr_axes(whole, axis, axes_in, places)
+    axes = (*axes, (tuple(axes_in), axis.size))
+    outs = forward_p.bind(*rest, whole=batched, states=states, axes=axes, **params)
     return outs, places
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from jaxrnn.autodiff._jax import JaxprEqn, Var, evaluate, fixed
+from jaxrnn.autodiff._jax import Equation, Var, Variable, evaluate, fixed
 
 
-def hoisted(eqns: list[JaxprEqn], consts: list[Var]) -> tuple[list[JaxprEqn], list[JaxprEqn]]:
+def hoisted(eqns: list[Equation], consts: list[Variable]) -> tuple[list[Equation], list[Equation]]:
     """The equations that depend on constants alone, to be computed before a loop, and the rest.
 
     One that makes more than it takes (a bias broadcast to a batch) stays where it is cheap.
@@ -32,17 +32,15 @@ def _size(variables: list) -> float:
     return sum(sizes) if fixed(*sizes) else math.inf
 
 
-def needed(eqns: list[JaxprEqn], outs: list) -> list[Var]:
+def needed(eqns: list[Equation], outs: list) -> list[Variable]:
     """The variables that these equations and results read."""
     used = [v for eqn in eqns for v in eqn.invars] + list(outs)
     return list(dict.fromkeys(v for v in used if isinstance(v, Var)))
 
 
-def before_loop(eqns: list[JaxprEqn], consts: dict[Var, Any], outs: list) -> tuple[dict, list]:
+def before_loop(eqns: list[Equation], consts: dict[Variable, Any], outs: list) -> tuple[dict, list]:
     """Constants with the invariants among them, of those that the loop still needs; its equations."""
     early, late = hoisted(eqns, list(consts))
     env = dict(consts)
     evaluate(early, env)
     return {v: env[v] for v in needed(late, outs) if v in env}, late
-
-

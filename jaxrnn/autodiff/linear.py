@@ -163,8 +163,8 @@ def _linear(options: Options, a: Any, b: Any, start: Any, mask: Any, resets: Any
     args, linear = (a, b, start, mask, resets), (False, True, True, False, False)
     first, (rows, *flags) = _constant(0, start), _constant(1, (b, mask, resets))
     timed = map_transitions(lambda a, b: _constant(int(has_time_axis(a, b)), a), a, b)
-    given, made = (timed, rows, first, *flags), (first, rows)  # vmap's axes come behind time
-    return by_platform(Call(run, cpu), Call(run, default), args, linear, given, made)
+    in_axes, out_axes = (timed, rows, first, *flags), (first, rows)  # vmap's axes come behind time
+    return by_platform(Call(run, cpu), Call(run, default), args, linear, in_axes, out_axes)
 
 
 def _constant(axis: int, tree: Any) -> Any:

@@ -23,6 +23,7 @@ from typing import Any
 
 import jax
 import jax.extend
+import jax.numpy as jnp
 
 from jaxrnn.autodiff._jax import (
     ClosedJaxpr,
@@ -79,7 +80,9 @@ def loop(
 
 def parts(args: Sequence, num_consts: int, num_carry: int) -> list[list]:
     """Constants, carry and xs."""
-    return [list(args[a:b]) for a, b in pairwise((0, num_consts, num_consts + num_carry, len(args)))]
+    return [
+        list(args[a:b]) for a, b in pairwise((0, num_consts, num_consts + num_carry, len(args)))
+    ]
 
 
 def scanned(
@@ -116,7 +119,7 @@ def _batched(
     for i, (a, dim) in enumerate(zip(args, dims, strict=True)):
         if dim is None and num_consts <= i < first_x:
             a, dim = batching.broadcast(a, axis.size, 0, axis.explicit_mesh_axis), 0
-        moved.append(a if dim is None else batching.moveaxis(a, dim, int(i >= first_x)))
+        moved.append(a if dim is None else jnp.moveaxis(a, dim, int(i >= first_x)))
         batched.append(dim is not None)
     body, _ = batching.batch_jaxpr(jaxpr, axis, batched, instantiate=True)
     outs = loop_p.bind(*moved, jaxpr=body, **params)

@@ -82,21 +82,21 @@ class Batched:
     """f under `vmap`."""
 
     f: Flat
-    given: tuple[int | None, ...]
-    made: tuple[int, ...]
+    in_axes: tuple[int | None, ...]
+    out_axes: tuple[int, ...]
 
     def __call__(self, *args: Any) -> list:
-        return jax.vmap(self.f, self.given, list(self.made))(*args)
+        return jax.vmap(self.f, self.in_axes, list(self.out_axes))(*args)
 
 
 class Places(NamedTuple):
     """What is known of the arrays of a pair: which arguments the functions are linear in, and at
     which axis a `vmap` puts its own, of arguments and results. Behind time, say, so that what is
-    scanned over is not turned, nor turned back."""
+    scanned over is not transposed, nor transposed back."""
 
     linear: tuple[bool, ...]
-    given: tuple[int, ...]
-    made: tuple[int, ...]
+    in_axes: tuple[int, ...]
+    out_axes: tuple[int, ...]
 
 
 def merge(flags: Sequence[bool], yes: Sequence, no: Sequence) -> list:
@@ -110,7 +110,7 @@ def select(flags: Sequence[bool], values: Sequence) -> list:
 
 
 def by_platform(
-    cpu: Callable, default: Callable, args: tuple, linear: tuple, given: Any, made: Any
+    cpu: Callable, default: Callable, args: tuple, linear: tuple, in_axes: Any, out_axes: Any
 ) -> Any:
     """`cpu(*args)` where the program is lowered for a CPU, elsewhere `default(*args)`.
 
@@ -119,16 +119,16 @@ def by_platform(
 
     Args:
       linear: for each argument, whether they are linear in it, in all that are so together.
-      given: a tree like args, of the axes at which a `vmap` puts its own.
-      made: a tree like the result, likewise.
+      in_axes: a tree like args, of the axes at which a `vmap` puts its own.
+      out_axes: a tree like the result, likewise.
     """
     if debugging():  # pyright: ignore[reportAttributeAccessIssue]
         return default(*args)  # to be looked into, step by step
     leaves, tree = jax.tree.flatten(args)
     flags = [flag for flag, arg in zip(linear, args, strict=True) for _ in jax.tree.leaves(arg)]
-    places = Places(tuple(flags), tuple(jax.tree.leaves(given)), tuple(jax.tree.leaves(made)))
+    places = Places(tuple(flags), tuple(jax.tree.leaves(in_axes)), tuple(jax.tree.leaves(out_axes)))
     outs = bind(leaves, Leaves(cpu, tree), Leaves(default, tree), places)
-    return jax.tree.unflatten(jax.tree.structure(made), outs)
+    return jax.tree.unflatten(jax.tree.structure(out_axes), outs)
 
 
 def bind(args: Sequence, cpu: Flat, default: Flat, places: Places) -> list:
@@ -151,8 +151,8 @@ def _jvp(primals: tuple, tangents: tuple, *, cpu: Flat, default: Flat, places: P
         return outs, bind(merge(linear, given, primals), cpu, default, places)
     push, push_default = Tangent(cpu, moves), Tangent(default, moves)
     flags = [False] * len(primals) + [True] * sum(moves)
-    axes = (*places.given, *select(moves, places.given))
-    of_tangent = Places(tuple(flags), axes, places.made)
+    axes = (*places.in_axes, *select(moves, places.in_axes))
+    of_tangent = Places(tuple(flags), axes, places.out_axes)
     given = [*primals, *select(moves, tangents)]
     return outs, bind(given, push, push_default, of_tangent)
 
@@ -164,19 +164,19 @@ def _transpose(cotangents: Sequence, *args: Any, cpu: Flat, default: Flat, place
     pull, pull_default = Transpose(cpu, asked, types), Transpose(default, asked, types)
     known, given = select(others, args), [ad.instantiate_zeros(ct) for ct in cotangents]
     flags = [False] * len(known) + [True] * len(given)
-    axes = (*select(others, places.given), *places.made)
-    back = Places(tuple(flags), axes, tuple(select(asked, places.given)))
+    axes = (*select(others, places.in_axes), *places.out_axes)
+    back = Places(tuple(flags), axes, tuple(select(asked, places.in_axes)))
     outs = bind([*known, *given], pull, pull_default, back)
     return merge(asked, outs, [None] * len(args))
 
 
 def _batch(args: tuple, axes: tuple, *, cpu: Flat, default: Flat, places: Places) -> tuple:
-    triples = list(zip(args, axes, places.given, strict=True))
+    triples = list(zip(args, axes, places.in_axes, strict=True))
     moved = [x if axis is None else jnp.moveaxis(x, axis, to) for x, axis, to in triples]
-    given = tuple(None if axis is None else to for _, axis, to in triples)
-    rows, rows_default = (Batched(f, given, places.made) for f in (cpu, default))
+    in_axes = tuple(None if axis is None else to for _, axis, to in triples)
+    rows, rows_default = (Batched(f, in_axes, places.out_axes) for f in (cpu, default))
     outs = bind(moved, rows, rows_default, places)
-    return outs, places.made
+    return outs, places.out_axes
 
 
 def _run(which: str, *args: Any, **functions: Any) -> list:

@@ -64,7 +64,12 @@ def _general(x: Any, y: Any, *, summed: bool, precision: Any, dtype: Any, shardi
     lead = tuple(range(x.ndim - 1))
     axes = (lead, lead) if summed else ((x.ndim - 1,), (0,))
     return jax.lax.dot_general(
-        x, y, (axes, ((), ())), precision=precision, preferred_element_type=dtype, out_sharding=sharding
+        x,
+        y,
+        (axes, ((), ())),
+        precision=precision,
+        preferred_element_type=dtype,
+        out_sharding=sharding,
     )
 
 

@@ -34,7 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
-from jaxrnn.autodiff._jax import Var, debugging, evaluate, vary_alike
+from jaxrnn.autodiff._jax import Variable, debugging, evaluate, vary_alike
 from jaxrnn.autodiff.dot import Dot
 from jaxrnn.autodiff.loop import loop
 from jaxrnn.autodiff.products import over_rows
@@ -52,7 +52,13 @@ class Recurrence:
 
 
 def recurrence(
-    step: Callable, params: Any, state: Any, zs: Any, length: Any, reverse: bool = False, unroll: int = 1
+    step: Callable,
+    params: Any,
+    state: Any,
+    zs: Any,
+    length: Any,
+    reverse: bool = False,
+    unroll: int = 1,
 ) -> tuple[Any, Any]:
     """`state_t = step(params, state_{t-1}, zs_t, dot)` for all t: the last state and all states.
 
@@ -66,7 +72,9 @@ def recurrence(
         return state, state
 
     if debugging():
-        return jax.lax.scan(body, state, zs, None if jax.tree.leaves(zs) else length, reverse, unroll)
+        return jax.lax.scan(
+            body, state, zs, None if jax.tree.leaves(zs) else length, reverse, unroll
+        )
     (consts, tree), (carry, state_tree), (rows, z_tree) = map(jax.tree.flatten, (params, state, zs))
 
     def flat(consts: list, carry: list, row: list) -> list:
@@ -76,7 +84,9 @@ def recurrence(
 
     found = traced(flat, consts, carry, rows)
     if found is None:
-        return jax.lax.scan(body, state, zs, None if jax.tree.leaves(zs) else length, reverse, unroll)
+        return jax.lax.scan(
+            body, state, zs, None if jax.tree.leaves(zs) else length, reverse, unroll
+        )
     consts, inner = found
     last, states = deferred(Recurrence(inner, length, reverse, unroll), consts, carry, rows)
     return state_tree.unflatten(last), state_tree.unflatten(states)
@@ -89,8 +99,8 @@ def deferred(static: Recurrence, consts: list, carry: list, rows: list) -> tuple
 
 
 def forward(
-    static: Recurrence, keep: list[Var], consts: list, carry: list, rows: list
-) -> tuple[list, list, dict[Var, jax.Array]]:
+    static: Recurrence, keep: list[Variable], consts: list, carry: list, rows: list
+) -> tuple[list, list, dict[Variable, jax.Array]]:
     """The last state, all states, and for every variable to be kept its values at all steps."""
     step = static.step
     inside = [v for v in keep if v not in step.rows]
@@ -100,9 +110,7 @@ def forward(
         return new, [*new, *kept]
 
     free = [i for i, v in enumerate(step.rows) if v not in keep]
-    last, ys = loop(
-        body, consts, carry, rows, static.length, static.reverse, static.unroll, free
-    )
+    last, ys = loop(body, consts, carry, rows, static.length, static.reverse, static.unroll, free)
     kept = dict(zip(step.rows, rows, strict=True))
     return last, ys[: len(carry)], kept | dict(zip(inside, ys[len(carry) :], strict=True))
 
@@ -151,10 +159,8 @@ def deferred_jvp(static: Recurrence, primals: tuple, tangents: tuple) -> tuple[A
     return (last, states), (with_float0(last, dlast), with_float0(states, dstates))
 
 
-def nonzero(names: list[Var], tangents: list) -> dict[Var, Any]:
-    return {
-        v: d for v, d in zip(names, tangents, strict=True) if not isinstance(d, SymbolicZero)
-    }
+def nonzero(names: list[Variable], tangents: list) -> dict[Variable, Any]:
+    return {v: d for v, d in zip(names, tangents, strict=True) if not isinstance(d, SymbolicZero)}
 
 
 def perturbation(

@@ -24,8 +24,9 @@ from jax.extend.core import jaxpr_as_fun
 
 from jaxrnn.autodiff._jax import (
     ClosedJaxpr,
-    JaxprEqn,
+    Equation,
     Var,
+    Variable,
     bind,
     dce,
     evaluate,
@@ -40,14 +41,16 @@ from jaxrnn.autodiff.products import over_rows, row_product
 class Sum(NamedTuple):
     """A variable that products end in, and what was added on the way."""
 
-    var: Var
-    products: tuple[tuple[JaxprEqn, int, int], ...]  # each with the columns `start` to `stop` of it
-    invariants: tuple[Var, ...]  # what was added and depends on constants alone
-    addends: frozenset[Var]  # these constants
-    z: Var | None  # a z that is read here only: its tangent serves for that of the products too
+    var: Variable
+    products: tuple[tuple[Equation, int, int], ...]  # each with the columns `start` to `stop` of it
+    invariants: tuple[Variable, ...]  # what was added and depends on constants alone
+    addends: frozenset[Variable]  # these constants
+    z: (
+        Variable | None
+    )  # a z that is read here only: its tangent serves for that of the products too
 
     @property
-    def params(self) -> frozenset[Var]:
+    def params(self) -> frozenset[Variable]:
         """The constants whose tangents reach the sum from outside the loop."""
         return self.addends | {eqn.invars[1] for eqn, *_ in self.products}
 
@@ -55,23 +58,25 @@ class Sum(NamedTuple):
 class Step(NamedTuple):
     """A step over `consts` (params and invariants), `carry` (the state) and `rows` (the z's)."""
 
-    consts: list[Var]
-    carry: list[Var]
-    rows: list[Var]
-    eqns: list[JaxprEqn]
+    consts: list[Variable]
+    carry: list[Variable]
+    rows: list[Variable]
+    eqns: list[Equation]
     outs: list[Any]
-    invariant: tuple[JaxprEqn, ...] = ()  # those of `eqns` that depend on constants alone
+    invariant: tuple[Equation, ...] = ()  # those of `eqns` that depend on constants alone
     sums: tuple[Sum, ...] = ()
-    constant: frozenset[tuple[int, Var]] = frozenset()  # (id of an equation, what it reads): what
+    constant: frozenset[tuple[int, Variable]] = (
+        frozenset()
+    )  # (id of an equation, what it reads): what
     # a sum takes its params by; their tangents come from outside the loop
 
-    def __call__(self, consts: list, carry: list, row: list, keep: list[Var]) -> tuple:
+    def __call__(self, consts: list, carry: list, row: list, keep: list[Variable]) -> tuple:
         """The new state, and the values of the variables to be kept."""
         env = self.environment(consts, carry, row)
         evaluate(self.eqns, env, compute)
         return [read(env, v) for v in self.outs], [read(env, v) for v in keep]
 
-    def tangent(self, given: dict[Var, Any], dots: dict[Var, Any]) -> list:
+    def tangent(self, given: dict[Variable, Any], dots: dict[Variable, Any]) -> list:
         """The tangents of the floating results: `given` has the values of constants, the state, the
         z's and the sums, `dots` the tangents of some, a sum's being what is added to it."""
         fixed = {v: given[v] for v in self.consts}
@@ -96,7 +101,7 @@ class Step(NamedTuple):
         primals = [jnp.zeros_like(given[v]) if v in sums else given[v] for v in dots]
         return jax.jvp(moved, primals, list(dots.values()))[1]
 
-    def environment(self, consts: list, carry: list, row: list) -> dict[Var, Any]:
+    def environment(self, consts: list, carry: list, row: list) -> dict[Variable, Any]:
         names = (*self.consts, *self.carry, *self.rows)
         return dict(zip(names, (*consts, *carry, *row), strict=True))
 
@@ -109,10 +114,10 @@ class TangentStep(NamedTuple):
     """
 
     closed: ClosedJaxpr
-    consts: list[Var]
-    dconsts: list[Var]
-    kept: list[Var]
-    drows: list[Var]
+    consts: list[Variable]
+    dconsts: list[Variable]
+    kept: list[Variable]
+    drows: list[Variable]
     dcarry: list[bool]  # which tangents of the state it reads
 
     def __call__(self, consts: list, dcarry: list, row: list) -> list:
@@ -124,7 +129,12 @@ class TangentStep(NamedTuple):
 
     @classmethod
     def of(
-        cls, step: Step, primals: tuple, dconsts: list[Var], drows: list[Var], dsums: list[Var]
+        cls,
+        step: Step,
+        primals: tuple,
+        dconsts: list[Variable],
+        drows: list[Variable],
+        dsums: list[Variable],
     ) -> TangentStep:
         """For the tangents named; `dsums` are sums that have an input of their own for theirs."""
         consts, carry, rows = primals
@@ -132,7 +142,9 @@ class TangentStep(NamedTuple):
         sums = [s.var for s in step.sums]
         groups = (step.consts, [*step.carry, *step.rows, *sums], dconsts, floats, [*drows, *dsums])
         avals = {v: row_of(a) for v, a in zip(step.rows, rows, strict=True)}
-        avals |= dict(zip((*step.consts, *step.carry), map(jax.typeof, (*consts, *carry)), strict=True))
+        avals |= dict(
+            zip((*step.consts, *step.carry), map(jax.typeof, (*consts, *carry)), strict=True)
+        )
 
         def tangent(consts: list, kept: list, dconsts_: list, dcarry: list, drows_: list) -> list:
             given = dict(zip((*groups[0], *groups[1]), (*consts, *kept), strict=True))
@@ -169,7 +181,7 @@ def traced(f: Callable, consts: list, carry: list, rows: list) -> tuple[list, St
 
 def with_sums(step: Step) -> Step:
     """The step with every deferred product followed to the variable that it ends in."""
-    readers: dict[Var, list] = {}
+    readers: dict[Variable, list[Any]] = {}
     for eqn in (*step.eqns, None):
         for v in step.outs if eqn is None else eqn.invars:
             if isinstance(v, Var):
@@ -183,18 +195,23 @@ def with_sums(step: Step) -> Step:
             depends |= dict.fromkeys(eqn.outvars, frozenset().union(*(depends[v] for v in used)))
 
     additions = {e.outvars[0]: e for e in step.eqns if e.primitive.name in ADD}
-    constant: set[tuple[int, Var]] = set()
-    ends: dict[Var, tuple[list, dict, dict]] = {}  # products, invariants and z's of each sum
+    constant: set[tuple[int, Variable]] = set()
+    ends: dict[Variable, tuple[list, dict, dict]] = {}  # products, invariants and z's of each sum
 
-    def alike(x: Any, v: Var) -> bool:
-        return isinstance(x, Var) and x.aval.shape == v.aval.shape
+    def alone(v: Variable) -> Any:
+        """The only equation that reads v, if there is but one."""
+        first, *more = readers.get(v, [None])
+        return None if more else first
 
-    def follow(v: Var, product: JaxprEqn | None, start: int, added: tuple) -> None:
+    def alike(x: Any, v: Variable) -> bool:
+        return isinstance(x, Var) and getattr(x.aval, "shape", None) == v.aval.shape
+
+    def follow(v: Variable, product: Equation | None, start: int, added: tuple) -> None:
         """From v, which holds columns of a product from `start` on, to the end of its sum.
 
         `added` are the additions on the way, each with what was added.
         """
-        [reader] = readers[v] if len(readers.get(v, ())) == 1 else [None]
+        reader = alone(v)
         kind = None if reader is None else reader.primitive.name
         if kind in ADD:
             [other] = (x for x in reader.invars if x is not v)
@@ -214,7 +231,7 @@ def with_sums(step: Step) -> Step:
             if other in depends:
                 invariants[other] = None
                 constant.add((id(addition), other))
-            elif len(readers[other]) > 1:
+            elif alone(other) is None:
                 continue
             elif other in step.rows:
                 zs[other] = None
@@ -227,8 +244,12 @@ def with_sums(step: Step) -> Step:
             constant.add((id(eqn), eqn.invars[1]))
             follow(eqn.outvars[0], eqn, 0, ())
     for z in step.rows:  # where a bias is all that is added to z
-        [reader] = readers[z] if len(readers.get(z, ())) == 1 else [None]
-        if reader is not None and reader.primitive.name in ADD and not any(z in zs for *_, zs in ends.values()):
+        reader = alone(z)
+        if (
+            reader is not None
+            and reader.primitive.name in ADD
+            and not any(z in zs for *_, zs in ends.values())
+        ):
             [other] = (x for x in reader.invars if x is not z)
             if alike(other, z) and other in depends:
                 follow(reader.outvars[0], None, 0, ((reader, other), (reader, z)))
@@ -240,7 +261,7 @@ def with_sums(step: Step) -> Step:
     return step._replace(invariant=tuple(invariant), sums=tuple(sums), constant=frozenset(constant))
 
 
-def compute(eqn: JaxprEqn, *args: Any) -> list:
+def compute(eqn: Equation, *args: Any) -> list:
     """An equation's results; a product that a step writes as `@` becomes one of `products.py`."""
     return [over_rows(eqn, *args)] if row_product(eqn) else bind(eqn, *args)
 

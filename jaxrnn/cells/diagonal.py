@@ -62,7 +62,11 @@ class DiagonalGRU(Cell):
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
-        b = jnp.zeros((3, self.hidden), dtype).at[1].set(jnp.linspace(0, 1, self.hidden, dtype=dtype))
+        b = (
+            jnp.zeros((3, self.hidden), dtype)
+            .at[1]
+            .set(jnp.linspace(0, 1, self.hidden, dtype=dtype))
+        )
         return {**weights(key, size, self.hidden, dtype), "b": b.reshape(-1)}
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> jax.Array:
@@ -135,7 +139,11 @@ class DiagonalLSTM(Cell):
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
         kw, kp = jax.random.split(key)
-        b = jnp.zeros((3, self.hidden), dtype).at[0].set(-jnp.linspace(0, 1, self.hidden, dtype=dtype))
+        b = (
+            jnp.zeros((3, self.hidden), dtype)
+            .at[0]
+            .set(-jnp.linspace(0, 1, self.hidden, dtype=dtype))
+        )
         p = jax.random.normal(kp, (2 * self.hidden,), dtype) * 2 / (5 * self.hidden) ** 0.5
         return {**weights(kw, size, self.hidden, dtype), "b": b.reshape(-1), "p": p}
 
@@ -149,7 +157,9 @@ class DiagonalLSTM(Cell):
 
     def gates(self, params: Params, state: LSTMState, z: jax.Array, dot: Dot) -> DiagonalGates:
         h, c = state
-        f, g, o = jnp.split(z + params["w_h"].astype(h.dtype) * jnp.concatenate([h, h, h], axis=-1), 3, axis=-1)
+        f, g, o = jnp.split(
+            z + params["w_h"].astype(h.dtype) * jnp.concatenate([h, h, h], axis=-1), 3, axis=-1
+        )
         pf, po = jnp.split(params["p"].astype(h.dtype), 2)
         f, g = jax.nn.sigmoid(f + pf * c), jnp.tanh(g)
         return DiagonalGates(f, g, jax.nn.sigmoid(o + po * (f * c + (1 - f) * g)))

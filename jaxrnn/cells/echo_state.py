@@ -60,12 +60,20 @@ class EchoState(Cell):
         size, dtype = input_spec(self, x)
         kx, kh, kd, kb = jax.random.split(key, 4)
         square = (self.hidden, self.hidden)
-        w_h = jnp.where(jax.random.bernoulli(kd, self.density, square), jax.random.normal(kh, square, dtype), jnp.zeros(square, dtype))
+        w_h = jnp.where(
+            jax.random.bernoulli(kd, self.density, square),
+            jax.random.normal(kh, square, dtype),
+            jnp.zeros(square, dtype),
+        )
         return {
             "fixed": {
-                "w_x": jax.random.uniform(kx, (size, self.hidden), dtype, -self.input_scale, self.input_scale),
+                "w_x": jax.random.uniform(
+                    kx, (size, self.hidden), dtype, -self.input_scale, self.input_scale
+                ),
                 "w_h": initializers.spectral_radius(w_h, self.spectral_radius),
-                "b": jax.random.uniform(kb, (self.hidden,), dtype, -self.input_scale, self.input_scale),
+                "b": jax.random.uniform(
+                    kb, (self.hidden,), dtype, -self.input_scale, self.input_scale
+                ),
                 "leak": jnp.asarray(self.leak, dtype),
             }
         }
@@ -85,7 +93,9 @@ class EchoState(Cell):
         return output(state, params["fixed"]["w_h"])
 
 
-def ridge(xs: jax.Array, targets: jax.Array, penalty: float | jax.Array, mask: jax.Array | None = None) -> dict[str, jax.Array]:
+def ridge(
+    xs: jax.Array, targets: jax.Array, penalty: float | jax.Array, mask: jax.Array | None = None
+) -> dict[str, jax.Array]:
     """The linear readout with the least squared error plus a penalty, in closed form.
 
         w, b = argmin  sum over steps of |x @ w + b - target|^2  +  penalty * |w|^2
@@ -115,7 +125,10 @@ def ridge(xs: jax.Array, targets: jax.Array, penalty: float | jax.Array, mask: j
     """
     errors.check_ridge(xs, targets)
     dtype = wide(xs.dtype)
-    x, y = xs.astype(dtype).reshape(-1, xs.shape[-1]), targets.astype(dtype).reshape(-1, targets.shape[-1])
+    x, y = (
+        xs.astype(dtype).reshape(-1, xs.shape[-1]),
+        targets.astype(dtype).reshape(-1, targets.shape[-1]),
+    )
     counts = jnp.ones((x.shape[0], 1), bool)
     if mask is not None:
         errors.check_flags("ridge", "mask", mask, xs.shape[:-1])

@@ -49,9 +49,15 @@ class Elman(Cell):
         size, dtype = input_spec(self, x)
         kx, kh = jax.random.split(key)
         if self.identity:
-            w_x, w_h = 1e-3 * jax.random.normal(kx, (size, self.hidden), dtype), initializers.identity(self.hidden, dtype)
+            w_x, w_h = (
+                1e-3 * jax.random.normal(kx, (size, self.hidden), dtype),
+                initializers.identity(self.hidden, dtype),
+            )
         else:
-            w_x, w_h = initializers.glorot(kx, size, self.hidden, 1, dtype), initializers.orthogonal(kh, self.hidden, self.hidden, 1, dtype)
+            w_x, w_h = (
+                initializers.glorot(kx, size, self.hidden, 1, dtype),
+                initializers.orthogonal(kh, self.hidden, self.hidden, 1, dtype),
+            )
         return {"w_x": w_x, "w_h": w_h, "b": jnp.zeros(self.hidden, dtype)}
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> jax.Array:

@@ -43,7 +43,9 @@ class ComplexDiagonal(LinearCell):
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> DiagonalInputs:
         z = matmul(xs, params["w_x"])
-        drive = multiply_all_steps(self.transition(params)[1], Complex(z[..., : self.hidden], z[..., self.hidden :]))
+        drive = multiply_all_steps(
+            self.transition(params)[1], Complex(z[..., : self.hidden], z[..., self.hidden :])
+        )
         return DiagonalInputs(drive, xs.astype(z.dtype) * params["d"].astype(z.dtype))
 
     def coefficients(self, params: Params, z: DiagonalInputs) -> tuple[Complex, Complex]:
@@ -100,13 +102,21 @@ class LRU(ComplexDiagonal):
     def __post_init__(self) -> None:
         errors.check_size(self, "hidden", self.hidden)
         if not 0 <= self.r_min < self.r_max <= 1:
-            raise errors.fail(ValueError, self, f"r_min={self.r_min!r}, r_max={self.r_max!r}", "0 <= r_min < r_max <= 1", "Try 0.9 and 0.999.")
+            raise errors.fail(
+                ValueError,
+                self,
+                f"r_min={self.r_min!r}, r_max={self.r_max!r}",
+                "0 <= r_min < r_max <= 1",
+                "Try 0.9 and 0.999.",
+            )
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
         kr, kp, kx, ky, kd = jax.random.split(key, 5)
         # Away from 0 and 1, where the logarithms end.
-        square = jax.random.uniform(kr, (self.hidden,), dtype, self.r_min**2 + 1e-6, self.r_max**2 - 1e-6)
+        square = jax.random.uniform(
+            kr, (self.hidden,), dtype, self.r_min**2 + 1e-6, self.r_max**2 - 1e-6
+        )
         phase = jax.random.uniform(kp, (self.hidden,), dtype, 1e-6, self.max_phase)
         return {
             "w_x": jax.random.normal(kx, (size, 2 * self.hidden), dtype) / math.sqrt(2 * size),
@@ -119,7 +129,9 @@ class LRU(ComplexDiagonal):
 
     def transition(self, params: Params) -> tuple[Complex, Complex]:
         nu, theta, gamma = wide(params, "nu", "theta", "gamma")
-        return exponential(Complex(-jnp.exp(nu), jnp.exp(theta))), Complex(jnp.exp(gamma), jnp.zeros_like(gamma))
+        return exponential(Complex(-jnp.exp(nu), jnp.exp(theta))), Complex(
+            jnp.exp(gamma), jnp.zeros_like(gamma)
+        )
 
 
 class S5(ComplexDiagonal):
@@ -159,10 +171,22 @@ class S5(ComplexDiagonal):
         errors.check_size(self, "hidden", self.hidden)
         errors.check_size(self, "blocks", self.blocks)
         if self.hidden % self.blocks:
-            raise errors.fail(ValueError, self, f"hidden={self.hidden}", f"a multiple of blocks={self.blocks}", "Change one of them.")
+            raise errors.fail(
+                ValueError,
+                self,
+                f"hidden={self.hidden}",
+                f"a multiple of blocks={self.blocks}",
+                "Change one of them.",
+            )
         if not 0 < self.step_min <= self.step_max:
             got = f"step_min={self.step_min!r}, step_max={self.step_max!r}"
-            raise errors.fail(ValueError, self, got, "0 < step_min <= step_max", "Leave them as they are, or divide them by the length.")
+            raise errors.fail(
+                ValueError,
+                self,
+                got,
+                "0 < step_min <= step_max",
+                "Leave them as they are, or divide them by the length.",
+            )
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
@@ -173,14 +197,20 @@ class S5(ComplexDiagonal):
         w_x = jax.random.normal(kx, (size, 2 * self.hidden), dtype) / math.sqrt(size)
         w_y = jax.random.normal(ky, (2, 2 * self.hidden, size), dtype) / math.sqrt(2 * self.hidden)
         # x @ W conj(V); and (C V) h for the complex C = w_y[0] + i w_y[1]; its real part meets (Re h, Im h) as the rows (Re CV, -Im CV).
-        re, im = (jnp.asarray(np.ascontiguousarray(part.T), dtype) for part in (basis.real, basis.imag))
+        re, im = (
+            jnp.asarray(np.ascontiguousarray(part.T), dtype) for part in (basis.real, basis.imag)
+        )
         return {
             "w_x": w_x @ jnp.concatenate([re.T, -im.T], axis=-1),
-            "w_y": jnp.concatenate([re @ w_y[0] - im @ w_y[1], -(re @ w_y[1] + im @ w_y[0])]) * 2 / math.sqrt(2),
+            "w_y": jnp.concatenate([re @ w_y[0] - im @ w_y[1], -(re @ w_y[1] + im @ w_y[0])])
+            * 2
+            / math.sqrt(2),
             "d": jax.random.normal(kd, (size,), dtype),
             "l_re": jnp.asarray(np.real(values), dtype),
             "l_im": jnp.asarray(np.imag(values), dtype),
-            "log_step": jax.random.uniform(ks, (self.hidden,), dtype, math.log(self.step_min), math.log(self.step_max)),
+            "log_step": jax.random.uniform(
+                ks, (self.hidden,), dtype, math.log(self.step_min), math.log(self.step_max)
+            ),
         }
 
     def transition(self, params: Params) -> tuple[Complex, Complex]:
@@ -189,7 +219,9 @@ class S5(ComplexDiagonal):
         a = exponential(Complex(re * step, im * step))
         # (a - 1) / l, by the conjugate of l
         size = re * re + im * im
-        return a, Complex(((a.re - 1) * re + a.im * im) / size, (a.im * re - (a.re - 1) * im) / size)
+        return a, Complex(
+            ((a.re - 1) * re + a.im * im) / size, (a.im * re - (a.re - 1) * im) / size
+        )
 
 
 def hippo(size: int) -> tuple[np.ndarray, np.ndarray]:

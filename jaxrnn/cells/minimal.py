@@ -29,7 +29,10 @@ class Minimal(LinearCell):
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
-        return {"w_x": initializers.glorot(key, size, self.hidden, self.parts, dtype), "b": jnp.zeros(self.parts * self.hidden, dtype)}
+        return {
+            "w_x": initializers.glorot(key, size, self.hidden, self.parts, dtype),
+            "b": jnp.zeros(self.parts * self.hidden, dtype),
+        }
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> jax.Array:
         return jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_x"]))

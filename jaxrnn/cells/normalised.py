@@ -17,7 +17,9 @@ from jaxrnn.cells.shared import input_spec, output, sigmoid, state_dtype
 def normalise(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
     """`scale * (x - mean) / sqrt(variance + eps)` over the last axis."""
     x = x - x.mean(axis=-1, keepdims=True)
-    return x * jax.lax.rsqrt(jnp.square(x).mean(axis=-1, keepdims=True) + eps) * scale.astype(x.dtype)
+    return (
+        x * jax.lax.rsqrt(jnp.square(x).mean(axis=-1, keepdims=True) + eps) * scale.astype(x.dtype)
+    )
 
 
 class LayerNormLSTM(Cell):
@@ -79,13 +81,18 @@ class LayerNormLSTM(Cell):
         return z + params["b"].astype(z.dtype)
 
     def gates(self, params: Params, state: LSTMState, z: jax.Array, dot: Dot) -> LSTMGates:
-        i, f, g, o = jnp.split(z + normalise(dot(state.h, "w_h"), params["scale_h"], self.eps), 4, axis=-1)
+        i, f, g, o = jnp.split(
+            z + normalise(dot(state.h, "w_h"), params["scale_h"], self.eps), 4, axis=-1
+        )
         return LSTMGates(sigmoid(i), sigmoid(f), jnp.tanh(g), sigmoid(o))
 
     def step(self, params: Params, state: LSTMState, z: jax.Array, dot: Dot) -> LSTMState:
         i, f, g, o = self.gates(params, state, z, dot)
         c = f * state.c + i * g
-        return LSTMState(o * jnp.tanh(normalise(c, params["scale_c"], self.eps) + params["b_c"].astype(c.dtype)), c)
+        return LSTMState(
+            o * jnp.tanh(normalise(c, params["scale_c"], self.eps) + params["b_c"].astype(c.dtype)),
+            c,
+        )
 
     def readout(self, params: Params, state: LSTMState, z: jax.Array) -> jax.Array:
         return output(state.h, params["w_h"])
@@ -143,7 +150,9 @@ class LayerNormGRU(Cell):
     def blocks(self, x: jax.Array, scale: jax.Array) -> tuple[jax.Array, jax.Array]:
         """The gates' part `[..., 2H]` and the candidate's `[..., H]`, each normalised."""
         cut = 2 * self.hidden
-        return normalise(x[..., :cut], scale[:cut], self.eps), normalise(x[..., cut:], scale[cut:], self.eps)
+        return normalise(x[..., :cut], scale[:cut], self.eps), normalise(
+            x[..., cut:], scale[cut:], self.eps
+        )
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> GRUInputs:
         h, n = self.blocks(matmul(xs, params["w_x"]), params["scale_x"])

@@ -49,7 +49,11 @@ class RGLRU(LinearCell):
         kx, kd = jax.random.split(key)
         log = jnp.log(jax.random.uniform(kd, (size,), dtype, 0.9, 0.999)) / SHARPNESS
         w_x = initializers.glorot(kx, size, size, 2, dtype)
-        return {"w_x": w_x, "b": jnp.zeros(2 * size, dtype), "decay": log - jnp.log(-jnp.expm1(log))}
+        return {
+            "w_x": w_x,
+            "b": jnp.zeros(2 * size, dtype),
+            "decay": log - jnp.log(-jnp.expm1(log)),
+        }
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> jax.Array:
         return jnp.zeros((*batch_shape, *params["decay"].shape), state_dtype(params["w_x"]))

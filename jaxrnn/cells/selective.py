@@ -68,7 +68,9 @@ class Selective(LinearCell):
             "w_x": initializers.uniform_fan_in(kx, (size, rank + 2 * self.states), dtype),
             "w_step": jax.random.uniform(kw, (rank, size), dtype, -(rank**-0.5), rank**-0.5),
             "b": step + jnp.log(-jnp.expm1(-step)),  # what softplus takes to the step
-            "log_a": jnp.broadcast_to(jnp.log(jnp.arange(1, self.states + 1, dtype=dtype)), (size, self.states)),
+            "log_a": jnp.broadcast_to(
+                jnp.log(jnp.arange(1, self.states + 1, dtype=dtype)), (size, self.states)
+            ),
             "d": jnp.ones(size, dtype),
         }
 
@@ -84,7 +86,9 @@ class Selective(LinearCell):
 
     def coefficients(self, params: Params, z: SelectiveInputs) -> tuple[jax.Array, jax.Array]:
         decay = jnp.exp(params["log_a"].astype(z.step.dtype))
-        return jnp.exp(-z.step[..., None] * decay), (z.step * z.x)[..., None] * z.write[..., None, :]
+        return jnp.exp(-z.step[..., None] * decay), (z.step * z.x)[..., None] * z.write[
+            ..., None, :
+        ]
 
     def readout(self, params: Params, state: jax.Array, z: SelectiveInputs) -> jax.Array:
         y = jnp.sum(state * z.read[..., None, :], axis=-1) + z.x * params["d"].astype(z.x.dtype)

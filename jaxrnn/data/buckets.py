@@ -86,7 +86,10 @@ class Buckets:
     @cached_property
     def _parts(self) -> tuple[Any, ...]:
         """Each column as a `Ragged` or an array."""
-        return tuple(column if plain(column) else ragged(i, column) for i, column in enumerate(map(listed, self.columns)))
+        return tuple(
+            column if plain(column) else ragged(i, column)
+            for i, column in enumerate(map(listed, self.columns))
+        )
 
     @cached_property
     def _members(self) -> list[np.ndarray]:
@@ -99,7 +102,9 @@ class Buckets:
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """The steps that each ragged column is padded to, bucket by bucket."""
         parts = [part for part in self._parts if isinstance(part, Ragged)]
-        return tuple(tuple(int(part.lengths[rows].max()) for part in parts) for rows in self._members)
+        return tuple(
+            tuple(int(part.lengths[rows].max()) for part in parts) for rows in self._members
+        )
 
     @property
     def per_epoch(self) -> int:
@@ -116,7 +121,9 @@ class Buckets:
             made = []
             for bucket, rows in enumerate(self._members):
                 rows = rows if random is None else random.permutation(rows)
-                made += [(bucket, rows[i : i + self.batch]) for i in range(0, len(rows), self.batch)]
+                made += [
+                    (bucket, rows[i : i + self.batch]) for i in range(0, len(rows), self.batch)
+                ]
             return made if random is None else [made[i] for i in random.permutation(len(made))]
 
         return batches
@@ -160,7 +167,8 @@ def pad(rows: Sequence[Any], steps: int | None = None) -> tuple[np.ndarray, np.n
     lengths = np.array([len(row) for row in arrays], np.int32)
     longest = int(lengths.max(initial=0)) if steps is None else steps
     column = np.zeros(
-        (longest, len(arrays), *arrays[0].shape[1:]), np.result_type(*{row.dtype for row in arrays if row.size} or {np.dtype(np.int32)})
+        (longest, len(arrays), *arrays[0].shape[1:]),
+        np.result_type(*{row.dtype for row in arrays if row.size} or {np.dtype(np.int32)}),
     )
     for i, row in enumerate(arrays):
         column[: len(row), i] = row

@@ -52,7 +52,11 @@ def catalogue(language: str, roots: Sequence[str | pathlib.Path] | None = None) 
       ValueError: catalogue: got the language 'xx', ...
     """
     folders = [pathlib.Path(root) for root in (catalogue_roots() if roots is None else roots)]
-    paths = [path for folder in folders for path in sorted((folder / language / "LC_MESSAGES").glob("*.mo"))]
+    paths = [
+        path
+        for folder in folders
+        for path in sorted((folder / language / "LC_MESSAGES").glob("*.mo"))
+    ]
     if not paths:
         raise errors.no_catalogue(language, catalogue_languages(folders), folders)
     messages: dict[str, str] = {}
@@ -71,7 +75,13 @@ def catalogue(language: str, roots: Sequence[str | pathlib.Path] | None = None) 
 def catalogue_languages(roots: Sequence[str | pathlib.Path] | None = None) -> list[str]:
     """The languages that have a catalogue, in the order of their codes."""
     folders = catalogue_roots() if roots is None else roots
-    return sorted({path.parts[-3] for root in folders for path in pathlib.Path(root).glob("*/LC_MESSAGES/*.mo")})
+    return sorted(
+        {
+            path.parts[-3]
+            for root in folders
+            for path in pathlib.Path(root).glob("*/LC_MESSAGES/*.mo")
+        }
+    )
 
 
 def read_catalogue(content: bytes) -> dict[str, str]:
@@ -93,7 +103,10 @@ def read_catalogue(content: bytes) -> dict[str, str]:
     decode = lambda text: text.decode(charset[1] if charset else "utf-8")  # noqa: E731
     messages = {}
     for source, translation in raw:
-        source, translation = decode(source).rpartition("\x04")[2].split("\0"), decode(translation).split("\0")
+        source, translation = (
+            decode(source).rpartition("\x04")[2].split("\0"),
+            decode(translation).split("\0"),
+        )
         for one, other in {source[0]: translation[0], source[-1]: translation[-1]}.items():
             if one and other:
                 messages[one] = other

@@ -42,7 +42,11 @@ def read_score(path: str | pathlib.Path) -> list[Part]:
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as held:
-                inside = [n for n in held.namelist() if not n.startswith("META-INF") and n.lower().endswith(SCORES)]
+                inside = [
+                    n
+                    for n in held.namelist()
+                    if not n.startswith("META-INF") and n.lower().endswith(SCORES)
+                ]
                 content = held.read(inside[0]) if inside else b""
         else:
             content = path.read_bytes()
@@ -59,12 +63,23 @@ def _part(part: ElementTree.Element) -> Part:
                 unit = float(item.findtext("divisions") or 1)
             if item.tag == "backup":  # another voice follows
                 break
-            if item.tag not in ("note", "forward") or item.find("grace") is not None or item.find("chord") is not None:
+            if (
+                item.tag not in ("note", "forward")
+                or item.find("grace") is not None
+                or item.find("chord") is not None
+            ):
                 continue
             end, pitch = now + float(item.findtext("duration") or 0) / unit, item.find("pitch")
             if pitch is not None:
-                octave, alter = int(pitch.findtext("octave") or 4), float(pitch.findtext("alter") or 0)
-                note = Note(now, end, 12 * (octave + 1) + SEMITONES[pitch.findtext("step") or "C"] + round(alter))
+                octave, alter = (
+                    int(pitch.findtext("octave") or 4),
+                    float(pitch.findtext("alter") or 0),
+                )
+                note = Note(
+                    now,
+                    end,
+                    12 * (octave + 1) + SEMITONES[pitch.findtext("step") or "C"] + round(alter),
+                )
                 tied = any(tie.get("type") == "stop" for tie in item.findall("tie"))
                 if tied and notes and notes[-1].end == now and notes[-1].pitch == note.pitch:
                     notes[-1] = note._replace(begin=notes[-1].begin)
@@ -100,10 +115,17 @@ def midi(parts: Sequence[Sequence[Note]], tempo: float = 80, program: int = 19) 
     quarter, tracks = 480, []
     for i, notes in enumerate(parts):
         channel = (i + i // 9) % 16  # the tenth is for drums
-        events = [(0, 0, bytes([0xFF, 0x51, 3]) + round(6e7 / tempo).to_bytes(3, "big"))] if i == 0 else []
+        events = (
+            [(0, 0, bytes([0xFF, 0x51, 3]) + round(6e7 / tempo).to_bytes(3, "big"))]
+            if i == 0
+            else []
+        )
         events.append((0, 0, bytes([0xC0 | channel, program])))
         for begin, end, pitch in notes:  # at one time an end comes before a beginning
-            events += [(round(begin * quarter), 2, bytes([0x90 | channel, pitch, 80])), (round(end * quarter), 1, bytes([0x80 | channel, pitch, 0]))]
+            events += [
+                (round(begin * quarter), 2, bytes([0x90 | channel, pitch, 80])),
+                (round(end * quarter), 1, bytes([0x80 | channel, pitch, 0])),
+            ]
         track, now = b"", 0
         for tick, _, event in sorted(events):
             track, now = track + delta(tick - now) + event, tick

@@ -83,7 +83,9 @@ class Vocabulary:
     END: ClassVar[int] = 3
 
     @classmethod
-    def of(cls, sequences: Iterable[Iterable[str]], least: int = 1, most: int | None = None) -> Vocabulary:
+    def of(
+        cls, sequences: Iterable[Iterable[str]], least: int = 1, most: int | None = None
+    ) -> Vocabulary:
         """The units that occur at least `least` times, at most `most` of them, the most frequent first; a string is a sequence of characters."""
         counts = Counter(unit for units in sequences for unit in units)
         kept = sorted((-count, unit) for unit, count in counts.items() if count >= least)
@@ -148,7 +150,14 @@ def read_bytes(path: str | pathlib.Path, limit: int | None = None) -> bytes:
     if not path.is_dir():
         return _join([path], limit)
     inside = [(p.relative_to(path), p) for p in path.rglob("*")]
-    return _join([p for name, p in sorted(inside) if p.is_file() and not any(part.startswith(".") for part in name.parts)], limit)
+    return _join(
+        [
+            p
+            for name, p in sorted(inside)
+            if p.is_file() and not any(part.startswith(".") for part in name.parts)
+        ],
+        limit,
+    )
 
 
 def python_files(folder: str | pathlib.Path | None = None) -> list[pathlib.Path]:
@@ -160,9 +169,26 @@ def python_files(folder: str | pathlib.Path | None = None) -> list[pathlib.Path]
     root = pathlib.Path(sysconfig.get_path("stdlib") if folder is None else folder).expanduser()
     names = [p.relative_to(root) for p in root.rglob("*.py")]
     if folder is None:
-        left_out = {"test", "tests", "idle_test", "encodings", "site-packages", "dist-packages", "__pycache__"}
-        names = [n for n in names if not left_out & set(n.parts) and n.as_posix() != "pydoc_data/topics.py"]
-    return [root / n for n in sorted(names, key=lambda n: hashlib.md5(n.as_posix().encode(), usedforsecurity=False).digest())]
+        left_out = {
+            "test",
+            "tests",
+            "idle_test",
+            "encodings",
+            "site-packages",
+            "dist-packages",
+            "__pycache__",
+        }
+        names = [
+            n
+            for n in names
+            if not left_out & set(n.parts) and n.as_posix() != "pydoc_data/topics.py"
+        ]
+    return [
+        root / n
+        for n in sorted(
+            names, key=lambda n: hashlib.md5(n.as_posix().encode(), usedforsecurity=False).digest()
+        )
+    ]
 
 
 def python_source(limit: int | None = None) -> bytes:
@@ -186,4 +212,7 @@ def compressors(train: bytes, held: bytes) -> dict[str, float]:
         "bz2": lambda text: bz2.compress(text, 9),
         "xz": lambda text: lzma.compress(text, preset=9 | lzma.PRESET_EXTREME),
     }
-    return {name: 8 * (len(method(train + held)) - len(method(train))) / len(held) for name, method in methods.items()}
+    return {
+        name: 8 * (len(method(train + held)) - len(method(train))) / len(held)
+        for name, method in methods.items()
+    }

@@ -25,7 +25,16 @@ class Beams(NamedTuple):
     scores: jax.Array
 
 
-def beam(step: Step, state: Any, first: jax.Array, length: int, *, beams: int = 5, end: int, penalty: Any = 0.6) -> Beams:
+def beam(
+    step: Step,
+    state: Any,
+    first: jax.Array,
+    length: int,
+    *,
+    beams: int = 5,
+    end: int,
+    penalty: Any = 0.6,
+) -> Beams:
     """The most likely sequences, of which the `beams` best beginnings are kept at every step.
 
         score = log p(tokens) / ((5 + n) / 6)^penalty,   n tokens written, the end token among them
@@ -63,14 +72,26 @@ def beam(step: Step, state: Any, first: jax.Array, length: int, *, beams: int = 
     """
     first = jnp.asarray(first)
     if not jnp.issubdtype(first.dtype, jnp.integer):
-        raise errors.wrong_decoding(f"first tokens {errors.describe(first)}", "integer tokens [...]")
+        raise errors.wrong_decoding(
+            f"first tokens {errors.describe(first)}", "integer tokens [...]"
+        )
     if not isinstance(beams, int) or beams < 1:
         raise errors.wrong_decoding(f"beams={beams!r}", "a positive integer")
     check_length(length)
     if end is None:
-        raise errors.wrong_decoding("end=None", "the token that ends a sequence (one out of the vocabulary where none does)")
+        raise errors.wrong_decoding(
+            "end=None", "the token that ends a sequence (one out of the vocabulary where none does)"
+        )
     check_batch(state, first.shape)
-    return _beam(bound(step), state, first, length, beams, ending(end, first.dtype), jnp.asarray(penalty, jnp.float32))
+    return _beam(
+        bound(step),
+        state,
+        first,
+        length,
+        beams,
+        ending(end, first.dtype),
+        jnp.asarray(penalty, jnp.float32),
+    )
 
 
 class _Search(NamedTuple):
@@ -89,7 +110,9 @@ class _Search(NamedTuple):
 
 
 @partial(jax.jit, static_argnames=("length", "beams"))
-def _beam(step: Step, state: Any, first: jax.Array, length: int, beams: int, end: Any, penalty: jax.Array) -> Beams:
+def _beam(
+    step: Step, state: Any, first: jax.Array, length: int, beams: int, end: Any, penalty: jax.Array
+) -> Beams:
     batch, axis = first.shape, first.ndim
 
     def pick(values: Any, index: jax.Array) -> Any:
@@ -112,7 +135,9 @@ def _beam(step: Step, state: Any, first: jax.Array, length: int, beams: int, end
         size = logits.shape[-1]
         total = search.living[..., None] + log_probabilities(logits)
         # What comes of a row that is done, or of a place without a sequence, is nothing, even where it is NaN.
-        total = jnp.where((search.done[..., None] | jnp.isneginf(search.living))[..., None], -jnp.inf, total)
+        total = jnp.where(
+            (search.done[..., None] | jnp.isneginf(search.living))[..., None], -jnp.inf, total
+        )
         broken = search.broken | jnp.isnan(total).any((-1, -2))
         total = total.reshape(*batch, beams * size)
         if size < 2:
@@ -122,17 +147,23 @@ def _beam(step: Step, state: Any, first: jax.Array, length: int, beams: int, end
         ends = token == end
 
         ended = normalised(jnp.where(ends & (jnp.arange(2 * beams) < beams), best, -jnp.inf), n + 1)
-        scores, order = jax.lax.top_k(jnp.concatenate([search.scores, ended], -1), beams)  # of equals the first stays
+        scores, order = jax.lax.top_k(
+            jnp.concatenate([search.scores, ended], -1), beams
+        )  # of equals the first stays
         lengths = jnp.concatenate([search.lengths, jnp.full(ended.shape, n + 1)], -1)
         lengths, places = pick((lengths, jnp.concatenate([search.places, parent], -1)), order)
 
         living, order = jax.lax.top_k(jnp.where(ends, -jnp.inf, best), beams)
         token, parent = pick((token, parent), order)
         # log-probabilities only fall: no future score of the best living sequence is above this one
-        hope = jnp.maximum(normalised(living[..., 0], n + 1), normalised(living[..., 0], jnp.int32(length)))
+        hope = jnp.maximum(
+            normalised(living[..., 0], n + 1), normalised(living[..., 0], jnp.int32(length))
+        )
         done = search.done | broken | (scores[..., -1] >= hope)
         tokens, parents = search.tokens.at[n].set(token), search.parents.at[n].set(parent)
-        return _Search(n + 1, pick(new, parent), living, tokens, parents, scores, lengths, places, done, broken)
+        return _Search(
+            n + 1, pick(new, parent), living, tokens, parents, scores, lengths, places, done, broken
+        )
 
     repeated = jax.tree.map(lambda a: jnp.repeat(jnp.expand_dims(a, axis), beams, axis), state)
     nothing, empty = jnp.full((*batch, beams), -jnp.inf), jnp.zeros((*batch, beams), jnp.int32)
@@ -148,7 +179,9 @@ def _beam(step: Step, state: Any, first: jax.Array, length: int, beams: int, end
     scores, order = jax.lax.top_k(jnp.concatenate([last.scores, score], -1), beams)
     whole = jnp.concatenate([jnp.zeros_like(empty), jnp.ones_like(empty)], -1)
     lengths = jnp.concatenate([last.lengths, jnp.full(score.shape, last.n)], -1)
-    places = jnp.concatenate([last.places, jnp.broadcast_to(jnp.arange(beams, dtype=jnp.int32), score.shape)], -1)
+    places = jnp.concatenate(
+        [last.places, jnp.broadcast_to(jnp.arange(beams, dtype=jnp.int32), score.shape)], -1
+    )
     lengths, places, whole = pick((lengths, places, whole), order)
     lengths = jnp.where(last.broken[..., None], 0, lengths)
 
@@ -158,7 +191,12 @@ def _beam(step: Step, state: Any, first: jax.Array, length: int, beams: int, end
         token, parent = pick((tokens, parents), place)
         return jnp.where(inside, parent, place), jnp.where(inside, token, end)
 
-    _, tokens = jax.lax.scan(back, places, (jnp.arange(length), last.tokens[:length], last.parents[:length]), reverse=True)
+    _, tokens = jax.lax.scan(
+        back,
+        places,
+        (jnp.arange(length), last.tokens[:length], last.parents[:length]),
+        reverse=True,
+    )
     return Beams(tokens, lengths, jnp.where(last.broken[..., None], jnp.nan, scores))
 
 

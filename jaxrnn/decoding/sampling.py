@@ -14,7 +14,15 @@ from jaxrnn import controls, errors
 from jaxrnn.decoding.shared import Step, bound, check_batch, check_length, ending
 
 
-def greedy(step: Step, state: Any, prompt: jax.Array, length: int, *, end: int | None = None, lengths: Any = None) -> tuple[Any, jax.Array]:
+def greedy(
+    step: Step,
+    state: Any,
+    prompt: jax.Array,
+    length: int,
+    *,
+    end: int | None = None,
+    lengths: Any = None,
+) -> tuple[Any, jax.Array]:
     """The most likely token again and again: `token' = argmax(logits)`.
 
     Args:
@@ -85,22 +93,46 @@ def sample(
         raise errors.wrong_decoding(f"top_p={top_p}", "a number above 0 and up to 1, or None")
     prompt, lengths, end = prepare(state, prompt, length, end, lengths)
     top_p = None if top_p is None else jnp.asarray(top_p, jnp.float32)
-    return _decode(bound(step), state, prompt, lengths, length, end, key, jnp.asarray(temperature, jnp.float32), top_k, top_p)
+    return _decode(
+        bound(step),
+        state,
+        prompt,
+        lengths,
+        length,
+        end,
+        key,
+        jnp.asarray(temperature, jnp.float32),
+        top_k,
+        top_p,
+    )
 
 
-def prepare(state: Any, prompt: Any, length: int, end: Any, lengths: Any) -> tuple[jax.Array, Any, Any]:
+def prepare(
+    state: Any, prompt: Any, length: int, end: Any, lengths: Any
+) -> tuple[jax.Array, Any, Any]:
     prompt = jnp.asarray(prompt)
     if prompt.ndim < 1 or prompt.shape[0] < 1 or not jnp.issubdtype(prompt.dtype, jnp.integer):
-        raise errors.wrong_decoding(f"a prompt {errors.describe(prompt)}", "integer tokens [P, ...] with P of at least one")
+        raise errors.wrong_decoding(
+            f"a prompt {errors.describe(prompt)}", "integer tokens [P, ...] with P of at least one"
+        )
     check_length(length)
     batch = prompt.shape[1:]
     if lengths is not None:
-        if jnp.shape(lengths) != batch or not jnp.issubdtype(jnp.asarray(lengths).dtype, jnp.integer):
+        if jnp.shape(lengths) != batch or not jnp.issubdtype(
+            jnp.asarray(lengths).dtype, jnp.integer
+        ):
             raise errors.wrong_decoding(
-                f"lengths {errors.describe(jnp.asarray(lengths))} for a prompt {errors.describe(prompt)}", f"integers {batch}"
+                f"lengths {errors.describe(jnp.asarray(lengths))} for a prompt {errors.describe(prompt)}",
+                f"integers {batch}",
             )
-        if not isinstance(lengths, Tracer) and not ((np.asarray(lengths) >= 1) & (np.asarray(lengths) <= prompt.shape[0])).all():
-            raise errors.wrong_decoding(f"lengths from {np.min(lengths)} to {np.max(lengths)}", f"1 to {prompt.shape[0]}, the length of the prompt")
+        if (
+            not isinstance(lengths, Tracer)
+            and not ((np.asarray(lengths) >= 1) & (np.asarray(lengths) <= prompt.shape[0])).all()
+        ):
+            raise errors.wrong_decoding(
+                f"lengths from {np.min(lengths)} to {np.max(lengths)}",
+                f"1 to {prompt.shape[0]}, the length of the prompt",
+            )
         lengths = jnp.asarray(lengths)
     if lengths is not None or end is not None:
         check_batch(state, batch)
@@ -109,13 +141,24 @@ def prepare(state: Any, prompt: Any, length: int, end: Any, lengths: Any) -> tup
 
 @partial(jax.jit, static_argnames=("length", "top_k"))
 def _decode(
-    step: Step, state: Any, prompt: jax.Array, lengths: Any, length: int, end: Any, key: Any, temperature: Any, top_k: int | None, top_p: Any
+    step: Step,
+    state: Any,
+    prompt: jax.Array,
+    lengths: Any,
+    length: int,
+    end: Any,
+    key: Any,
+    temperature: Any,
+    top_k: int | None,
+    top_p: Any,
 ) -> tuple[Any, jax.Array]:
     state, last = _prime(step, state, prompt, lengths)
 
     def write(state: Any, token: jax.Array, n: jax.Array) -> tuple[Any, jax.Array]:
         state, logits = step(state, token)
-        drawn = choose(logits, None if key is None else jax.random.fold_in(key, n), temperature, top_k, top_p)
+        drawn = choose(
+            logits, None if key is None else jax.random.fold_in(key, n), temperature, top_k, top_p
+        )
         return state, drawn.astype(prompt.dtype)
 
     if end is None:
@@ -135,7 +178,13 @@ def _decode(
         n, state, token, ended, tokens = carry
         new, drawn = write(state, token, n)
         token = jnp.where(ended, end, drawn)
-        return n + 1, controls.choose(ended, state, new), token, ended | (token == end), tokens.at[n].set(token)
+        return (
+            n + 1,
+            controls.choose(ended, state, new),
+            token,
+            ended | (token == end),
+            tokens.at[n].set(token),
+        )
 
     batch = prompt.shape[1:]
     start = (jnp.int32(0), state, last, jnp.zeros(batch, bool), jnp.full((length, *batch), end))
@@ -146,7 +195,9 @@ def _decode(
 def _prime(step: Step, state: Any, prompt: jax.Array, lengths: Any) -> tuple[Any, jax.Array]:
     """The state after all but the last token of each row's prompt, and that token."""
     if lengths is None:
-        return jax.lax.scan(lambda state, token: (step(state, token)[0], None), state, prompt[:-1])[0], prompt[-1]
+        return jax.lax.scan(lambda state, token: (step(state, token)[0], None), state, prompt[:-1])[
+            0
+        ], prompt[-1]
     counts = controls.lengths_to_mask(lengths - 1, prompt.shape[0] - 1)
     # A token that does not count may be anything; the first is one that does.
     tokens = jnp.where(counts, prompt[:-1], prompt[0])
@@ -159,25 +210,34 @@ def _prime(step: Step, state: Any, prompt: jax.Array, lengths: Any) -> tuple[Any
     return jax.lax.scan(prime, state, (tokens, counts))[0], last
 
 
-def choose(logits: jax.Array, key: Any, temperature: Any, top_k: int | None, top_p: Any) -> jax.Array:
+def choose(
+    logits: jax.Array, key: Any, temperature: Any, top_k: int | None, top_p: Any
+) -> jax.Array:
     """One token `[...]` from logits `[..., V]`."""
     best = jnp.argmax(logits, -1)
     if key is None:
         return best
     if top_k is not None and top_k > logits.shape[-1]:
-        raise errors.wrong_decoding(f"top_k={top_k} for logits {errors.describe(logits)}", f"at most {logits.shape[-1]}, the size of the vocabulary")
+        raise errors.wrong_decoding(
+            f"top_k={top_k} for logits {errors.describe(logits)}",
+            f"at most {logits.shape[-1]}, the size of the vocabulary",
+        )
     scaled = logits.astype(jnp.float32) / jnp.where(temperature > 0, temperature, 1)[..., None]
     if top_k is None:
         if top_p is not None:
             order = jnp.argsort(scaled, -1, descending=True)
             inside = nucleus(jnp.take_along_axis(scaled, order, -1), top_p)
-            scaled = jnp.where(jnp.take_along_axis(inside, jnp.argsort(order, -1), -1), scaled, -jnp.inf)
+            scaled = jnp.where(
+                jnp.take_along_axis(inside, jnp.argsort(order, -1), -1), scaled, -jnp.inf
+            )
         drawn = jax.random.categorical(key, scaled)
     else:
         likely, tokens = jax.lax.top_k(scaled, top_k)
         if top_p is not None:
             likely = jnp.where(nucleus(likely, top_p), likely, -jnp.inf)
-        drawn = jnp.take_along_axis(tokens, jax.random.categorical(key, likely)[..., None], -1)[..., 0]
+        drawn = jnp.take_along_axis(tokens, jax.random.categorical(key, likely)[..., None], -1)[
+            ..., 0
+        ]
     return jnp.where(temperature > 0, drawn, best.astype(drawn.dtype))
 
 

@@ -34,6 +34,10 @@ def ending(end: Any, dtype: Any) -> jax.Array | None:
     """The end token as an array, so that another one does not retrace."""
     if end is None:
         return None
-    if not (hasattr(end, "dtype") or isinstance(end, int)) or jnp.ndim(end) or not jnp.issubdtype(jnp.asarray(end).dtype, jnp.integer):
+    if (
+        not (hasattr(end, "dtype") or isinstance(end, int))
+        or jnp.ndim(end)
+        or not jnp.issubdtype(jnp.asarray(end).dtype, jnp.integer)
+    ):
         raise errors.wrong_decoding(f"end={end!r}", "one integer token")
     return jnp.asarray(end, dtype)

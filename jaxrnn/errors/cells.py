@@ -22,7 +22,13 @@ def check_cell(cell: Any, kind: type) -> None:
 
 def check_array(cell: Any, name: str, x: Any) -> None:
     if not (hasattr(x, "shape") and hasattr(x, "dtype")):
-        raise fail(TypeError, cell, f"{name} as a {type(x).__name__}", f"{name} as one array", f"Pass jnp.asarray({name}).")
+        raise fail(
+            TypeError,
+            cell,
+            f"{name} as a {type(x).__name__}",
+            f"{name} as one array",
+            f"Pass jnp.asarray({name}).",
+        )
 
 
 def check_rank(cell: Any, xs: Any, time: int) -> None:
@@ -37,7 +43,13 @@ def check_rank(cell: Any, xs: Any, time: int) -> None:
 def check_input(cell: Any, x: Any) -> None:
     """The dtype a leaf cell is fed: tokens are integers, features are floats."""
     if cell.takes_tokens and not jnp.issubdtype(x.dtype, jnp.integer):
-        raise fail(TypeError, cell, f"inputs {describe(x)}", "integer tokens", "Pass token ids, e.g. tokens.astype(jnp.int32).")
+        raise fail(
+            TypeError,
+            cell,
+            f"inputs {describe(x)}",
+            "integer tokens",
+            "Pass token ids, e.g. tokens.astype(jnp.int32).",
+        )
     if not cell.takes_tokens and not jnp.issubdtype(x.dtype, jnp.floating):
         raise fail(TypeError, cell, f"inputs {describe(x)}", "floating features",
                    "Cast with x.astype(jnp.float32), or put an Embed in front of it if these are tokens.")  # fmt: skip
@@ -50,22 +62,39 @@ def check_params(cell: Any, params: Any, need: Any, x: Any) -> None:
     children = getattr(cell, "children", ())
     if children:
         check_children(cell, children, params, need)
-        for child, part, needed in zip(children, cell.split(params), jax.eval_shape(cell.split, need), strict=True):
+        for child, part, needed in zip(
+            children, cell.split(params), jax.eval_shape(cell.split, need), strict=True
+        ):
             check_params(child, part, needed, x)
     elif cell.takes_memory and isinstance(params, dict) and "bound" not in params:
         raise not_bound(cell)
     needed, given = unbound(need), unbound(params)
     name = jax.tree_util.keystr
-    missing, extra = [name(p) for p in needed if p not in given], [name(p) for p in given if p not in needed]
+    missing, extra = (
+        [name(p) for p in needed if p not in given],
+        [name(p) for p in given if p not in needed],
+    )
     if missing or extra:
         raise fail(ValueError, cell, f"params with {', '.join(map(name, given)) or 'no leaves'}", f"{', '.join(map(name, needed)) or 'no leaves'}"
                    + (f" (missing {', '.join(missing)})" if missing else "") + (f" (unknown {', '.join(extra)})" if extra else ""),
                    "Are these the params of another cell? Make them with cell.init(key, x).")  # fmt: skip
     for path, leaf in given.items():
         if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
-            raise fail(TypeError, cell, f"params{name(path)} as a {type(leaf).__name__}", "an array", "Pass jnp.asarray of it.")
+            raise fail(
+                TypeError,
+                cell,
+                f"params{name(path)} as a {type(leaf).__name__}",
+                "an array",
+                "Pass jnp.asarray of it.",
+            )
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            raise fail(TypeError, cell, f"params{name(path)} {describe(leaf)}", "a floating array", "Cast it with astype(jnp.float32).")
+            raise fail(
+                TypeError,
+                cell,
+                f"params{name(path)} {describe(leaf)}",
+                "a floating array",
+                "Cast it with astype(jnp.float32).",
+            )
         if not same_shape(leaf.shape, needed[path].shape):
             raise fail(ValueError, cell, f"params{name(path)} {describe(leaf)} with inputs of {describe(x)}",
                        f"params{name(path)} of shape {needed[path].shape} for such inputs",
@@ -75,7 +104,11 @@ def check_params(cell: Any, params: Any, need: Any, x: Any) -> None:
 def unbound(params: Any) -> dict[tuple, Any]:
     """The leaves by their paths, a bound memory's left out."""
     leaves = jax.tree_util.tree_flatten_with_path(params)[0]
-    return {path: leaf for path, leaf in leaves if not any(getattr(entry, "key", None) == "bound" for entry in path)}
+    return {
+        path: leaf
+        for path, leaf in leaves
+        if not any(getattr(entry, "key", None) == "bound" for entry in path)
+    }
 
 
 def like(params: Any, need: Any) -> bool:
@@ -84,21 +117,41 @@ def like(params: Any, need: Any) -> bool:
         return False
     pairs = zip(jax.tree.leaves(params), jax.tree.leaves(need), strict=True)
     return all(
-        hasattr(a, "dtype") and jnp.issubdtype(a.dtype, jnp.floating) and same_shape(a.shape, b.shape)
+        hasattr(a, "dtype")
+        and jnp.issubdtype(a.dtype, jnp.floating)
+        and same_shape(a.shape, b.shape)
         for a, b in pairs
     )
 
 
 def check_children(cell: Any, children: tuple, params: Any, need: Any) -> None:
     keyed = isinstance(need, dict)
-    if type(params) is not type(need) or len(params) != len(need) or (keyed and params.keys() != need.keys()):
-        got = f"params of {len(params)} parts" if isinstance(params, tuple) else f"params as a {type(params).__name__}"
-        parts = f"with keys {', '.join(map(repr, need))}" if keyed else f"of {len(need)}, params for its {len(children)} children"
+    if (
+        type(params) is not type(need)
+        or len(params) != len(need)
+        or (keyed and params.keys() != need.keys())
+    ):
+        got = (
+            f"params of {len(params)} parts"
+            if isinstance(params, tuple)
+            else f"params as a {type(params).__name__}"
+        )
+        parts = (
+            f"with keys {', '.join(map(repr, need))}"
+            if keyed
+            else f"of {len(need)}, params for its {len(children)} children"
+        )
         raise fail(ValueError, cell, got, f"a {type(need).__name__} {parts}",
                    "Are these the params of another cell? Make them with cell.init(key, x).")  # fmt: skip
     for part, needed in zip(cell.split(params), jax.eval_shape(cell.split, need), strict=True):
         if isinstance(needed, dict) and not isinstance(part, dict):
-            raise fail(ValueError, cell, f"a child's params as a {type(part).__name__}", "a dict", "Make them with cell.init(key, x).")
+            raise fail(
+                ValueError,
+                cell,
+                f"a child's params as a {type(part).__name__}",
+                "a dict",
+                "Make them with cell.init(key, x).",
+            )
 
 
 def check_state(cell: Any, state: Any, need: Any, source: str = "state") -> None:
@@ -110,10 +163,22 @@ def check_state(cell: Any, state: Any, need: Any, source: str = "state") -> None
         "step": "A step must return the state it was given, with the same structure, shapes and dtypes (cast with astype).",
     }[source]
     if jax.tree.structure(state) != jax.tree.structure(need):
-        raise fail(ValueError, cell, f"a {source} {jax.tree.map(describe, state)}", f"{jax.tree.map(describe, need)}", do)
+        raise fail(
+            ValueError,
+            cell,
+            f"a {source} {jax.tree.map(describe, state)}",
+            f"{jax.tree.map(describe, need)}",
+            do,
+        )
     for got, want in zip(jax.tree.leaves(state), jax.tree.leaves(need), strict=True):
-        if not hasattr(got, "shape") or not same_shape(got.shape, want.shape) or got.dtype != want.dtype:
-            raise fail(ValueError, cell, f"a {source} with a leaf {describe(got)}", describe(want), do)
+        if (
+            not hasattr(got, "shape")
+            or not same_shape(got.shape, want.shape)
+            or got.dtype != want.dtype
+        ):
+            raise fail(
+                ValueError, cell, f"a {source} with a leaf {describe(got)}", describe(want), do
+            )
 
 
 def check_flags(cell: Any, name: str, flags: Any, shape: tuple[int, ...]) -> None:
@@ -129,9 +194,15 @@ def check_flags(cell: Any, name: str, flags: Any, shape: tuple[int, ...]) -> Non
 
 def not_causal(cell: Any, verb: str) -> Exception:
     culprit = cell
-    while culprit_child := next((c for c in getattr(culprit, "children", ()) if not c.causal), None):
+    while culprit_child := next(
+        (c for c in getattr(culprit, "children", ()) if not c.causal), None
+    ):
         culprit = culprit_child
-    where = "a cell that looks ahead" if culprit is cell else f"a network that looks ahead, in {culprit!r}"
+    where = (
+        "a cell that looks ahead"
+        if culprit is cell
+        else f"a network that looks ahead, in {culprit!r}"
+    )
     return fail(ValueError, cell, f"{verb} of {where}: its output at t depends on the steps after t", "a causal network, since "
                 + ("one step is given at a time" if verb == "advance" else f"{verb} cuts time into pieces and sees one at a time"),
                 "Use unroll over the whole sequence, or a cell that reads forward only in place of Bidirectional.")  # fmt: skip
@@ -148,7 +219,13 @@ def not_a_leaf(cell: Any, inner: Any) -> Exception:
 
 
 def wrong_strategy(cell: Any, strategy: Any, name: str = "strategy") -> Exception:
-    return fail(TypeError, cell, f"{name}={strategy!r}", "an instance of a strategy", "Pass Scan() or Chunked(1000).")
+    return fail(
+        TypeError,
+        cell,
+        f"{name}={strategy!r}",
+        "an instance of a strategy",
+        "Pass Scan() or Chunked(1000).",
+    )
 
 
 def not_linear(strategy: Any, cell: Any) -> Exception:
@@ -169,7 +246,13 @@ def wrong_extra(cell: Any, leaf: Any, xs: Any) -> Exception:
 def check_cells(cell: Any, cells: Any, kind: type) -> None:
     """The children a combinator is made with."""
     if not isinstance(cells, tuple) or not cells or not all(isinstance(c, kind) for c in cells):
-        raise fail(TypeError, type(cell).__name__, f"{cells!r}", "a tuple of cells, at least one", "Write Stack((LSTM(8), Dense(4))).")
+        raise fail(
+            TypeError,
+            type(cell).__name__,
+            f"{cells!r}",
+            "a tuple of cells, at least one",
+            "Write Stack((LSTM(8), Dense(4))).",
+        )
 
 
 def check_child(cell: Any, child: Any, kind: type) -> None:
@@ -180,7 +263,13 @@ def check_child(cell: Any, child: Any, kind: type) -> None:
 
 
 def unknown(cell: Any, name: str, got: Any, known: tuple) -> Exception:
-    return fail(ValueError, type(cell).__name__, f"{name}={got!r}", f"one of {', '.join(map(repr, known))}", f"Pass {name}={known[0]!r}.")
+    return fail(
+        ValueError,
+        type(cell).__name__,
+        f"{name}={got!r}",
+        f"one of {', '.join(map(repr, known))}",
+        f"Pass {name}={known[0]!r}.",
+    )
 
 
 def not_bound(cell: Any) -> Exception:
@@ -192,7 +281,13 @@ def check_memory(cell: Any, memory: Any, mask: Any, width: int) -> None:
     """A memory to be bound, `[S, *batch, M]`, and its mask."""
     check_array(cell, "a memory", memory)
     if not jnp.issubdtype(memory.dtype, jnp.floating):
-        raise fail(TypeError, cell, f"a memory {describe(memory)}", "floating features", "Bind an encoder's outputs.")
+        raise fail(
+            TypeError,
+            cell,
+            f"a memory {describe(memory)}",
+            "floating features",
+            "Bind an encoder's outputs.",
+        )
     if memory.ndim < 2 or memory.shape[-1] != width:
         raise fail(ValueError, cell, f"a memory {describe(memory)}", f"[S, *batch, {width}], since memory={width}",
                    "Give memory= the width of what is bound: twice an encoder's hidden size after Bidirectional.")  # fmt: skip
@@ -228,8 +323,18 @@ def wrong_copy(net: Any, given: Any, need: Any) -> Exception:
 
 
 def wrong_net(net: Any, params: Any) -> Exception:
-    got = f"params with {', '.join(map(repr, params))}" if isinstance(params, dict) else f"params as a {type(params).__name__}"
-    return fail(ValueError, net, got, "a dict of 'encoder', 'decoder' and 'bridge'", "Make them with net.init(key, source, target).")
+    got = (
+        f"params with {', '.join(map(repr, params))}"
+        if isinstance(params, dict)
+        else f"params as a {type(params).__name__}"
+    )
+    return fail(
+        ValueError,
+        net,
+        got,
+        "a dict of 'encoder', 'decoder' and 'bridge'",
+        "Make them with net.init(key, source, target).",
+    )
 
 
 def unequal_widths(cell: Any, merge: str, forward: Any, backward: Any) -> Exception:
@@ -250,19 +355,37 @@ def check_range(cell: Any, name: str, number: Any, low: float, high: float) -> N
         raise fail(TypeError, cell, f"{name} as a {type(number).__name__}", "a float: fields are static",
                    f"Pass {name}={high}, and put an array into the params.")  # fmt: skip
     if not low < number <= high:
-        raise fail(ValueError, cell, f"{name}={number}", f"a number above {low} and up to {high}", f"Pass {name}={high}, say.")
+        raise fail(
+            ValueError,
+            cell,
+            f"{name}={number}",
+            f"a number above {low} and up to {high}",
+            f"Pass {name}={high}, say.",
+        )
 
 
 def check_activation(cell: Any, name: Any) -> None:
     if not isinstance(name, str) or not callable(getattr(jax.nn, name, None)):
-        raise fail(ValueError, cell, f"activation={name!r}", "the name of a function in jax.nn", 'Pass activation="tanh".')
+        raise fail(
+            ValueError,
+            cell,
+            f"activation={name!r}",
+            "the name of a function in jax.nn",
+            'Pass activation="tanh".',
+        )
 
 
 def check_ridge(xs: Any, targets: Any) -> None:
     for name, x in (("xs", xs), ("targets", targets)):
         check_array("ridge", name, x)
         if not jnp.issubdtype(x.dtype, jnp.floating):
-            raise fail(TypeError, "ridge", f"{name} {describe(x)}", "floating numbers", f"Cast with {name}.astype(jnp.float32).")
+            raise fail(
+                TypeError,
+                "ridge",
+                f"{name} {describe(x)}",
+                "floating numbers",
+                f"Cast with {name}.astype(jnp.float32).",
+            )
     if xs.ndim < 2 or xs.shape[:-1] != targets.shape[:-1]:
         raise fail(ValueError, "ridge", f"xs {describe(xs)} and targets {describe(targets)}",
                    "[T, ..., F] and [T, ..., G] with the same leading axes",
@@ -277,9 +400,21 @@ def not_convertible(module: Any, got: str, need: str, do: str) -> Exception:
 def check_rate(cell: Any, name: str, rate: Any) -> None:
     """A probability of dropping or keeping: a number in [0, 1)."""
     if not isinstance(rate, (int, float)) or isinstance(rate, bool):
-        raise fail(TypeError, cell, f"{name} as a {type(rate).__name__}", "a float: fields are static", f"Pass {name}=0.1, say.")
+        raise fail(
+            TypeError,
+            cell,
+            f"{name} as a {type(rate).__name__}",
+            "a float: fields are static",
+            f"Pass {name}=0.1, say.",
+        )
     if not 0 <= rate < 1:
-        raise fail(ValueError, cell, f"{name}={rate}", "a number from 0 up to, but not, 1", f"Pass {name}=0.1, say; 0 turns it off.")
+        raise fail(
+            ValueError,
+            cell,
+            f"{name}={rate}",
+            "a number from 0 up to, but not, 1",
+            f"Pass {name}=0.1, say; 0 turns it off.",
+        )
 
 
 def check_eps(cell: Any, eps: Any) -> None:
@@ -330,7 +465,9 @@ def check_product(path: tuple, name: Any, x: Any, w: Any, cuts: tuple[int, ...])
         raise fail(ValueError, here, got, "x [..., F] and w [F, G]", do)
     if list(cuts) != sorted(set(cuts)) or any(not 0 < c < w.shape[1] for c in cuts):
         need = f"rising columns between 0 and {w.shape[1]}"
-        raise fail(ValueError, here, f"cuts {cuts}", need, "Cut before the first column of a block.")
+        raise fail(
+            ValueError, here, f"cuts {cuts}", need, "Cut before the first column of a block."
+        )
 
 
 def check_bias(path: tuple, name: Any, z: Any, b: Any, start: int) -> None:
@@ -339,7 +476,10 @@ def check_bias(path: tuple, name: Any, z: Any, b: Any, start: int) -> None:
     if not (hasattr(b, "ndim") and hasattr(b, "dtype")):
         raise fail(TypeError, here, f"a {type(b).__name__}", "an array", _INDEX)
     if b.ndim != 1 or b.shape[0] < start + z.shape[-1]:
-        got, need = f"z {describe(z)} and {describe(b)}", f"a bias [{start + z.shape[-1]}] or longer"
+        got, need = (
+            f"z {describe(z)} and {describe(b)}",
+            f"a bias [{start + z.shape[-1]}] or longer",
+        )
         raise fail(ValueError, here, got, need, "Look at which bias belongs to this z.")
 
 

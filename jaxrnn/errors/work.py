@@ -11,10 +11,22 @@ from jaxrnn.errors.shared import describe, fail
 def check_stream(tokens: Any, batch: int, length: int) -> None:
     """A stream to be cut into segments."""
     if not (hasattr(tokens, "dtype") and jnp.issubdtype(tokens.dtype, jnp.integer)):
-        raise fail(TypeError, "Segments", f"tokens as {describe(tokens)}", "an array of integer tokens", "Pass np.asarray(tokens, np.int32).")
+        raise fail(
+            TypeError,
+            "Segments",
+            f"tokens as {describe(tokens)}",
+            "an array of integer tokens",
+            "Pass np.asarray(tokens, np.int32).",
+        )
     for name, value in (("batch", batch), ("length", length)):
         if not isinstance(value, int) or value < 1:
-            raise fail(ValueError, "Segments", f"{name}={value!r}", "a positive integer", "One stream is batch=1.")
+            raise fail(
+                ValueError,
+                "Segments",
+                f"{name}={value!r}",
+                "a positive integer",
+                "One stream is batch=1.",
+            )
     if tokens.ndim != 1 or len(tokens) < batch * length + 1:
         raise fail(ValueError, "Segments", f"tokens {describe(tokens)}", f"one stream of at least batch * length + 1 = {batch * length + 1} tokens",
                    "Give more tokens, or make batch or length smaller.")  # fmt: skip
@@ -26,7 +38,13 @@ def not_text(path: Any, line: int, byte: int) -> Exception:
 
 
 def empty_file(path: Any) -> Exception:
-    return fail(ValueError, str(path), "an empty file", "a file of text", "Give a file with something in it.")
+    return fail(
+        ValueError,
+        str(path),
+        "an empty file",
+        "a file of text",
+        "Give a file with something in it.",
+    )
 
 
 def no_catalogue(language: str, known: list[str], roots: Any) -> Exception:
@@ -44,18 +62,44 @@ def no_last(net: Any, body: Any) -> Exception:
 def check_columns(columns: Any) -> None:
     """The columns of ragged data: a tuple, of which one at least is a list of arrays, all of one number of rows."""
     if not isinstance(columns, tuple) or not columns:
-        raise fail(TypeError, "Buckets", f"columns as a {type(columns).__name__}", "a tuple of columns", "Write Buckets((rows, labels), batch=32).")
+        raise fail(
+            TypeError,
+            "Buckets",
+            f"columns as a {type(columns).__name__}",
+            "a tuple of columns",
+            "Write Buckets((rows, labels), batch=32).",
+        )
     for i, column in enumerate(columns):
         if not (isinstance(column, (list, tuple)) or (hasattr(column, "shape") and column.ndim)):
             raise fail(TypeError, "Buckets", f"column {i} as {describe(column)}", "a list of arrays, or an array [N, ...]",
                        "Pass a list of arrays [t_i, ...] for sequences, np.asarray(labels) for labels.")  # fmt: skip
     sizes = [len(column) for column in columns]
     if len(set(sizes)) > 1:
-        raise fail(ValueError, "Buckets", f"columns of {', '.join(map(str, sizes))} rows", "as many rows in each", "A row is one example in all.")
+        raise fail(
+            ValueError,
+            "Buckets",
+            f"columns of {', '.join(map(str, sizes))} rows",
+            "as many rows in each",
+            "A row is one example in all.",
+        )
     if not sizes[0]:
-        raise fail(ValueError, "Buckets", "columns without rows", "at least one row", "Is the file or the split empty?")
-    if not any(isinstance(column, (list, tuple)) and hasattr(column[0], "__len__") for column in columns):
-        raise fail(ValueError, "Buckets", "no ragged column", "at least one list of arrays [t_i, ...]", "Pass list(xs) for rows of equal length.")
+        raise fail(
+            ValueError,
+            "Buckets",
+            "columns without rows",
+            "at least one row",
+            "Is the file or the split empty?",
+        )
+    if not any(
+        isinstance(column, (list, tuple)) and hasattr(column[0], "__len__") for column in columns
+    ):
+        raise fail(
+            ValueError,
+            "Buckets",
+            "no ragged column",
+            "at least one list of arrays [t_i, ...]",
+            "Pass list(xs) for rows of equal length.",
+        )
 
 
 def check_rows(place: int, rows: list) -> None:
@@ -63,7 +107,13 @@ def check_rows(place: int, rows: list) -> None:
     first = rows[0]
     for i, row in enumerate(rows):
         if not row.ndim or not len(row):
-            raise fail(ValueError, "Buckets", f"row {i} of column {place} with no steps", "rows of at least one step", "Leave that row out.")
+            raise fail(
+                ValueError,
+                "Buckets",
+                f"row {i} of column {place} with no steps",
+                "rows of at least one step",
+                "Leave that row out.",
+            )
         if row.dtype != first.dtype or row.shape[1:] != first.shape[1:]:
             raise fail(ValueError, "Buckets", f"row {i} of column {place} {describe(row)} after {describe(first)}",
                        "rows that differ in length alone", "Cast them to one dtype; time is axis 0 of a row.")  # fmt: skip
@@ -75,18 +125,38 @@ def other_checkpoint(directory: Any, got: str, need: str) -> Exception:
 
 
 def no_checkpoint(directory: Any) -> Exception:
-    return fail(FileNotFoundError, str(directory), "a directory without a checkpoint", "one that fit has saved to", "Train first.")
+    return fail(
+        FileNotFoundError,
+        str(directory),
+        "a directory without a checkpoint",
+        "one that fit has saved to",
+        "Train first.",
+    )
 
 
 def wrong_carry(cell: Any, carry: Any) -> Exception:
-    need, do = "the recurrent state", "Make the state with training.init(..., batch_shape=(B,)) for truncated_bptt."
+    need, do = (
+        "the recurrent state",
+        "Make the state with training.init(..., batch_shape=(B,)) for truncated_bptt.",
+    )
     if carry is not None:
-        need, do = "carry=None", "Make the state with training.init(...) without a batch_shape for bptt, which begins each batch afresh."
-    return fail(ValueError, cell, f"a TrainState with carry {jax.tree.map(describe, carry)}", need, do)
+        need, do = (
+            "carry=None",
+            "Make the state with training.init(...) without a batch_shape for bptt, which begins each batch afresh.",
+        )
+    return fail(
+        ValueError, cell, f"a TrainState with carry {jax.tree.map(describe, carry)}", need, do
+    )
 
 
 def wrong_optimizer(got: Any) -> Exception:
-    return fail(TypeError, "optimizer", f"{got!r}", "a learning rate, a schedule or an optax transformation", "Write optimizer(1e-3).")
+    return fail(
+        TypeError,
+        "optimizer",
+        f"{got!r}",
+        "a learning rate, a schedule or an optax transformation",
+        "Write optimizer(1e-3).",
+    )
 
 
 def wrong_decoding(got: str, need: str) -> Exception:
@@ -94,7 +164,9 @@ def wrong_decoding(got: str, need: str) -> Exception:
 
 
 def missing_package(name: str, why: str, extra: str) -> Exception:
-    return ModuleNotFoundError(f'the package {name} is not installed ({why}). Run: pip install -e ".[{extra}]"', name=name)
+    return ModuleNotFoundError(
+        f'the package {name} is not installed ({why}). Run: pip install -e ".[{extra}]"', name=name
+    )
 
 
 def wrong_task(task: str, got: str, need: str, do: str) -> Exception:
@@ -103,8 +175,20 @@ def wrong_task(task: str, got: str, need: str, do: str) -> Exception:
 
 
 def wrong_columns(path: Any, got: int, need: str) -> Exception:
-    return fail(ValueError, str(path), f"lines of {got} numbers", need, "Give a file whose lines look like that.")
+    return fail(
+        ValueError,
+        str(path),
+        f"lines of {got} numbers",
+        need,
+        "Give a file whose lines look like that.",
+    )
 
 
 def few_digits(path: Any, got: int, kinds: int) -> Exception:
-    return fail(ValueError, str(path), f"{got} digits, {kinds} classes in their first half", "at least 20 digits and two classes", "Give more.")
+    return fail(
+        ValueError,
+        str(path),
+        f"{got} digits, {kinds} classes in their first half",
+        "at least 20 digits and two classes",
+        "Give more.",
+    )

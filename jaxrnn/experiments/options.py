@@ -29,23 +29,65 @@ def parser(
 ) -> argparse.ArgumentParser:  # fmt: skip
     """The options that every experiment has, with these defaults; add your own to it. `validate` says what is scored in place of the test set
     under `--validate`, for choices that must not see it."""
-    made = argparse.ArgumentParser(prog=name, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, conflict_handler="resolve")
+    made = argparse.ArgumentParser(
+        prog=name,
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        conflict_handler="resolve",
+    )
     add = made.add_argument
     add("--steps", type=positive, default=steps, help="of training (default: %(default)s)")
     add("--batch", type=positive, default=batch, help="sequences a step (default: %(default)s)")
     add("--lr", type=float, default=lr, help="the highest learning rate (default: %(default)s)")
-    add("--seeds", type=positive, default=seeds, metavar="N", help="how many runs, each from a seed of its own (default: %(default)s)")
+    add(
+        "--seeds",
+        type=positive,
+        default=seeds,
+        metavar="N",
+        help="how many runs, each from a seed of its own (default: %(default)s)",
+    )
     add("--seed", type=int, default=0, help="the first of them (default: %(default)s)")
-    add("--out", type=pathlib.Path, default=pathlib.Path("runs") / name, metavar="DIR", help="checkpoints, record, pictures (default: %(default)s)")
-    add("--keep", type=pathlib.Path, metavar="PATH", help="in the end copy the record and the picture to PATH.json and PATH.png")
-    add("--save-every", type=positive, default=save_every, metavar="STEPS", help="(default: %(default)s)")
-    add("--evaluate-every", type=positive, default=evaluate_every, metavar="STEPS", help="(default: %(default)s)")
+    add(
+        "--out",
+        type=pathlib.Path,
+        default=pathlib.Path("runs") / name,
+        metavar="DIR",
+        help="checkpoints, record, pictures (default: %(default)s)",
+    )
+    add(
+        "--keep",
+        type=pathlib.Path,
+        metavar="PATH",
+        help="in the end copy the record and the picture to PATH.json and PATH.png",
+    )
+    add(
+        "--save-every",
+        type=positive,
+        default=save_every,
+        metavar="STEPS",
+        help="(default: %(default)s)",
+    )
+    add(
+        "--evaluate-every",
+        type=positive,
+        default=evaluate_every,
+        metavar="STEPS",
+        help="(default: %(default)s)",
+    )
     if validate is not None:
-        add("--validate", action="store_true", help=f"never read the test set, and score {validate} instead")
+        add(
+            "--validate",
+            action="store_true",
+            help=f"never read the test set, and score {validate} instead",
+        )
     return made
 
 
-def run(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], None], argv: Sequence[str] | None = None) -> None:
+def run(
+    parser: argparse.ArgumentParser,
+    work: Callable[[argparse.Namespace], None],
+    argv: Sequence[str] | None = None,
+) -> None:
     """Parse, work, and say in one line what is wrong: a missing package or file, data or options that will not do.
 
     Ends with status 130 where training was interrupted; the same command then goes on where it was.

@@ -34,7 +34,9 @@ def write_json(path: pathlib.Path, content: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     text = json.dumps(content, indent=1, default=plain, ensure_ascii=False)
-    text = re.sub(r"\[[^\[\]{}\"]*\]", lambda found: re.sub(r"\s+", " ", found[0]), text)  # a list of numbers on one line
+    text = re.sub(
+        r"\[[^\[\]{}\"]*\]", lambda found: re.sub(r"\s+", " ", found[0]), text
+    )  # a list of numbers on one line
     temporary.write_text(text + "\n", encoding="utf-8")
     temporary.replace(path)
 
@@ -46,14 +48,24 @@ def settled(args: argparse.Namespace, aside: Sequence[str] = (), **found: Any) -
     Raises:
       ValueError: naming each option that differs.
     """
-    options = {k: str(v) if isinstance(v, pathlib.Path) else v for k, v in vars(args).items() if k not in NOT_SETTINGS | set(aside)}
+    options = {
+        k: str(v) if isinstance(v, pathlib.Path) else v
+        for k, v in vars(args).items()
+        if k not in NOT_SETTINGS | set(aside)
+    }
     settings = json.loads(json.dumps(options | found))
     path = args.out / "settings.json"
     if path.exists():
         held = json.loads(path.read_text(encoding="utf-8"))
-        changed = [f"--{k.replace('_', '-')} was {held.get(k)}, now {v}" for k, v in settings.items() if held.get(k) != v]
+        changed = [
+            f"--{k.replace('_', '-')} was {held.get(k)}, now {v}"
+            for k, v in settings.items()
+            if held.get(k) != v
+        ]
         if changed:
-            raise ValueError(f"{args.out} holds a run with other settings: {'; '.join(changed)}. Give the same again, or another --out.")
+            raise ValueError(
+                f"{args.out} holds a run with other settings: {'; '.join(changed)}. Give the same again, or another --out."
+            )
     else:
         write_json(path, settings)
     return settings
@@ -72,7 +84,10 @@ def held(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def seeds(
-    args: argparse.Namespace, one: Callable[[int, pathlib.Path], Mapping[str, Any]], aside: Sequence[str] = (), **found: Any
+    args: argparse.Namespace,
+    one: Callable[[int, pathlib.Path], Mapping[str, Any]],
+    aside: Sequence[str] = (),
+    **found: Any,
 ) -> list[dict[str, Any]]:
     """The results of `one(seed, folder)` for every seed, in their order. What a seed gave is kept in its folder, and it is not run again.
 
@@ -91,15 +106,31 @@ def seeds(
         folder = args.out / f"seed{seed}"
         path, clock = folder / "result.json", folder / "clock.json"
         if not path.exists():
-            print(f"seed {seed}" if args.seeds == 1 else f"seed {seed}, {seed - args.seed + 1} of {args.seeds}", file=sys.stderr)
+            print(
+                f"seed {seed}"
+                if args.seeds == 1
+                else f"seed {seed}, {seed - args.seed + 1} of {args.seeds}",
+                file=sys.stderr,
+            )
             before = json.loads(clock.read_text()) if clock.exists() else [0.0, 0.0]
             start = time.perf_counter(), time.process_time()
             try:
                 result = dict(one(seed, folder))
             finally:
-                spent = [before[0] + time.perf_counter() - start[0], before[1] + time.process_time() - start[1]]
+                spent = [
+                    before[0] + time.perf_counter() - start[0],
+                    before[1] + time.process_time() - start[1],
+                ]
                 write_json(clock, [round(s, 1) for s in spent])
-            write_json(path, {"seed": seed, **result, "seconds": round(spent[0], 1), "cpu_seconds": round(spent[1], 1)})
+            write_json(
+                path,
+                {
+                    "seed": seed,
+                    **result,
+                    "seconds": round(spent[0], 1),
+                    "cpu_seconds": round(spent[1], 1),
+                },
+            )
         results.append(json.loads(path.read_text(encoding="utf-8")))
     return results
 
@@ -137,9 +168,14 @@ class Table(NamedTuple):
         for label, key in self.ours.items():
             values = np.concatenate([np.ravel(run[key]) for run in runs]).astype(float).tolist()
             spread = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-            text = self.text(float(np.mean(values))) + (f" ± {self.text(spread)}" if len(values) > 1 else "")
+            text = self.text(float(np.mean(values))) + (
+                f" ± {self.text(spread)}" if len(values) > 1 else ""
+            )
             rows.append({"name": label, "text": text, "values": values})
-        rows += [{"name": name, "text": self.text(value), "value": float(value)} for name, value in self.references.items()]
+        rows += [
+            {"name": name, "text": self.text(value), "value": float(value)}
+            for name, value in self.references.items()
+        ]
         return rows
 
 
@@ -163,7 +199,9 @@ def report(
       picture: copied to `--keep` beside the record.
       notes: sentences that belong with the numbers.
     """
-    filled = [{"title": table.title, "unit": table.unit, "rows": table.rows(runs)} for table in tables]
+    filled = [
+        {"title": table.title, "unit": table.unit, "rows": table.rows(runs)} for table in tables
+    ]
     over = f", mean and standard deviation over {len(runs)} seeds" if len(runs) > 1 else ""
     for table in filled:
         unit = f" ({table['unit']})" if table["unit"] else ""
@@ -182,10 +220,13 @@ def report(
         "command": args.command,
         "tables": filled,
         "notes": list(notes),
-        "settings": {k: v for k, v in held(args).items() if not (isinstance(v, list) and len(v) > 20)},  # vocabularies are long
+        "settings": {
+            k: v for k, v in held(args).items() if not (isinstance(v, list) and len(v) > 20)
+        },  # vocabularies are long
         "runs": list(runs),
         "seconds": round(sum(run.get("seconds", 0.0) for run in runs), 1),
-        "versions": {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages},
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in packages},
         "machine": {"device": jax.devices()[0].device_kind, "cores": os.cpu_count()},
     }
     write_json(args.out / "results.json", record)

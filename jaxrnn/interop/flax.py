@@ -33,13 +33,26 @@ def from_linen(module: linen.RNNCellBase, variables: Any) -> tuple[Cell, Any]:
     p = variables.get("params", variables)
     if isinstance(module, (linen.LSTMCell, linen.OptimizedLSTMCell)):
         gated(module)
-        return LSTM(module.features), {"w_x": side(p, "i", "ifgo"), "w_h": side(p, "h", "ifgo"), "b": side(p, "h", "ifgo", "bias")}
+        return LSTM(module.features), {
+            "w_x": side(p, "i", "ifgo"),
+            "w_h": side(p, "h", "ifgo"),
+            "b": side(p, "h", "ifgo", "bias"),
+        }
     if isinstance(module, linen.GRUCell):
         gated(module)
-        params = {"w_x": side(p, "i", "rzn"), "w_h": side(p, "h", "rzn"), "b": side(p, "i", "rzn", "bias"), "b_n": p["hn"]["bias"]}
+        params = {
+            "w_x": side(p, "i", "rzn"),
+            "w_h": side(p, "h", "rzn"),
+            "b": side(p, "i", "rzn", "bias"),
+            "b_n": p["hn"]["bias"],
+        }
         return GRU(module.features), params
     if isinstance(module, linen.SimpleCell):
-        return simple(module, module.features), {"w_x": p["i"]["kernel"], "w_h": p["h"]["kernel"], "b": p["i"]["bias"]}
+        return simple(module, module.features), {
+            "w_x": p["i"]["kernel"],
+            "w_h": p["h"]["kernel"],
+            "b": p["i"]["bias"],
+        }
     raise unknown(module)
 
 
@@ -65,14 +78,29 @@ def to_linen(cell: Cell, params: Any) -> tuple[linen.RNNCellBase, Any]:
     match cell:
         case LSTM(projection=None):
             module = linen.OptimizedLSTMCell(cell.hidden, param_dtype=dtype)
-            p = spread(params["w_x"], "i", "ifgo", "kernel"), spread(params["w_h"], "h", "ifgo", "kernel"), spread(params["b"], "h", "ifgo", "bias")
+            p = (
+                spread(params["w_x"], "i", "ifgo", "kernel"),
+                spread(params["w_h"], "h", "ifgo", "kernel"),
+                spread(params["b"], "h", "ifgo", "bias"),
+            )
         case GRU(reset_after=True):
             module = linen.GRUCell(cell.hidden, param_dtype=dtype)
-            p = spread(params["w_x"], "i", "rzn", "kernel"), spread(params["w_h"], "h", "rzn", "kernel"), spread(params["b"], "i", "rzn", "bias")
+            p = (
+                spread(params["w_x"], "i", "rzn", "kernel"),
+                spread(params["w_h"], "h", "rzn", "kernel"),
+                spread(params["b"], "i", "rzn", "bias"),
+            )
             p = (*p, {"hn": {"bias": params["b_n"]}})
         case Elman():
-            module = linen.SimpleCell(cell.hidden, activation_fn=getattr(jax.nn, cell.activation), param_dtype=dtype)
-            p = ({"i": {"kernel": params["w_x"], "bias": params["b"]}, "h": {"kernel": params["w_h"]}},)
+            module = linen.SimpleCell(
+                cell.hidden, activation_fn=getattr(jax.nn, cell.activation), param_dtype=dtype
+            )
+            p = (
+                {
+                    "i": {"kernel": params["w_x"], "bias": params["b"]},
+                    "h": {"kernel": params["w_h"]},
+                },
+            )
         case _:
             raise unknown(cell)
     merged: dict[str, Any] = {}
@@ -105,16 +133,26 @@ def from_nnx(module: nnx.RNNCellBase) -> tuple[Cell, Any]:
     if isinstance(module, nnx.LSTMCell):
         gated(module)
         p["if"] = p.pop("if_")
-        return LSTM(module.hidden_features), {"w_x": side(p, "i", "ifgo"), "w_h": side(p, "h", "ifgo"), "b": side(p, "h", "ifgo", "bias")}
+        return LSTM(module.hidden_features), {
+            "w_x": side(p, "i", "ifgo"),
+            "w_h": side(p, "h", "ifgo"),
+            "b": side(p, "h", "ifgo", "bias"),
+        }
     if not isinstance(module, (nnx.OptimizedLSTMCell, nnx.GRUCell, nnx.SimpleCell)):
         raise unknown(module)
-    params = {"w_x": p["dense_i"]["kernel"], "w_h": p["dense_h"]["kernel"], "b": (p["dense_i"] | p["dense_h"])["bias"]}
+    params = {
+        "w_x": p["dense_i"]["kernel"],
+        "w_h": p["dense_h"]["kernel"],
+        "b": (p["dense_i"] | p["dense_h"])["bias"],
+    }
     if isinstance(module, nnx.SimpleCell):
         return simple(module, module.hidden_features), params
     gated(module)
     if isinstance(module, nnx.OptimizedLSTMCell):
         return LSTM(module.hidden_features), params
-    return GRU(module.hidden_features), params | {"b_n": jnp.zeros(module.hidden_features, params["b"].dtype)}
+    return GRU(module.hidden_features), params | {
+        "b_n": jnp.zeros(module.hidden_features, params["b"].dtype)
+    }
 
 
 def to_nnx(cell: Cell, params: Any) -> nnx.RNNCellBase:
@@ -135,20 +173,40 @@ def to_nnx(cell: Cell, params: Any) -> nnx.RNNCellBase:
       >>> module((jnp.zeros(8), jnp.zeros(8)), jnp.ones(3))[1].shape
       (8,)
     """
-    size, dtype, rngs = params["w_x"].shape[0] if "w_x" in params else 0, jax.tree.leaves(params)[0].dtype, nnx.Rngs(0)
+    size, dtype, rngs = (
+        params["w_x"].shape[0] if "w_x" in params else 0,
+        jax.tree.leaves(params)[0].dtype,
+        nnx.Rngs(0),
+    )
     match cell:
         case LSTM(projection=None):
-            module, biased = nnx.OptimizedLSTMCell(size, cell.hidden, param_dtype=dtype, rngs=rngs), "dense_h"
+            module, biased = (
+                nnx.OptimizedLSTMCell(size, cell.hidden, param_dtype=dtype, rngs=rngs),
+                "dense_h",
+            )
         case GRU(reset_after=True):
             if bool((params["b_n"] != 0).any()):
-                raise errors.not_convertible(cell, "a b_n that is not zero", "b_n = 0, since nnx.GRUCell has no such bias", "Use to_linen.")
+                raise errors.not_convertible(
+                    cell,
+                    "a b_n that is not zero",
+                    "b_n = 0, since nnx.GRUCell has no such bias",
+                    "Use to_linen.",
+                )
             module, biased = nnx.GRUCell(size, cell.hidden, param_dtype=dtype, rngs=rngs), "dense_i"
         case Elman():
             activation = getattr(jax.nn, cell.activation)
-            module, biased = nnx.SimpleCell(size, cell.hidden, activation_fn=activation, param_dtype=dtype, rngs=rngs), "dense_i"
+            module, biased = (
+                nnx.SimpleCell(
+                    size, cell.hidden, activation_fn=activation, param_dtype=dtype, rngs=rngs
+                ),
+                "dense_i",
+            )
         case _:
             raise unknown(cell)
-    p: dict[str, dict[str, Any]] = {"dense_i": {"kernel": params["w_x"]}, "dense_h": {"kernel": params["w_h"]}}
+    p: dict[str, dict[str, Any]] = {
+        "dense_i": {"kernel": params["w_x"]},
+        "dense_h": {"kernel": params["w_h"]},
+    }
     p[biased]["bias"] = params["b"]
     nnx.update(module, p)
     return module
@@ -160,18 +218,35 @@ def side(p: Any, letter: str, gates: str, leaf: str = "kernel") -> jax.Array:
 
 
 def spread(block: jax.Array, letter: str, gates: str, leaf: str) -> dict[str, dict[str, jax.Array]]:
-    return {letter + gate: {leaf: part} for gate, part in zip(gates, jnp.split(block, len(gates), axis=-1), strict=True)}
+    return {
+        letter + gate: {leaf: part}
+        for gate, part in zip(gates, jnp.split(block, len(gates), axis=-1), strict=True)
+    }
 
 
 def gated(module: Any) -> None:
     if module.gate_fn is not jax.nn.sigmoid or module.activation_fn is not jnp.tanh:
-        raise errors.not_convertible(module, "other activations", "gate_fn=sigmoid and activation_fn=tanh", "Write a cell of your own.")
+        raise errors.not_convertible(
+            module,
+            "other activations",
+            "gate_fn=sigmoid and activation_fn=tanh",
+            "Write a cell of your own.",
+        )
 
 
 def simple(module: Any, hidden: int) -> Elman:
-    names = [name for name in ("tanh", "relu", "sigmoid", "gelu", "silu", "softplus") if getattr(jax.nn, name) is module.activation_fn]
+    names = [
+        name
+        for name in ("tanh", "relu", "sigmoid", "gelu", "silu", "softplus")
+        if getattr(jax.nn, name) is module.activation_fn
+    ]
     if not names or module.residual:
-        raise errors.not_convertible(module, "a residual cell, or an unknown activation", "a function of jax.nn", "Write a cell of your own.")
+        raise errors.not_convertible(
+            module,
+            "a residual cell, or an unknown activation",
+            "a function of jax.nn",
+            "Write a cell of your own.",
+        )
     return Elman(hidden, activation=names[0])
 
 

@@ -63,7 +63,11 @@ def layer(module: Any, suffix: str) -> tuple[Layer, Any]:
     match module:
         case nn.LSTM() | nn.LSTMCell():
             projection: Any = getattr(module, "proj_size", 0)
-            return (LSTM(hidden, projection=projection), params | {"w_p": array("weight_hr").T}) if projection else (LSTM(hidden), params)
+            return (
+                (LSTM(hidden, projection=projection), params | {"w_p": array("weight_hr").T})
+                if projection
+                else (LSTM(hidden), params)
+            )
         case nn.GRU() | nn.GRUCell():
             b = jnp.concatenate([params["b"][: 2 * hidden], b_x[2 * hidden :]])
             return GRU(hidden), params | {"b": b, "b_n": b_h[2 * hidden :]}
@@ -94,12 +98,25 @@ def to_torch(cell: Layer, params: Any) -> nn.RNNBase:
         layers, parts = layers[::2], parts[::2]
     outer, both = layers[0], isinstance(layers[0], Bidirectional)
     first = outer.forward if isinstance(outer, Bidirectional) else outer
-    same = all(one == outer for one in layers) and all(one == gaps[0] for one in gaps) and len(gaps) in (0, len(layers) - 1)
-    same = same and (not isinstance(outer, Bidirectional) or (outer.children == (first, first) and outer.merge == "concat"))
+    same = (
+        all(one == outer for one in layers)
+        and all(one == gaps[0] for one in gaps)
+        and len(gaps) in (0, len(layers) - 1)
+    )
+    same = same and (
+        not isinstance(outer, Bidirectional)
+        or (outer.children == (first, first) and outer.merge == "concat")
+    )
     same = same and all(gap.per == "step" for gap in gaps)
     parts = [part for one in parts for part in (one if both else (one,))]
-    sizes = (parts[0]["w_x"].shape[0], first.hidden) if isinstance(first, (LSTM, GRU, Elman)) else ()
-    settings: dict[str, Any] = {"num_layers": len(layers), "bidirectional": both, "dropout": gaps[0].rate if gaps else 0.0}
+    sizes = (
+        (parts[0]["w_x"].shape[0], first.hidden) if isinstance(first, (LSTM, GRU, Elman)) else ()
+    )
+    settings: dict[str, Any] = {
+        "num_layers": len(layers),
+        "bidirectional": both,
+        "dropout": gaps[0].rate if gaps else 0.0,
+    }
     match first:
         case LSTM() if same:
             module = nn.LSTM(*sizes, proj_size=first.projection or 0, **settings)

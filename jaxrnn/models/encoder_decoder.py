@@ -35,7 +35,14 @@ class Pairs(NamedTuple):
     sampling: Any = None
 
     @classmethod
-    def of(cls, source: Any, written: Any, source_mask: Any = None, mask: Any = None, sampling: Any = None) -> Pairs:
+    def of(
+        cls,
+        source: Any,
+        written: Any,
+        source_mask: Any = None,
+        mask: Any = None,
+        sampling: Any = None,
+    ) -> Pairs:
         """From whole texts `written [T + 1, ...]`, the token that begins them and the token that ends them among them.
 
         Example:
@@ -43,7 +50,14 @@ class Pairs(NamedTuple):
           >>> pairs.xs[:, 0].tolist(), pairs.targets[:, 0].tolist()
           ([0, 5, 6], [5, 6, 1])
         """
-        return cls(source, written[:-1], written[1:], source_mask, None if mask is None else mask[1:], sampling)
+        return cls(
+            source,
+            written[:-1],
+            written[1:],
+            source_mask,
+            None if mask is None else mask[1:],
+            sampling,
+        )
 
 
 @jax.tree_util.register_static
@@ -109,14 +123,17 @@ class EncoderDecoder:
             raise errors.no_state(self)
         keys = jax.random.split(kb, max(len(leaves), 1))
         bridge = tuple(
-            {"w": initializers.glorot(k, size, leaf.size, 1, wide(leaf.dtype)), "b": jnp.zeros(leaf.size, wide(leaf.dtype))}
+            {
+                "w": initializers.glorot(k, size, leaf.size, 1, wide(leaf.dtype)),
+                "b": jnp.zeros(leaf.size, wide(leaf.dtype)),
+            }
             for k, leaf in zip(keys, leaves, strict=False)
         )
         return {"encoder": encoder, "decoder": decoder, "bridge": bridge}
 
     def apply(
         self, params: Params, source: Any, xs: Any, *, source_mask: Any = None, mask: Any = None, key: jax.Array | None = None,
-        strategy: Strategy = Scan(),  # noqa: B008  a frozen value
+        strategy: Strategy = Scan(),
     ) -> jax.Array:  # fmt: skip
         """The decoder's outputs `[T, ..., V]` for given inputs (teacher forcing).
 
@@ -139,12 +156,14 @@ class EncoderDecoder:
         return jax.tree_util.Partial(advance, self.decoder, decoder), state
 
     def begin(
-        self, params: Params, source: Any, source_mask: Any = None, key: jax.Array | None = None, strategy: Strategy = Scan()  # noqa: B008
+        self, params: Params, source: Any, source_mask: Any = None, key: jax.Array | None = None, strategy: Strategy = Scan()
     ) -> tuple[Params, State]:  # fmt: skip
         """The decoder's params, bound to what the encoder read, and its first state."""
         if not isinstance(params, dict) or set(params) != {"encoder", "decoder", "bridge"}:
             raise errors.wrong_net(self, params)
-        final, memory = unroll(self.encoder, params["encoder"], source, mask=source_mask, key=key, strategy=strategy)
+        final, memory = unroll(
+            self.encoder, params["encoder"], source, mask=source_mask, key=key, strategy=strategy
+        )
         decoder = params["decoder"]
         if self.decoder.takes_memory:
             errors.check_array(self, "its encoder's output", memory)
@@ -155,7 +174,10 @@ class EncoderDecoder:
             return decoder, own
         if self.bridge == "copy":
             return decoder, copied(self, final, own)
-        rows = [leaf.reshape(*batch, math.prod(leaf.shape[len(batch) :])) for leaf in jax.tree.leaves(final)]
+        rows = [
+            leaf.reshape(*batch, math.prod(leaf.shape[len(batch) :]))
+            for leaf in jax.tree.leaves(final)
+        ]
         known = jnp.concatenate([row.astype(jnp.result_type(*rows)) for row in rows], -1)
         leaves, tree = jax.tree.flatten(own)
 
@@ -163,9 +185,13 @@ class EncoderDecoder:
             y = matmul(known, p["w"])
             return jnp.tanh(y + p["b"].astype(y.dtype)).reshape(leaf.shape).astype(leaf.dtype)
 
-        return decoder, jax.tree.unflatten(tree, [crossed(p, leaf) for p, leaf in zip(params["bridge"], leaves, strict=True)])
+        return decoder, jax.tree.unflatten(
+            tree, [crossed(p, leaf) for p, leaf in zip(params["bridge"], leaves, strict=True)]
+        )
 
-    def objective(self, loss: Callable[[Any, Any, Any], Loss]) -> Callable[[Params, Pairs, Any], Loss]:
+    def objective(
+        self, loss: Callable[[Any, Any, Any], Loss]
+    ) -> Callable[[Params, Pairs, Any], Loss]:
         """What `training.minimize` takes: the loss of a batch of `Pairs`, in training mode where a key is given.
 
         Example:
@@ -181,18 +207,33 @@ class EncoderDecoder:
             xs = batch.xs
             if batch.sampling is not None:
                 ks = jax.random.key(0) if ks is None else ks
-                xs = scheduled_sampling(self.decoder, decoder, xs, batch.sampling, ks, state=state, mask=batch.mask, noise=kd)
+                xs = scheduled_sampling(
+                    self.decoder,
+                    decoder,
+                    xs,
+                    batch.sampling,
+                    ks,
+                    state=state,
+                    mask=batch.mask,
+                    noise=kd,
+                )
             logits = unroll(self.decoder, decoder, xs, state, mask=batch.mask, key=kd)[1]
             return loss(logits, batch.targets, batch.mask)
 
         return objective
 
-    def attention(self, params: Params, source: Any, xs: Any, *, source_mask: Any = None, mask: Any = None) -> tuple[jax.Array, ...]:
+    def attention(
+        self, params: Params, source: Any, xs: Any, *, source_mask: Any = None, mask: Any = None
+    ) -> tuple[jax.Array, ...]:
         """Where the decoder looks while it is fed `xs`: for each of its layers that look, from the input on, the weights `[T, ..., S]`."""
         decoder, state = self.begin(params, source, source_mask)
         seen = diagnostics.trace(self.decoder, decoder, xs, state, mask=mask)
         traces = jax.tree.leaves(seen, is_leaf=lambda node: isinstance(node, diagnostics.Trace))
-        return tuple(trace.gates.attention for trace in traces if hasattr(getattr(trace, "gates", None), "attention"))
+        return tuple(
+            trace.gates.attention
+            for trace in traces
+            if hasattr(getattr(trace, "gates", None), "attention")
+        )
 
 
 def keys(key: jax.Array | None) -> list[Any]:

@@ -71,11 +71,14 @@ class Pooled:
         keys = [jax.random.fold_in(key, i) for i in range(2)]
         shape = (1, *x.shape[len(x.shape) - self.body.feature_ndim :])
         body = self.body.init(keys[0], x)
-        pooled = jax.eval_shape(lambda xs: self._read(body, xs, None, None, Scan()), jax.ShapeDtypeStruct(shape, x.dtype))
+        pooled = jax.eval_shape(
+            lambda xs: self._read(body, xs, None, None, Scan()),
+            jax.ShapeDtypeStruct(shape, x.dtype),
+        )
         return body, self.head.init(keys[1], pooled)
 
     def apply(
-        self, params: Params, xs: Any, *, mask: Any = None, key: jax.Array | None = None, strategy: Strategy = Scan()  # noqa: B008  a frozen value
+        self, params: Params, xs: Any, *, mask: Any = None, key: jax.Array | None = None, strategy: Strategy = Scan()
     ) -> jax.Array:  # fmt: skip
         """The answers `[..., K]`; a key is training mode.
 
@@ -101,7 +104,9 @@ class Pooled:
             return ys if halves else end(ys, mask, last=True)
         return (mean if self.pool == "mean" else largest)(ys, mask)
 
-    def objective(self, loss: Callable[..., Loss], *, strategy: Strategy = Scan()) -> Callable[[Params, Any, jax.Array], Loss]:  # noqa: B008
+    def objective(
+        self, loss: Callable[..., Loss], *, strategy: Strategy = Scan()
+    ) -> Callable[[Params, Any, jax.Array], Loss]:
         """What `training.minimize` takes: the loss of the answers, rows being what steps are to a sequence's loss.
 
         Args:
@@ -121,11 +126,15 @@ class Pooled:
                 (xs, targets), mask, rows = batch.columns, batch.masks[0], batch.rows
             else:
                 xs, targets, mask, rows = batch.xs, batch.targets, batch.mask, None
-            return loss(self.apply(params, xs, mask=mask, key=key, strategy=strategy), targets, rows)
+            return loss(
+                self.apply(params, xs, mask=mask, key=key, strategy=strategy), targets, rows
+            )
 
         return objective
 
-    def predict(self, params: Params, buckets: Buckets, *, strategy: Strategy = Scan()) -> np.ndarray:  # noqa: B008  a frozen value
+    def predict(
+        self, params: Params, buckets: Buckets, *, strategy: Strategy = Scan()
+    ) -> np.ndarray:
         """The answers `[N, K]` for all rows of the buckets' first column, in the order of the data, without noise.
 
         Example:
@@ -153,7 +162,11 @@ def top(cell: Layer) -> Layer:
 
 
 def replace_top(cell: Layer, new: Layer) -> Layer:
-    return dataclasses.replace(cell, cells=(*cell.cells[:-1], replace_top(cell.cells[-1], new))) if isinstance(cell, Stack) else new
+    return (
+        dataclasses.replace(cell, cells=(*cell.cells[:-1], replace_top(cell.cells[-1], new)))
+        if isinstance(cell, Stack)
+        else new
+    )
 
 
 def reads_all(cell: Layer) -> bool:
@@ -191,7 +204,9 @@ def largest(ys: jax.Array, mask: Any) -> jax.Array:
         mask = jnp.ones(ys.shape[:1], bool)
     low = jnp.array(-jnp.inf, ys.dtype)
     seen = controls.choose(mask, ys, jnp.full_like(ys, low))
-    found = jnp.where(jnp.isnan(seen).any(0), jnp.nan, seen.max(0, initial=low))  # XLA:CPU loses NaN in the maximum of many numbers
+    found = jnp.where(
+        jnp.isnan(seen).any(0), jnp.nan, seen.max(0, initial=low)
+    )  # XLA:CPU loses NaN in the maximum of many numbers
     return controls.choose(mask.any(0), found, jnp.zeros_like(found))
 
 

@@ -45,7 +45,20 @@ def written(
     found: list[Any] = [None] * len(sources)
     sources = list(sources)
     for part in Buckets((sources,), min(batch, len(sources)), buckets).ordered():
-        tokens = np.asarray(_written(net, params, part.columns[0], part.masks[0], start, end, penalty, tuple(forbidden), length, beams))
+        tokens = np.asarray(
+            _written(
+                net,
+                params,
+                part.columns[0],
+                part.masks[0],
+                start,
+                end,
+                penalty,
+                tuple(forbidden),
+                length,
+                beams,
+            )
+        )
         for i, row in zip(part.index, tokens.T, strict=True):
             if i >= 0:
                 found[i] = row[: np.argmax(row == end)] if end in row else row
@@ -54,15 +67,28 @@ def written(
 
 @partial(jax.jit, static_argnames=("forbidden", "length", "beams"))
 def _written(
-    net: EncoderDecoder, params: Params, source: Any, mask: Any, start: Any, end: Any, penalty: Any, forbidden: tuple, length: int, beams: int
+    net: EncoderDecoder,
+    params: Params,
+    source: Any,
+    mask: Any,
+    start: Any,
+    end: Any,
+    penalty: Any,
+    forbidden: tuple,
+    length: int,
+    beams: int,
 ) -> jax.Array:
     step, state = net.start(params, source, mask)
 
     def allowed(state: Any, token: jax.Array) -> tuple[Any, jax.Array]:
         state, logits = step(state, token)
-        return state, logits.at[..., np.array(forbidden, int)].set(-jnp.inf) if forbidden else logits
+        return state, logits.at[..., np.array(forbidden, int)].set(
+            -jnp.inf
+        ) if forbidden else logits
 
     first = jnp.broadcast_to(jnp.asarray(start, jnp.int32), mask.shape[1:])
     if beams == 1:
         return decoding.greedy(allowed, state, first[None], length, end=end)[1]
-    return decoding.beam(allowed, state, first, length, beams=beams, end=end, penalty=penalty).tokens[..., 0]
+    return decoding.beam(
+        allowed, state, first, length, beams=beams, end=end, penalty=penalty
+    ).tokens[..., 0]

@@ -60,7 +60,7 @@ class Auto(Strategy):
     def cut(self, block: Block, carry: Any, length: int, reverse: bool) -> tuple[Any, Any]:
         return (chunked(length) or Scan()).cut(block, carry, length, reverse)
 
-    def loops(self, cell: Cell) -> bool:
+    def loops(self, cell: Any) -> bool:
         return inner(cell)[0].loops(cell)
 
     def run(self, cell: Cell, params: Any, piece: Piece) -> tuple[Any, Any]:

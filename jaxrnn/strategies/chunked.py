@@ -44,7 +44,13 @@ class Chunked(Strategy):
 
     def __post_init__(self) -> None:
         if not isinstance(self.size, int) or self.size < 1:
-            raise errors.fail(ValueError, self, f"size={self.size!r}", "a positive integer", "Near sqrt(T) takes the least memory.")
+            raise errors.fail(
+                ValueError,
+                self,
+                f"size={self.size!r}",
+                "a positive integer",
+                "Near sqrt(T) takes the least memory.",
+            )
         if not isinstance(self.inner, Strategy):
             raise errors.wrong_strategy(self, self.inner, "inner")
 
@@ -79,7 +85,7 @@ class Chunked(Strategy):
             outs = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), outs, last)
         return carry, outs
 
-    def loops(self, cell: Cell) -> bool:
+    def loops(self, cell: Any) -> bool:
         return self.inner.loops(cell)
 
     def run(self, cell: Cell, params: Any, piece: Piece) -> tuple[Any, Any]:

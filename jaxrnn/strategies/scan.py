@@ -32,13 +32,27 @@ class Scan(Strategy):
 
     def __post_init__(self) -> None:
         if not isinstance(self.unroll, int) or self.unroll < 1:
-            raise errors.fail(ValueError, self, f"unroll={self.unroll!r}", "a positive integer", "Leave it at 1 unless measured.")
+            raise errors.fail(
+                ValueError,
+                self,
+                f"unroll={self.unroll!r}",
+                "a positive integer",
+                "Leave it at 1 unless measured.",
+            )
 
-    def loops(self, cell: Cell) -> bool:
+    def loops(self, cell: Any) -> bool:
         return not isinstance(cell, LinearCell)
 
     def run(self, cell: Cell, params: Any, piece: Piece) -> tuple[Any, Any]:
         if isinstance(cell, LinearCell):
             return linear(cell, params, piece, unroll=self.unroll)
         step, inputs = controls.controlled(cell), (piece.zs, piece.mask, piece.resets)
-        return recurrence(step, (params, piece.start), piece.state, inputs, piece.length, piece.reverse, self.unroll)
+        return recurrence(
+            step,
+            (params, piece.start),
+            piece.state,
+            inputs,
+            piece.length,
+            piece.reverse,
+            self.unroll,
+        )

@@ -34,7 +34,7 @@ class Strategy(abc.ABC):
         once."""
         return block(carry, 0, length)
 
-    def loops(self, cell: Cell) -> bool:
+    def loops(self, cell: Any) -> bool:
         """Whether this cell's steps are run one after another, so that its time may be cut where
         nothing is differentiated."""
         return False

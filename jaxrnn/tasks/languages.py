@@ -28,24 +28,39 @@ def check_dyck(name: str, length: int, batch: int, kinds: int, depth: int) -> No
     for what, size in (("length", length), ("batch", batch), ("kinds", kinds), ("depth", depth)):
         errors.check_size(name, what, size)
     if length % 2:
-        raise errors.wrong_task(name, f"length={length}", "an even one, since every bracket is closed", f"Pass length={length + 1}.")
+        raise errors.wrong_task(
+            name,
+            f"length={length}",
+            "an even one, since every bracket is closed",
+            f"Pass length={length + 1}.",
+        )
 
 
 def words(key: jax.Array, length: int, batch: int, kinds: int, depth: int) -> jax.Array:
     """Words `[length, B]`, every word of the length equally likely: a bracket is opened with the share of the words that go on so."""
     count = completions(length, depth)
-    share = [[count[r - 1][d + 1] / count[r][d] if d < depth and count[r][d] else 0.0 for d in range(depth + 1)] for r in range(length, 0, -1)]
+    share = [
+        [
+            count[r - 1][d + 1] / count[r][d] if d < depth and count[r][d] else 0.0
+            for d in range(depth + 1)
+        ]
+        for r in range(length, 0, -1)
+    ]
     chance, draw = jax.random.split(key)
     u = jax.random.uniform(chance, (length, batch), jnp.float32)
     kind = jax.random.randint(draw, (length, batch), 0, kinds, jnp.int32)
 
-    def step(state: tuple[jax.Array, jax.Array], row: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+    def step(
+        state: tuple[jax.Array, jax.Array], row: tuple[jax.Array, jax.Array, jax.Array]
+    ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
         (level, stack), (u, kind, share) = state, row
         opens = u < share[level]
         token = jnp.where(opens, kind, kinds + top(stack, level))
         return moved(level, stack, token, kinds), token
 
-    return jax.lax.scan(step, nothing_open((batch,), depth), (u, kind, jnp.asarray(np.asarray(share, np.float32))))[1]
+    return jax.lax.scan(
+        step, nothing_open((batch,), depth), (u, kind, jnp.asarray(np.asarray(share, np.float32)))
+    )[1]
 
 
 def nothing_open(shape: tuple[int, ...], depth: int) -> tuple[jax.Array, jax.Array]:
@@ -57,7 +72,9 @@ def top(stack: jax.Array, level: jax.Array) -> jax.Array:
     return jnp.take_along_axis(stack, jnp.maximum(level - 1, 0)[..., None], -1)[..., 0]
 
 
-def moved(level: jax.Array, stack: jax.Array, token: jax.Array, kinds: int) -> tuple[jax.Array, jax.Array]:
+def moved(
+    level: jax.Array, stack: jax.Array, token: jax.Array, kinds: int
+) -> tuple[jax.Array, jax.Array]:
     """The stack after a token; the bound of a word leaves it."""
     opens, closes = token < kinds, (token >= kinds) & (token < 2 * kinds)
     here = jnp.arange(stack.shape[-1], dtype=jnp.int32) == level[..., None]
@@ -65,7 +82,9 @@ def moved(level: jax.Array, stack: jax.Array, token: jax.Array, kinds: int) -> t
     return level + opens.astype(jnp.int32) - closes.astype(jnp.int32), stack
 
 
-def dyck(key: jax.Array, length: int = 40, batch: int = 32, kinds: int = 2, depth: int = 4) -> Batch:
+def dyck(
+    key: jax.Array, length: int = 40, batch: int = 32, kinds: int = 2, depth: int = 4
+) -> Batch:
     """Well-formed brackets of k kinds, at most `depth` deep, said token by token: Dyck-(k, m) (Hewitt et al. 2020).
 
         xs = bound, w_1 .. w_L          values = w_1 .. w_L, bound          every step counts
@@ -100,7 +119,9 @@ def dyck_floor(length: int = 40, kinds: int = 2, depth: int = 4) -> float:
       True
     """
     check_dyck("dyck_floor", length, 1, kinds, depth)
-    return (math.log(completions(length, depth)[length][0]) + length // 2 * math.log(kinds)) / (length + 1)
+    return (math.log(completions(length, depth)[length][0]) + length // 2 * math.log(kinds)) / (
+        length + 1
+    )
 
 
 def dyck_allowed(xs: jax.Array, kinds: int = 2, depth: int = 4) -> jax.Array:
@@ -114,7 +135,9 @@ def dyck_allowed(xs: jax.Array, kinds: int = 2, depth: int = 4) -> jax.Array:
     """
     tokens = jnp.arange(2 * kinds + 1, dtype=jnp.int32)
 
-    def step(state: tuple[jax.Array, jax.Array], token: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+    def step(
+        state: tuple[jax.Array, jax.Array], token: jax.Array
+    ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
         level, stack = moved(*state, token, kinds)
         opens = (tokens < kinds) & (level < depth)[..., None]
         closes = (tokens == kinds + top(stack, level)[..., None]) & (level > 0)[..., None]
@@ -123,7 +146,9 @@ def dyck_allowed(xs: jax.Array, kinds: int = 2, depth: int = 4) -> jax.Array:
     return jax.lax.scan(step, nothing_open(xs.shape[1:], depth), xs)[1]
 
 
-def dyck_recognition(key: jax.Array, length: int = 40, batch: int = 32, kinds: int = 2, depth: int = 4) -> Batch:
+def dyck_recognition(
+    key: jax.Array, length: int = 40, batch: int = 32, kinds: int = 2, depth: int = 4
+) -> Batch:
     """Whether brackets are well-formed, said at the last step; half of the words have one token replaced by another, which always breaks them.
 
     The trivial score: log 2 nats, half of the answers right.
@@ -144,13 +169,22 @@ def dyck_recognition(key: jax.Array, length: int = 40, batch: int = 32, kinds: i
     shift = jax.random.randint(other, (batch,), 1, 2 * kinds, jnp.int32)
     broken = (jnp.arange(length, dtype=jnp.int32)[:, None] == at) & ~fine
     xs = jnp.where(broken, (word + shift) % (2 * kinds), word)
-    return Batch(xs, Scored.last(fine.astype(jnp.int32), jnp.full(batch, length - 1, jnp.int32), length))
+    return Batch(
+        xs, Scored.last(fine.astype(jnp.int32), jnp.full(batch, length - 1, jnp.int32), length)
+    )
 
 
 MIN, MAX, MEDIAN, SUM_MOD, CLOSE = range(10, 15)
 
 
-def listops(key: jax.Array, length: int = 60, batch: int = 32, depth: int = 6, arguments: int = 5, share: float = 0.25) -> Batch:
+def listops(
+    key: jax.Array,
+    length: int = 60,
+    batch: int = 32,
+    depth: int = 6,
+    arguments: int = 5,
+    share: float = 0.25,
+) -> Batch:
     """The value of nested operations on digits, e.g. `[MAX 2 9 [MIN 4 7 ] 0 ]` is 9 (Nangia & Bowman 2018; flat, as in Tay et al. 2021).
 
     Tokens 0 to 9 are digits, 10 to 14 are `[MIN`, `[MAX`, `[MED`, `[SM` and `]`. The median of an even number is the mean of the two
@@ -171,18 +205,32 @@ def listops(key: jax.Array, length: int = 60, batch: int = 32, depth: int = 6, a
       >>> batch.xs.shape, batch.mask.shape, batch.targets.answer.shape
       ((20, 3), (20, 3), (3,))
     """
-    for name, size in (("length", length), ("batch", batch), ("depth", depth), ("arguments", arguments)):
+    for name, size in (
+        ("length", length),
+        ("batch", batch),
+        ("depth", depth),
+        ("arguments", arguments),
+    ):
         errors.check_size("listops", name, size)
     errors.check_rate("listops", "share", share)
     if length < 4 or arguments < 2:
-        got, need = f"length={length}, arguments={arguments}", "a length of 4 for one operation on two digits, and 2 arguments"
+        got, need = (
+            f"length={length}, arguments={arguments}",
+            "a length of 4 for one operation on two digits, and 2 arguments",
+        )
         raise errors.wrong_task("listops", got, need, "Make them larger.")
     row = functools.partial(expression, length=length, depth=depth, most=arguments, share=share)
     xs, count, answer = jax.vmap(row, out_axes=(1, 0, 0))(jax.random.split(key, batch))
-    return Batch(xs, Scored.last(answer, count - 1, length), jnp.arange(length, dtype=jnp.int32)[:, None] < count)
+    return Batch(
+        xs,
+        Scored.last(answer, count - 1, length),
+        jnp.arange(length, dtype=jnp.int32)[:, None] < count,
+    )
 
 
-def expression(key: jax.Array, *, length: int, depth: int, most: int, share: float) -> tuple[jax.Array, jax.Array, jax.Array]:
+def expression(
+    key: jax.Array, *, length: int, depth: int, most: int, share: float
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """One expression from left to right, valued as it goes: tokens `[length]`, how many there are, and the value."""
     keys = jax.random.split(key, 4)
     chance = jax.random.uniform(keys[0], (length,), jnp.float32)
@@ -191,15 +239,23 @@ def expression(key: jax.Array, *, length: int, depth: int, most: int, share: flo
     sizes = jax.random.randint(keys[3], (length,), 2, most + 1, jnp.int32)
     levels, places = jnp.arange(depth, dtype=jnp.int32), jnp.arange(most, dtype=jnp.int32)
 
-    def step(state: tuple[jax.Array, ...], row: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, ...], jax.Array]:
-        level, operation, size, seen, values, answer = state  # of each open list: what it does, its size, its arguments so far
+    def step(
+        state: tuple[jax.Array, ...], row: tuple[jax.Array, ...]
+    ) -> tuple[tuple[jax.Array, ...], jax.Array]:
+        level, operation, size, seen, values, answer = (
+            state  # of each open list: what it does, its size, its arguments so far
+        )
         t, chance, digit, drawn, n = row
         inner = jnp.maximum(level - 1, 0)
         begins, done = t == 0, (t > 0) & (level == 0)
         closes = ~begins & ~done & (seen[inner] == size[inner])
         # The tokens that close all, with digits alone; an open list is an argument of the one around it that need not come any more.
-        needed = jnp.where(levels < level, size - seen + jnp.where(levels == inner, 1, 0), 0).sum(dtype=jnp.int32)
-        room = length - t - jnp.where(begins, 0, needed - 1)  # what a further operation may take, its own brackets included
+        needed = jnp.where(levels < level, size - seen + jnp.where(levels == inner, 1, 0), 0).sum(
+            dtype=jnp.int32
+        )
+        room = (
+            length - t - jnp.where(begins, 0, needed - 1)
+        )  # what a further operation may take, its own brackets included
         n = jnp.minimum(n, room - 2)
         opens = begins | (~done & ~closes & (chance < share) & (level < depth) & (room >= 4))
         value = jnp.where(closes, result(operation[inner], size[inner], values[inner]), digit)
@@ -211,13 +267,26 @@ def expression(key: jax.Array, *, length: int, depth: int, most: int, share: flo
         seen = jnp.where(said & here, seen + 1, seen)
         answer = jnp.where(closes & (level == 0), value, answer)
         new = opens & (levels == level)
-        operation, size, seen = jnp.where(new, drawn, operation), jnp.where(new, n, size), jnp.where(new, 0, seen)
+        operation, size, seen = (
+            jnp.where(new, drawn, operation),
+            jnp.where(new, n, size),
+            jnp.where(new, 0, seen),
+        )
         token = jnp.where(opens, drawn, jnp.where(closes, CLOSE, digit))
-        return (jnp.where(opens, level + 1, level), operation, size, seen, values, answer), jnp.where(done, -1, token)
+        return (
+            jnp.where(opens, level + 1, level),
+            operation,
+            size,
+            seen,
+            values,
+            answer,
+        ), jnp.where(done, -1, token)
 
     none = jnp.zeros(depth, jnp.int32)
     start = (jnp.int32(0), none, none, none, jnp.zeros((depth, most), jnp.int32), jnp.int32(0))
-    state, tokens = jax.lax.scan(step, start, (jnp.arange(length, dtype=jnp.int32), chance, digits, operations, sizes))
+    state, tokens = jax.lax.scan(
+        step, start, (jnp.arange(length, dtype=jnp.int32), chance, digits, operations, sizes)
+    )
     return jnp.maximum(tokens, 0), (tokens >= 0).sum(dtype=jnp.int32), state[-1]
 
 
@@ -227,4 +296,6 @@ def result(operation: jax.Array, size: jax.Array, values: jax.Array) -> jax.Arra
     ranked = jnp.sort(jnp.where(valid, values, 10))
     median = (ranked[(size - 1) // 2] + ranked[size // 2]) // 2
     total = jnp.where(valid, values, 0).sum(dtype=jnp.int32) % 10
-    return jnp.select([operation == MIN, operation == MAX, operation == MEDIAN], [least, most, median], total)
+    return jnp.select(
+        [operation == MIN, operation == MAX, operation == MEDIAN], [least, most, median], total
+    )

@@ -36,7 +36,12 @@ def adding(key: jax.Array, length: int = 100, batch: int = 32) -> Batch:
     errors.check_size("adding", "length", length)
     errors.check_size("adding", "batch", batch)
     if length < 2:
-        raise errors.wrong_task("adding", f"length={length}", "at least 2 steps, since two are marked", "Take a longer one.")
+        raise errors.wrong_task(
+            "adding",
+            f"length={length}",
+            "at least 2 steps, since two are marked",
+            "Take a longer one.",
+        )
     draw, first, second = jax.random.split(key, 3)
     numbers = jax.random.uniform(draw, (length, batch), jnp.float32)
     i = jax.random.randint(first, (batch,), 0, length // 2, jnp.int32)
@@ -44,10 +49,15 @@ def adding(key: jax.Array, length: int = 100, batch: int = 32) -> Batch:
     times = jnp.arange(length, dtype=jnp.int32)[:, None]
     marks = ((times == i) | (times == j)).astype(jnp.float32)
     answer = (numbers * marks).sum(0)[:, None]
-    return Batch(jnp.stack([numbers, marks], -1), Scored.last(answer, jnp.full(batch, length - 1, jnp.int32), length))
+    return Batch(
+        jnp.stack([numbers, marks], -1),
+        Scored.last(answer, jnp.full(batch, length - 1, jnp.int32), length),
+    )
 
 
-def copy(key: jax.Array, lag: int = 100, batch: int = 32, symbols: int = 10, categories: int = 8) -> Batch:
+def copy(
+    key: jax.Array, lag: int = 100, batch: int = 32, symbols: int = 10, categories: int = 8
+) -> Batch:
     """Say some symbols again after a lag (Hochreiter & Schmidhuber 1997; as in Arjovsky et al. 2016). With S symbols of K categories:
 
         xs     = s_1 .. s_S,  lag-1 blanks,  the marker,  S blanks          blank = K, marker = K + 1
@@ -66,7 +76,12 @@ def copy(key: jax.Array, lag: int = 100, batch: int = 32, symbols: int = 10, cat
       >>> (batch.xs[3:, 0].tolist(), batch.targets.values[:5, 0].tolist())
       ([8, 9, 8, 8, 8], [8, 8, 8, 8, 8])
     """
-    for name, size in (("lag", lag), ("batch", batch), ("symbols", symbols), ("categories", categories)):
+    for name, size in (
+        ("lag", lag),
+        ("batch", batch),
+        ("symbols", symbols),
+        ("categories", categories),
+    ):
         errors.check_size("copy", name, size)
     said = jax.random.randint(key, (symbols, batch), 0, categories, jnp.int32)
     blanks = jnp.full((lag + symbols, batch), categories, jnp.int32)
@@ -119,7 +134,10 @@ def parity(key: jax.Array, length: int = 100, batch: int = 32) -> Batch:
       True
     """
     every = sequential_parity(key, length, batch)
-    return Batch(every.xs, Scored.last(every.targets.values[-1], jnp.full(batch, length - 1, jnp.int32), length))
+    return Batch(
+        every.xs,
+        Scored.last(every.targets.values[-1], jnp.full(batch, length - 1, jnp.int32), length),
+    )
 
 
 def delayed_match(key: jax.Array, delay: int = 20, batch: int = 32, stimuli: int = 8) -> Batch:
@@ -145,11 +163,18 @@ def delayed_match(key: jax.Array, delay: int = 20, batch: int = 32, stimuli: int
     for name, size in (("delay", delay), ("batch", batch), ("stimuli", stimuli)):
         errors.check_size("delayed_match", name, size)
     if stimuli < 2:
-        raise errors.wrong_task("delayed_match", "one stimulus", "at least 2, since some tests must not match", "Pass stimuli=2.")
+        raise errors.wrong_task(
+            "delayed_match",
+            "one stimulus",
+            "at least 2, since some tests must not match",
+            "Pass stimuli=2.",
+        )
     first, match, other = jax.random.split(key, 3)
     sample = jax.random.randint(first, (batch,), 0, stimuli, jnp.int32)
     same = jax.random.bernoulli(match, 0.5, (batch,))
     shift = jax.random.randint(other, (batch,), 1, stimuli, jnp.int32)
     test = jnp.where(same, sample, (sample + shift) % stimuli)
     xs = jnp.concatenate([sample[None], jnp.full((delay, batch), stimuli, jnp.int32), test[None]])
-    return Batch(xs, Scored.last(same.astype(jnp.int32), jnp.full(batch, delay + 1, jnp.int32), delay + 2))
+    return Batch(
+        xs, Scored.last(same.astype(jnp.int32), jnp.full(batch, delay + 1, jnp.int32), delay + 2)
+    )

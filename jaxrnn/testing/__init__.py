@@ -47,7 +47,13 @@ def check_cell(
     errors.check_cell(cell, Layer)
     chosen = tuple(LAWS) if laws is None else tuple(laws)
     if unknown := set(chosen) - set(LAWS):
-        raise errors.fail(ValueError, cell, f"laws {sorted(unknown)}", f"numbers among {sorted(LAWS)}", "Leave laws out to check all.")
+        raise errors.fail(
+            ValueError,
+            cell,
+            f"laws {sorted(unknown)}",
+            f"numbers among {sorted(LAWS)}",
+            "Leave laws out to check all.",
+        )
     given = example(cell, x, jax.random.key(0) if key is None else key)
     # The last law first: a step that changes its state's kind could not be run.
     for law in sorted(chosen, key=lambda n: (n != 7, n)):

@@ -27,8 +27,20 @@ class Given(NamedTuple):
         return self._replace(mask=None, resets=None)
 
 
-MASK = ((1, 1, 0, 0), (1, 0, 0, 1), (1, 1, 0, 1), (1, 1, 0, 0), (1, 0, 0, 1))  # [T, B]: whole, with gaps, empty, late
-RESETS = ((0, 0, 1, 0), (0, 1, 0, 0), (1, 0, 0, 1), (0, 1, 1, 1), (1, 0, 0, 1))  # some of them under a false mask
+MASK = (
+    (1, 1, 0, 0),
+    (1, 0, 0, 1),
+    (1, 1, 0, 1),
+    (1, 1, 0, 0),
+    (1, 0, 0, 1),
+)  # [T, B]: whole, with gaps, empty, late
+RESETS = (
+    (0, 0, 1, 0),
+    (0, 1, 0, 0),
+    (1, 0, 0, 1),
+    (0, 1, 1, 1),
+    (1, 0, 0, 1),
+)  # some of them under a false mask
 STEPS, BATCH = len(MASK), len(MASK[0])
 CUT = 3
 
@@ -44,7 +56,9 @@ def example(cell: Layer, x: Any, key: jax.Array) -> Given:
     draw = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
 
     def shaken(tree: Any, scale: float) -> Any:
-        return jax.tree.map(lambda a: a + jnp.asarray(scale * draw.standard_normal(a.shape), a.dtype), tree)
+        return jax.tree.map(
+            lambda a: a + jnp.asarray(scale * draw.standard_normal(a.shape), a.dtype), tree
+        )
 
     params = shaken(params, 0.1)
     state = shaken(compiled(first)((BATCH,), cell, params), 0.5)
@@ -54,7 +68,9 @@ def example(cell: Layer, x: Any, key: jax.Array) -> Given:
         xs = draw.integers(0, top, shape)
     else:
         xs = draw.standard_normal(shape)
-    return Given(params, state, jnp.asarray(xs, x.dtype), jnp.array(MASK, bool), jnp.array(RESETS, bool))
+    return Given(
+        params, state, jnp.asarray(xs, x.dtype), jnp.array(MASK, bool), jnp.array(RESETS, bool)
+    )
 
 
 def begin(spec: jax.ShapeDtypeStruct, cell: Layer, key: jax.Array) -> Params:

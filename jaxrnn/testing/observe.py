@@ -53,7 +53,9 @@ def functional(state: State, ys: Any) -> jax.Array:
     return jnp.asarray(total)
 
 
-def objective(way: Way, cell: Layer, given: Given) -> tuple[Callable[..., tuple[jax.Array, Any]], dict[str, Any]]:
+def objective(
+    way: Way, cell: Layer, given: Given
+) -> tuple[Callable[..., tuple[jax.Array, Any]], dict[str, Any]]:
     """The functional as a function of what may be differentiated, and that: params, state, and inputs that are not tokens."""
     inputs = {"params": given.params, "state": given.state}
     if jnp.issubdtype(given.xs.dtype, jnp.floating):
@@ -97,7 +99,10 @@ def ensemble(way: Way, cell: Layer, given: Given, params: Any) -> Seen:
 
 
 def inner(a: Any, b: Any) -> jax.Array:
-    return sum((jnp.vdot(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)), jnp.zeros(()))
+    return sum(
+        (jnp.vdot(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)),
+        jnp.zeros(()),
+    )
 
 
 def values(way: Way, cell: Layer, given: Given, steps: dict[str, Any]) -> jax.Array:
@@ -111,13 +116,25 @@ def observe(way: Way, cell: Layer, given: Given) -> Seen:
     return jax.device_get(compiled(observed)(way, cell, given))
 
 
-def agree(law: int, cell: Layer, claim: str, got: Any, want: Any, tolerance: float | None = None) -> None:
+def agree(
+    law: int, cell: Layer, claim: str, got: Any, want: Any, tolerance: float | None = None
+) -> None:
     """Raise LawError unless both are finite and as close as `tolerance` allows."""
     if jax.tree.structure(got) != jax.tree.structure(want):
-        raise LawError(law, cell, f"{claim}: got the structure {jax.tree.structure(got)}, want {jax.tree.structure(want)}")
-    for (path, g), w in zip(jax.tree_util.tree_flatten_with_path(got)[0], jax.tree.leaves(want), strict=True):
+        raise LawError(
+            law,
+            cell,
+            f"{claim}: got the structure {jax.tree.structure(got)}, want {jax.tree.structure(want)}",
+        )
+    for (path, g), w in zip(
+        jax.tree_util.tree_flatten_with_path(got)[0], jax.tree.leaves(want), strict=True
+    ):
         if g.shape != w.shape or g.dtype != w.dtype:
-            raise LawError(law, cell, f"{claim}: {name(path)} is {g.dtype}{list(g.shape)}, want {w.dtype}{list(w.shape)}")
+            raise LawError(
+                law,
+                cell,
+                f"{claim}: {name(path)} is {g.dtype}{list(g.shape)}, want {w.dtype}{list(w.shape)}",
+            )
         if not g.size:
             continue
         within = tolerance if tolerance is not None else TOLERANCE.get(str(g.dtype), 0.0)

@@ -23,16 +23,28 @@ from jaxrnn.unroll import fold, unroll
 class Whole:
     """`unroll`, as it is or under jax.checkpoint; for a cell that looks ahead, whose two ends of time differ, the outputs alone."""
 
-    strategy: Strategy = Scan()  # noqa: RUF009
+    strategy: Strategy = Scan()
     reverse: bool = False
     checkpoint: bool = False
     outputs_alone: bool = False
 
     def __call__(self, cell: Layer, given: Given) -> tuple[State, Any]:
         def run(params: Params, state: State, xs: Any) -> tuple[State, Any]:
-            return unroll(cell, params, xs, state, mask=given.mask, resets=given.resets, reverse=self.reverse, key=given.key, strategy=self.strategy)
+            return unroll(
+                cell,
+                params,
+                xs,
+                state,
+                mask=given.mask,
+                resets=given.resets,
+                reverse=self.reverse,
+                key=given.key,
+                strategy=self.strategy,
+            )
 
-        state, ys = (jax.checkpoint(run) if self.checkpoint else run)(given.params, given.state, given.xs)
+        state, ys = (jax.checkpoint(run) if self.checkpoint else run)(
+            given.params, given.state, given.xs
+        )
         return (() if self.outputs_alone else state), ys
 
 
@@ -50,7 +62,9 @@ class Steps:
             reset = None if given.resets is None else given.resets[t]
             if self.reverse and reset is not None:
                 reset, pending = pending, reset if mask is None else jnp.where(mask, reset, pending)
-            state, ys[t] = advance(cell, given.params, state, given.xs[t], mask=mask, reset=reset, key=given.key, t=t)
+            state, ys[t] = advance(
+                cell, given.params, state, given.xs[t], mask=mask, reset=reset, key=given.key, t=t
+            )
         return state, jax.tree.map(lambda *y: jnp.stack(y), *ys)
 
 
@@ -78,7 +92,9 @@ class Shorter:
 
     def __call__(self, cell: Layer, given: Given) -> tuple[State, Any]:
         state, ys = unroll(cell, given.params, given.xs[:CUT], given.state, reverse=self.reverse)
-        return state, jax.tree.map(lambda y: jnp.pad(y, [(0, STEPS - CUT)] + [(0, 0)] * (y.ndim - 1)), ys)
+        return state, jax.tree.map(
+            lambda y: jnp.pad(y, [(0, STEPS - CUT)] + [(0, 0)] * (y.ndim - 1)), ys
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +152,9 @@ class Blocks:
             return lambda a: a.reshape(*a.shape[:axis], -1, *a.shape[axis + 2 :])
 
         xs, mask, resets = jax.tree.map(split(1), (given.xs, given.mask, given.resets))
-        state, ys = unroll(cell, given.params, xs, jax.tree.map(split(0), given.state), mask=mask, resets=resets)
+        state, ys = unroll(
+            cell, given.params, xs, jax.tree.map(split(0), given.state), mask=mask, resets=resets
+        )
         return jax.tree.map(join(0), state), jax.tree.map(join(1), ys)
 
 
@@ -150,10 +168,14 @@ class Packed:
         order = jnp.argsort(~given.mask, axis=0, stable=True)
 
         def permute(order: Any, a: Any) -> Any:
-            return jnp.take_along_axis(a, order.reshape(order.shape + (1,) * (a.ndim - order.ndim)), axis=0)
+            return jnp.take_along_axis(
+                a, order.reshape(order.shape + (1,) * (a.ndim - order.ndim)), axis=0
+            )
 
         xs, mask, resets = (permute(order, a) for a in (given.xs, given.mask, given.resets))
-        state, ys = unroll(cell, given.params, xs, given.state, mask=mask, resets=resets, reverse=self.reverse)
+        state, ys = unroll(
+            cell, given.params, xs, given.state, mask=mask, resets=resets, reverse=self.reverse
+        )
         return state, jax.tree.map(lambda y: permute(jnp.argsort(order, axis=0), y), ys)
 
 

@@ -34,7 +34,11 @@ class Checkpoints:
             raise errors.no_checkpoint(directory)
         # Only one who writes may clear away what a killed write has left.
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep, enable_async_checkpointing=False, read_only=read_only, cleanup_tmp_directories=not read_only, create=not read_only
+            max_to_keep=keep,
+            enable_async_checkpointing=False,
+            read_only=read_only,
+            cleanup_tmp_directories=not read_only,
+            create=not read_only,
         )
         self.manager = ocp.CheckpointManager(self.directory, options=options)
 
@@ -52,7 +56,10 @@ class Checkpoints:
         if self.latest == step:
             return
         args = self.ocp.args
-        filled = {group: {k: v for k, v in arrays.items() if v.size} for group, arrays in history._asdict().items()}
+        filled = {
+            group: {k: v for k, v in arrays.items() if v.size}
+            for group, arrays in history._asdict().items()
+        }
         items = {"state": args.StandardSave(plain(state)), "spec": args.JsonSave(spec(state))}
         if any(filled.values()):
             items["history"] = args.StandardSave({k: v for k, v in filled.items() if v})
@@ -63,15 +70,30 @@ class Checkpoints:
         step, args = self.latest, self.ocp.args
         if step is None:
             raise errors.no_checkpoint(self.directory)
-        held, need = self.manager.restore(step, args=args.Composite(spec=args.JsonRestore()))["spec"], spec(template)
+        held, need = (
+            self.manager.restore(step, args=args.Composite(spec=args.JsonRestore()))["spec"],
+            spec(template),
+        )
         for place in sorted(held.keys() | need.keys()):
             if held.get(place) != need.get(place):
-                raise errors.other_checkpoint(self.directory, f"state{place} {held.get(place, 'missing')}", f"{need.get(place, 'no such leaf')}")
-        items = {"state": args.StandardRestore(jax.tree.map(self.ocp.utils.to_shape_dtype_struct, plain(template)))}
+                raise errors.other_checkpoint(
+                    self.directory,
+                    f"state{place} {held.get(place, 'missing')}",
+                    f"{need.get(place, 'no such leaf')}",
+                )
+        items = {
+            "state": args.StandardRestore(
+                jax.tree.map(self.ocp.utils.to_shape_dtype_struct, plain(template))
+            )
+        }
         if (self.directory / str(step) / "history").is_dir():
             items["history"] = args.StandardRestore()
         found = self.manager.restore(step, args=args.Composite(**items))
-        history = History({}, {}) if "history" not in items else History(*(found["history"].get(group, {}) for group in History._fields))
+        history = (
+            History({}, {})
+            if "history" not in items
+            else History(*(found["history"].get(group, {}) for group in History._fields))
+        )
         return keyed(found["state"], template), history
 
 
@@ -97,8 +119,17 @@ def plain(tree: Any) -> Any:
 
 def keyed(tree: Any, template: Any) -> Any:
     """The keys again, each of the template's kind."""
-    return jax.tree.map(lambda x, like: jax.random.wrap_key_data(x, impl=jax.random.key_impl(like)) if is_key(like) else x, tree, template)
+    return jax.tree.map(
+        lambda x, like: (
+            jax.random.wrap_key_data(x, impl=jax.random.key_impl(like)) if is_key(like) else x
+        ),
+        tree,
+        template,
+    )
 
 
 def spec(tree: Any) -> dict[str, str]:
-    return {jax.tree_util.keystr(path): describe(leaf) for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+    return {
+        jax.tree_util.keystr(path): describe(leaf)
+        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+    }

@@ -58,7 +58,9 @@ def fit(
       (20,)
     """
     with contextlib.ExitStack() as stack:
-        checkpoints = None if directory is None else stack.enter_context(Checkpoints(directory, keep))
+        checkpoints = (
+            None if directory is None else stack.enter_context(Checkpoints(directory, keep))
+        )
         history = History({}, {})
         if checkpoints is not None and checkpoints.latest is not None:
             state, history = checkpoints.restore(state)
@@ -80,7 +82,9 @@ def fit(
 
         def seen() -> History:
             columns = {name: np.concatenate(column) for name, column in metrics.items()}
-            return History(columns, {name: np.asarray(column) for name, column in evaluations.items()})
+            return History(
+                columns, {name: np.asarray(column) for name, column in evaluations.items()}
+            )
 
         while done < steps and not stopped:
             state, row = step(state, batches(done))
@@ -99,7 +103,10 @@ def fit(
         if checkpoints is not None and done > begin:
             checkpoints.save(done, state, seen())
         if done < steps:
-            bar.say(f"interrupted after step {done} of {steps}" + ("" if directory is None else f", saved in {directory}"))
+            bar.say(
+                f"interrupted after step {done} of {steps}"
+                + ("" if directory is None else f", saved in {directory}")
+            )
         return state, seen()
 
 
@@ -109,7 +116,9 @@ class Progress:
     def __init__(self, begin: int, steps: int, shown: bool, every: float = 10.0):
         self.live = shown and sys.stderr.isatty()
         self.lines = shown and not self.live
-        self.bar = tqdm(total=steps, initial=begin, unit=" steps", dynamic_ncols=True, disable=not self.live)
+        self.bar = tqdm(
+            total=steps, initial=begin, unit=" steps", dynamic_ncols=True, disable=not self.live
+        )
         self.begin, self.steps, self.every = begin, steps, every
         self.start = self.last = time.monotonic()
         self.skipped = 0
@@ -122,7 +131,11 @@ class Progress:
 
     def show(self, done: int, rows: list[dict[str, Any]]) -> None:
         self.skipped += sum(int(row.get("skipped", 0)) for row in rows)
-        shown = {"loss": f"{np.mean([row['loss'] for row in rows]):.3f}"} if rows and "loss" in rows[0] else {}
+        shown = (
+            {"loss": f"{np.mean([row['loss'] for row in rows]):.3f}"}
+            if rows and "loss" in rows[0]
+            else {}
+        )
         if self.skipped:
             shown["skipped"] = str(self.skipped)
         if rows:
@@ -131,7 +144,11 @@ class Progress:
         now = time.monotonic()
         if self.lines and rows and (now - self.last >= self.every or done == self.steps):
             rate = (done - self.begin) / max(now - self.start, 1e-9)
-            self.say(f"step {done}/{self.steps}  " + "  ".join(f"{k} {v}" for k, v in shown.items()) + f"  {rate:.1f} steps/s")
+            self.say(
+                f"step {done}/{self.steps}  "
+                + "  ".join(f"{k} {v}" for k, v in shown.items())
+                + f"  {rate:.1f} steps/s"
+            )
             self.last = now
 
     def say(self, line: str) -> None:

@@ -43,7 +43,9 @@ class Loss(NamedTuple):
 LossFunction = Callable[[Any, Any, Any], Loss]  # loss(ys, targets, mask)
 
 
-def cross_entropy(logits: jax.Array, targets: jax.Array, mask: Any = None, *, smoothing: float = 0.0) -> Loss:
+def cross_entropy(
+    logits: jax.Array, targets: jax.Array, mask: Any = None, *, smoothing: float = 0.0
+) -> Loss:
     """-log softmax(logits)[target], in nats: logits `[T, ..., V]`, integer targets `[T, ...]`.
 
         loss = -sum_v q_v log softmax(logits)_v,  q = (1 - smoothing) onehot(target) + smoothing / V
@@ -70,7 +72,14 @@ def cross_entropy(logits: jax.Array, targets: jax.Array, mask: Any = None, *, sm
     return Loss.over(values, mask)
 
 
-def ctc(logits: jax.Array, targets: jax.Array, mask: Any = None, *, target_mask: Any = None, blank: int = 0) -> Loss:
+def ctc(
+    logits: jax.Array,
+    targets: jax.Array,
+    mask: Any = None,
+    *,
+    target_mask: Any = None,
+    blank: int = 0,
+) -> Loss:
     """-log of the probability, in nats, of all ways to spread the labels over the steps: connectionist temporal classification.
 
         loss = -log sum over paths of prod_t softmax(logits_t)[path_t],  the paths that give the labels once
@@ -106,9 +115,14 @@ def ctc(logits: jax.Array, targets: jax.Array, mask: Any = None, *, target_mask:
 
     missing = lambda flags: rows(~flags).astype(logits.dtype)  # noqa: E731
     with jax.numpy_dtype_promotion("standard"):  # optax mixes integers and floats
-        values = optax.ctc_loss(rows(logits), missing(mask), rows(targets), missing(there), blank_id=blank)
+        values = optax.ctc_loss(
+            rows(logits), missing(mask), rows(targets), missing(there), blank_id=blank
+        )
     again = (targets[1:] == targets[:-1]) & there[1:]
-    need, steps = there.sum(0, dtype=jnp.int32) + again.sum(0, dtype=jnp.int32), mask.sum(0, dtype=jnp.int32)
+    need, steps = (
+        there.sum(0, dtype=jnp.int32) + again.sum(0, dtype=jnp.int32),
+        mask.sum(0, dtype=jnp.int32),
+    )
     return Loss.over(jnp.where(need > steps, jnp.inf, values.reshape(batch)), steps > 0)
 
 

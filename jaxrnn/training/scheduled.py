@@ -13,7 +13,15 @@ from jaxrnn.layer import Layer, Params, State
 
 
 def scheduled_sampling(
-    cell: Layer, params: Params, xs: Any, rate: Any, key: jax.Array, *, state: State | None = None, mask: Any = None, noise: Any = None
+    cell: Layer,
+    params: Params,
+    xs: Any,
+    rate: Any,
+    key: jax.Array,
+    *,
+    state: State | None = None,
+    mask: Any = None,
+    noise: Any = None,
 ) -> jax.Array:
     """The tokens `[T, ...]` to train on: each but the first replaced, with probability `rate`, by one drawn from the net's own logits.
 
@@ -48,21 +56,42 @@ def scheduled_sampling(
     errors.check_cell(cell, Layer)
     errors.check_array("scheduled_sampling", "xs", xs)
     if not jnp.issubdtype(xs.dtype, jnp.integer):
-        raise errors.fail(TypeError, "scheduled_sampling", f"xs {errors.describe(xs)}", "integer tokens [T, ...]", "Pass token ids.")
+        raise errors.fail(
+            TypeError,
+            "scheduled_sampling",
+            f"xs {errors.describe(xs)}",
+            "integer tokens [T, ...]",
+            "Pass token ids.",
+        )
     return _scheduled(cell, params, xs, jnp.asarray(rate, jnp.float32), key, state, mask, noise)
 
 
 @jax.jit
-def _scheduled(cell: Layer, params: Params, xs: jax.Array, rate: jax.Array, key: jax.Array, state: State, mask: Any, noise: Any) -> jax.Array:
+def _scheduled(
+    cell: Layer,
+    params: Params,
+    xs: jax.Array,
+    rate: jax.Array,
+    key: jax.Array,
+    state: State,
+    mask: Any,
+    noise: Any,
+) -> jax.Array:
     params, batch = jax.lax.stop_gradient(params), xs.shape[1:]
     state = cell.initial_state(params, batch) if state is None else jax.lax.stop_gradient(state)
 
     def write(carry: tuple[State, jax.Array], given: tuple) -> tuple[Any, jax.Array]:
         (state, drawn), (t, x, valid) = carry, given
-        coin = jax.random.bernoulli(jax.random.fold_in(jax.random.fold_in(key, t - 1), 1), rate, batch) & (t > 0)
+        coin = jax.random.bernoulli(
+            jax.random.fold_in(jax.random.fold_in(key, t - 1), 1), rate, batch
+        ) & (t > 0)
         x = jnp.where(coin if valid is None else coin & valid, drawn, x)
         state, logits = advance(cell, params, state, x, mask=valid, key=noise, t=t)
-        drawn = jax.random.categorical(jax.random.fold_in(key, t), logits.astype(jnp.float32)).astype(x.dtype)
+        drawn = jax.random.categorical(
+            jax.random.fold_in(key, t), logits.astype(jnp.float32)
+        ).astype(x.dtype)
         return (state, drawn), x
 
-    return jax.lax.scan(write, (state, jnp.zeros(batch, xs.dtype)), (jnp.arange(xs.shape[0]), jnp.asarray(xs), mask))[1]
+    return jax.lax.scan(
+        write, (state, jnp.zeros(batch, xs.dtype)), (jnp.arange(xs.shape[0]), jnp.asarray(xs), mask)
+    )[1]

@@ -50,7 +50,9 @@ Step = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
 Objective = Callable[[Params, Any, jax.Array], Loss]  # objective(params, batch, key)
 
 
-def optimizer(rule: float | optax.Schedule | optax.GradientTransformation, clip: float | None = 1.0) -> optax.GradientTransformation:
+def optimizer(
+    rule: float | optax.Schedule | optax.GradientTransformation, clip: float | None = 1.0
+) -> optax.GradientTransformation:
     """Gradients clipped to a global norm, then the rule; leaves under a key `fixed` never move, whatever the rule (weight decay too).
 
     Args:
@@ -76,20 +78,34 @@ def optimizer(rule: float | optax.Schedule | optax.GradientTransformation, clip:
     return optax.chain(optax.masked(rule, trainable), optax.masked(optax.set_to_zero(), fixed))
 
 
-def warmup_cosine(rate: float, steps: int, warmup: int = 200, floor: float = 0.02) -> optax.Schedule:
+def warmup_cosine(
+    rate: float, steps: int, warmup: int = 200, floor: float = 0.02
+) -> optax.Schedule:
     """A learning rate that rises to `rate` over the first `warmup` steps, at most a tenth of all, and falls as a cosine to `floor * rate`."""
-    return optax.warmup_cosine_decay_schedule(0.0, rate, min(warmup, max(steps // 10, 1)), max(steps, 2), floor * rate)
+    return optax.warmup_cosine_decay_schedule(
+        0.0, rate, min(warmup, max(steps // 10, 1)), max(steps, 2), floor * rate
+    )
 
 
 def init(
-    cell: Layer | None, params: Params, tx: optax.GradientTransformation, key: jax.Array, batch_shape: tuple[int, ...] | None = None
+    cell: Layer | None,
+    params: Params,
+    tx: optax.GradientTransformation,
+    key: jax.Array,
+    batch_shape: tuple[int, ...] | None = None,
 ) -> TrainState:
     """The state of a run before its first step; `batch_shape`, e.g. `(32,)`, is what `truncated_bptt` carries a recurrent state of the cell for."""
     carry = None if batch_shape is None or cell is None else cell.initial_state(params, batch_shape)
     return TrainState(params, tx.init(params), jnp.int32(0), key, carry, jnp.int32(0))
 
 
-def bptt(cell: Layer, loss: LossFunction, tx: optax.GradientTransformation, *, strategy: Strategy = Scan()) -> Step:  # noqa: B008  a frozen value
+def bptt(
+    cell: Layer,
+    loss: LossFunction,
+    tx: optax.GradientTransformation,
+    *,
+    strategy: Strategy = Scan(),
+) -> Step:
     """A training step that takes every batch for whole sequences, begun from the initial state (Werbos 1990).
 
     Args:
@@ -117,7 +133,13 @@ def bptt(cell: Layer, loss: LossFunction, tx: optax.GradientTransformation, *, s
     return _step(repr(cell), measured, tx, carried=False)
 
 
-def truncated_bptt(cell: Layer, loss: LossFunction, tx: optax.GradientTransformation, *, strategy: Strategy = Scan()) -> Step:  # noqa: B008
+def truncated_bptt(
+    cell: Layer,
+    loss: LossFunction,
+    tx: optax.GradientTransformation,
+    *,
+    strategy: Strategy = Scan(),
+) -> Step:
     """A training step over one segment of a long sequence: the state is carried from segment to segment, the gradient is cut between
     them (Williams & Peng 1990).
 
@@ -148,13 +170,25 @@ def minimize(objective: Objective, tx: optax.GradientTransformation) -> Step:
       >>> state = init(None, cell.init(jax.random.key(0), features(3)), tx, jax.random.key(1))
       >>> state, metrics = minimize(final, tx)(state, Batch(jnp.ones((5, 2, 3)), jnp.ones((2, 8))))
     """
-    return _step("minimize", lambda params, batch, carry, key: (None, objective(params, batch, key)), tx, carried=False)
+    return _step(
+        "minimize",
+        lambda params, batch, carry, key: (None, objective(params, batch, key)),
+        tx,
+        carried=False,
+    )
 
 
-def _step(name: str, measured: Callable[..., tuple[State, Loss]], tx: optax.GradientTransformation, carried: bool) -> Step:
+def _step(
+    name: str,
+    measured: Callable[..., tuple[State, Loss]],
+    tx: optax.GradientTransformation,
+    carried: bool,
+) -> Step:
     """A step for `measured(params, batch, carry, key) -> (carry, Loss)`."""
 
-    def objective(params: Params, batch: Any, carry: State, key: jax.Array) -> tuple[jax.Array, tuple[State, Loss]]:
+    def objective(
+        params: Params, batch: Any, carry: State, key: jax.Array
+    ) -> tuple[jax.Array, tuple[State, Loss]]:
         carry, total = measured(params, batch, carry, key)
         return total.mean, (carry, total)
 
@@ -164,19 +198,28 @@ def _step(name: str, measured: Callable[..., tuple[State, Loss]], tx: optax.Grad
             raise errors.wrong_carry(name, state.carry)
         carry = jax.lax.stop_gradient(state.carry)
         key = jax.random.fold_in(state.key, state.step)
-        (value, (carry, total)), grads = jax.value_and_grad(objective, has_aux=True)(state.params, batch, carry, key)
+        (value, (carry, total)), grads = jax.value_and_grad(objective, has_aux=True)(
+            state.params, batch, carry, key
+        )
         moves = trainable(state.params)
         norm = optax.tree.norm(jax.tree.map(lambda move, g: g if move else None, moves, grads))
         with jax.numpy_dtype_promotion("standard"):  # optax mixes integers and floats
             updates, opt_state = tx.update(grads, state.opt_state, state.params)
         # A fixed leaf stays, whatever the rule: a bare adamw would decay it.
-        params = jax.tree.map(lambda move, p, u: optax.apply_updates(p, u) if move else p, moves, state.params, updates)
+        params = jax.tree.map(
+            lambda move, p, u: optax.apply_updates(p, u) if move else p,
+            moves,
+            state.params,
+            updates,
+        )
         new = (params, opt_state, jax.lax.stop_gradient(carry) if carried else None)
         fine = reduce(operator.and_, map(finite, jax.tree.leaves((value, norm, new))))
         old = (state.params, state.opt_state, state.carry)
         params, opt_state, carry = jax.tree.map(partial(jnp.where, fine), new, old)
         skipped = state.skipped + (~fine).astype(jnp.int32)
-        return TrainState(params, opt_state, state.step + 1, state.key, carry, skipped), Metrics(value, norm, ~fine, total.steps)
+        return TrainState(params, opt_state, state.step + 1, state.key, carry, skipped), Metrics(
+            value, norm, ~fine, total.steps
+        )
 
     return step
 
@@ -186,30 +229,46 @@ def finite(x: jax.Array) -> jax.Array:
 
 
 def measure(
-    cell: Layer, loss: LossFunction, params: Params, batch: Batch, state: State, key: jax.Array | None, strategy: Strategy
+    cell: Layer,
+    loss: LossFunction,
+    params: Params,
+    batch: Batch,
+    state: State,
+    key: jax.Array | None,
+    strategy: Strategy,
 ) -> tuple[State, Loss]:
     """The recurrent state after a batch, and its loss."""
-    dtype = max((wide(p.dtype) for p in jax.tree.leaves(params)), key=lambda d: jnp.finfo(d).bits, default=jnp.float32)
+    dtype = max(
+        (wide(p.dtype) for p in jax.tree.leaves(params)),
+        key=lambda d: jnp.finfo(d).bits,
+        default=jnp.float32,
+    )
 
     def add(params: Params, total: Loss, ys: Any, targets: Any, mask: Any) -> Loss:
         piece = loss(ys, targets, mask)
-        return Loss(total.total + piece.total.astype(dtype), total.steps + piece.steps.astype(jnp.int32))
+        return Loss(
+            total.total + piece.total.astype(dtype), total.steps + piece.steps.astype(jnp.int32)
+        )
 
     nothing = Loss(jnp.zeros((), dtype), jnp.int32(0))
     controls: Any = {"mask": batch.mask, "resets": batch.resets, "key": key, "strategy": strategy}
     if cell.causal:
-        return fold(cell, params, batch.xs, add, nothing, extra=batch.targets, state=state, **controls)
+        return fold(
+            cell, params, batch.xs, add, nothing, extra=batch.targets, state=state, **controls
+        )
     state, ys = unroll(cell, params, batch.xs, state, **controls)
     return state, add(params, nothing, ys, batch.targets, batch.mask)
 
 
 @partial(jax.jit, static_argnums=1)
-def _evaluate(cell: Layer, loss: LossFunction, params: Params, batch: Batch, state: State, strategy: Strategy) -> tuple[State, Loss]:
+def _evaluate(
+    cell: Layer, loss: LossFunction, params: Params, batch: Batch, state: State, strategy: Strategy
+) -> tuple[State, Loss]:
     return measure(cell, loss, params, batch, state, None, strategy)
 
 
 def evaluate(
-    cell: Layer, loss: LossFunction, params: Params, batch: Batch, state: State = None, *, strategy: Strategy = Scan()  # noqa: B008
+    cell: Layer, loss: LossFunction, params: Params, batch: Batch, state: State = None, *, strategy: Strategy = Scan()
 ) -> tuple[State, Loss]:  # fmt: skip
     """The loss over a batch of any length, without noise and without a gradient: `(state, Loss)`.
 
