@@ -214,12 +214,12 @@ def dce(closed: ClosedJaxpr, inputs: bool = False) -> tuple[ClosedJaxpr, list[bo
     With `inputs` all are.
     """
     jaxpr, consts = closed.jaxpr, len(closed.consts)
-    if consts:
-        jaxpr = pe.convert_constvars_jaxpr(jaxpr)
-    jaxpr, used = pe.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars), inputs)
+    names = jaxpr.debug_info.with_unknown_names()
+    flat = jaxpr.replace(constvars=[], invars=[*jaxpr.constvars, *jaxpr.invars], debug_info=names)
+    flat, used = pe.dce_jaxpr(flat, [True] * len(jaxpr.outvars), inputs)
     kept = [c for c, keep in zip(closed.consts, used, strict=False) if keep]
-    if kept:
-        jaxpr = pe.convert_invars_to_constvars(jaxpr, len(kept))
+    n = len(kept)
+    jaxpr = flat.replace(constvars=flat.invars[:n], invars=flat.invars[n:], debug_info=names)
     return ClosedJaxpr(jaxpr, kept), used[consts:]
 
 

@@ -212,7 +212,7 @@ def with_sums(step: Step) -> Step:
         `added` are the additions on the way, each with what was added.
         """
         reader = alone(v)
-        kind = None if reader is None else reader.primitive.name
+        kind = getattr(getattr(reader, "primitive", None), "name", None)
         if kind in ADD:
             [other] = (x for x in reader.invars if x is not v)
             if alike(other, v):
@@ -244,7 +244,7 @@ def with_sums(step: Step) -> Step:
             constant.add((id(eqn), eqn.invars[1]))
             follow(eqn.outvars[0], eqn, 0, ())
     for z in step.rows:  # where a bias is all that is added to z
-        reader = alone(z)
+        reader: Any = alone(z)
         if (
             reader is not None
             and reader.primitive.name in ADD
