@@ -167,10 +167,10 @@ CELLS = {
     "irnn": Case(rnn.Elman(3, activation="relu", identity=True), variant=True),
     "lstm": Case(rnn.LSTM(3)),
     "projected": Case(rnn.LSTM(4, projection=3), variant=True),
-    "peephole": Case(rnn.PeepholeLSTM(3)),
+    "peephole": Case(rnn.PeepholeLSTM(3), variant=True),
     "gru": Case(rnn.GRU(3)),
     "gru before": Case(rnn.GRU(3, reset_after=False), variant=True),
-    "normalised lstm": Case(rnn.LayerNormLSTM(4)),
+    "normalised lstm": Case(rnn.LayerNormLSTM(4), variant=True),
     "normalised gru": Case(rnn.LayerNormGRU(4), variant=True),
     "echo state": Case(rnn.EchoState(4, leak=0.7)),
     "diagonal gru": Case(rnn.DiagonalGRU(3)),
@@ -207,7 +207,7 @@ CELLS = {
     # bound to a memory
     "attention": Case(Reading(rnn.Stack((rnn.Elman(3), rnn.Attention(3, 2))), 2)),
     "terms": Case(Terms(3)),
-    "attend": Case(Reading(rnn.Attend(rnn.Elman(3), 2), 2)),
+    "attend": Case(Reading(rnn.Attend(rnn.Elman(3), 2), 2), variant=True),
     # nested
     "deep": Case(
         rnn.Stack(

@@ -37,16 +37,13 @@ def listed(wrong):
     return "\n" + "\n".join(f"  {name}: {what}" for name, what in wrong.items())
 
 
-@pytest.mark.parametrize("group", ["jit", "explicit", "shard_map", "model", "counted", "training"])
+SLOW = [pytest.param(g, marks=pytest.mark.slow) for g in ("jit", "model", "shard_map", "training")]
+
+
+@pytest.mark.parametrize("group", ["counted", "explicit", *SLOW])
 def test_eight_devices(group):
+    """`python tests/devices.py GROUP whole` runs a group over every cell."""
     wrong = found_wrong(group)
-    assert not wrong, listed(wrong)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("group", ["jit", "explicit", "shard_map", "model"])
-def test_eight_devices_every_cell(group):
-    wrong = found_wrong(group, "whole")
     assert not wrong, listed(wrong)
 
 

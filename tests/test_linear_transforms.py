@@ -62,7 +62,7 @@ def close(got, want):
         np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("radix", [None, 0, 4])
+@pytest.mark.parametrize("radix", [None, 0, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("way", WAYS)
 def test_every_derivative_and_its_vmap(way, radix, x64):
     args = drawn()
@@ -185,6 +185,7 @@ ON_TWO_DEVICES = """
 """
 
 
+@pytest.mark.slow
 def test_over_two_devices():
     """`shard_map` with its checks, b varying and start and a not: one sum over devices for the
     gradient of each, after the loop. And a mesh of explicit axes."""

@@ -328,7 +328,7 @@ PRODUCT = [(name, cell, strategy) for name in TABLE for cell in CELLS for strate
 def in_turn(name, cell, strategy):
     """The user's cell and two others meet a transformation, each under one strategy."""
     turn, place = list(TABLE).index(name), list(CELLS).index(cell)
-    meets = cell == "user" or (turn + place) % 2 == 0
+    meets = cell == "user" or (turn + place) % 4 == 0
     return meets and list(STRATEGIES)[(turn + place // 2) % len(STRATEGIES)] == strategy
 
 
