@@ -24,6 +24,7 @@ def waves(monkeypatch):
     monkeypatch.setattr(mnist1d, "load", lambda args: (made, made.take(slice(20))))
 
 
+@pytest.mark.slow
 def test_it_runs(waves, tmp_path, capsys):
     options = [
         "--out",

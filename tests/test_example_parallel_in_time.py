@@ -3,11 +3,13 @@
 import json
 import math
 
+import pytest
 from running import example
 
 parallel_in_time = example("parallel_in_time")
 
 
+@pytest.mark.slow
 def test_it_runs(tmp_path, capsys):
     parallel_in_time.main(
         [

@@ -30,6 +30,7 @@ def rows(count, seed):
     return made
 
 
+@pytest.mark.slow
 def test_it_runs_on_japanese_vowels(tmp_path, capsys):
     pytest.importorskip("sktime")
     options = [

@@ -86,6 +86,7 @@ def test_files_are_mixed_and_split(folder):
     )
 
 
+@pytest.mark.slow
 def test_end_to_end(folder, tmp_path, capsys):
     show = folder / "a0.py"
     tagging.main([*TINY, "--source", str(folder), "--out", str(tmp_path), "--show", str(show)])

@@ -25,6 +25,7 @@ print(sorted(faults)[3])  # most calls; the first ones fill the heap
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc")
 def test_a_kept_heap_takes_no_new_pages():
     faults = [
