@@ -460,6 +460,15 @@ def zero_length_without_jit():
         jax.lax.scan(lambda s, x: (s + x, s), jnp.float32(0), jnp.zeros(0))
 
 
+@pytest.mark.parametrize("strategy", ["scan", "associative"])
+def test_index_checks_pass(strategy):
+    """All but `Chunked`, which slices its inputs within a checkpoint (see `REFUSED`)."""
+    params, xs = given(CELLS["user"])
+    run = both(ours(CELLS["user"], STRATEGIES[strategy]))
+    error, _ = jax.jit(checkify.checkify(run, errors=checkify.index_checks))(params, xs)
+    error.throw()
+
+
 def index_checks_within_checkpoint():
     """`Chunked` slices its inputs within one."""
     f = jax.checkpoint(lambda xs, i: jax.lax.dynamic_slice_in_dim(xs, i, 2).sum())
