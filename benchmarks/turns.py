@@ -1,4 +1,5 @@
-"""Libraries measured by turns, each in a process of its own, the others stopped: a thread that spins while it waits slows what is measured."""
+"""Libraries measured by turns, each in a process of its own, the others stopped: a thread that
+spins while it waits slows what is measured."""
 
 from __future__ import annotations
 
@@ -22,20 +23,39 @@ from tqdm import tqdm
 from benchmarks.cases import WORK, Case
 from benchmarks.peers import works
 
-# The heap kept between calls: without it glibc gives every large block back, and the kernel zeroes its pages again.
-HEAP = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": str(2**28)}
+# The heap kept between calls: without it glibc gives every large block back, and the kernel zeroes
+# its pages again.
+HEAP = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(2**40),
+    "MALLOC_TOP_PAD_": str(2**28),
+}
 
 
 CPU = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
-GPU = {"JAX_PLATFORMS": "cuda", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # the libraries share its memory
-FLOAT32 = {"JAX_DEFAULT_MATMUL_PRECISION": "float32", "NVIDIA_TF32_OVERRIDE": "0"}  # products on a GPU, for every library
+GPU = {
+    "JAX_PLATFORMS": "cuda",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+}  # the libraries share its memory
+FLOAT32 = {
+    "JAX_DEFAULT_MATMUL_PRECISION": "float32",
+    "NVIDIA_TF32_OVERRIDE": "0",
+}  # products on a GPU, for every library
 
 
 def found(environment: dict[str, str]) -> tuple[str, str]:
-    """What JAX runs on in such an environment: "cpu" or "gpu" and the device's name; or "" and why it finds none."""
+    """What JAX runs on in such an environment: "cpu" or "gpu" and the device's name; or "" and why
+    it finds none."""
     code = "import jax; d = jax.devices()[0]; print(d.platform, d.device_kind, sep='\\n')"
-    asked = subprocess.run([sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True)
-    lines = asked.stdout.split("\n") if asked.returncode == 0 else ["", (asked.stderr.strip().splitlines() or ["it does not say why"])[-1]]
+    asked = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True
+    )
+    lines = (
+        asked.stdout.split("\n")
+        if asked.returncode == 0
+        else ["", (asked.stderr.strip().splitlines() or ["it does not say why"])[-1]]
+    )
     return lines[0], lines[1]
 
 
@@ -48,8 +68,15 @@ def devices(count: int) -> dict[str, str]:
 class Worker:
     def __init__(self, peer: str, folder: pathlib.Path, environment: dict[str, str]):
         self.log = open(folder / f"{peer}.log", "w")  # noqa: SIM115  closed with the process
-        self.process = subprocess.Popen([sys.executable, "-m", "benchmarks.worker", peer, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=self.log, text=True, env=os.environ | environment, cwd=pathlib.Path(__file__).parents[1])  # fmt: skip
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker", peer, str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+            env=os.environ | environment,
+            cwd=pathlib.Path(__file__).parents[1],
+        )
         self.stop()
 
     def stop(self) -> None:
@@ -66,7 +93,9 @@ class Worker:
         except BrokenPipeError:
             line = ""
         if not line:
-            last = (pathlib.Path(self.log.name).read_text().strip().splitlines() or ["it says nothing"])[-1]
+            last = (
+                pathlib.Path(self.log.name).read_text().strip().splitlines() or ["it says nothing"]
+            )[-1]
             return {"refused": f"its process ended: {last}"}
         self.stop()
         return json.loads(line)
@@ -80,7 +109,10 @@ class Worker:
 @contextmanager
 def workers(peers: tuple[str, ...], environment: dict[str, str]) -> Iterator[dict[str, Worker]]:
     with tempfile.TemporaryDirectory() as folder:
-        made = {peer: Worker(peer, pathlib.Path(folder), environment) for peer in dict.fromkeys(("plain", *peers))}
+        made = {
+            peer: Worker(peer, pathlib.Path(folder), environment)
+            for peer in dict.fromkeys(("plain", *peers))
+        }
         try:
             yield made
         finally:
@@ -93,24 +125,38 @@ def beside(case: Case, peers: tuple[str, ...]) -> list[str]:
     return [peer for peer in peers if case.work in works(peer)]
 
 
-def measure(cases: list[Case], peers: tuple[str, ...], environment: dict[str, str], seconds: float, bar: tqdm) -> Iterator[dict[str, Any]]:
-    """A record for each case and library; `seconds` is about what each is measured for, compile time apart."""
+def measure(
+    cases: list[Case],
+    peers: tuple[str, ...],
+    environment: dict[str, str],
+    seconds: float,
+    bar: tqdm,
+) -> Iterator[dict[str, Any]]:
+    """A record for each case and library; `seconds` is about what each is measured for, compile
+    time apart."""
     with workers(peers, environment) as pool:
         for case in cases:
             bar.set_postfix_str(case.name)
             if "refused" in (failed := pool["plain"].ask({"refer": case._asdict()})):
-                raise RuntimeError(f"{case.name}: the reference failed: {failed.get('trace', failed['refused'])}")
+                raise RuntimeError(
+                    f"{case.name}: the reference failed: {failed.get('trace', failed['refused'])}"
+                )
             records = {}
             present = beside(case, peers)
             for peer in present:
-                records[peer] = {"case": case._asdict(), "name": case.name, "peer": peer, "flops": case.flops()} | pool[peer].ask(
-                    {"build": case._asdict()}
-                )
+                records[peer] = {
+                    "case": case._asdict(),
+                    "name": case.name,
+                    "peer": peer,
+                    "flops": case.flops(),
+                } | pool[peer].ask({"build": case._asdict()})
             rate = pool["plain"].ask({"matmul": 1024}).get("flops")
             able = [peer for peer in present if "refused" not in records[peer]]
             once = {}
             for peer in able:
-                tried = {name: pool[peer].ask({"run": name, "times": 2}) for name in WORK[case.work]}
+                tried = {
+                    name: pool[peer].ask({"run": name, "times": 2}) for name in WORK[case.work]
+                }
                 if failed := [one for one in tried.values() if "refused" in one]:
                     records[peer] |= failed[0]
                 else:
@@ -143,7 +189,8 @@ def summary(parts: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def machine(device: str | None = None) -> dict[str, Any]:
-    """What the numbers depend on; `jax` and `jaxlib` are the ones installed here, the device a CPU if none is named."""
+    """What the numbers depend on; `jax` and `jaxlib` are the ones installed here, the device a CPU
+    if none is named."""
 
     def version(name: str) -> str | None:
         try:
@@ -153,11 +200,16 @@ def machine(device: str | None = None) -> dict[str, Any]:
 
     described = pathlib.Path("/proc/cpuinfo")
     lines = described.read_text().splitlines() if described.exists() else []
-    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    cpu = next(
+        (line.split(":")[1].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )
     libraries = ("jax", "jaxlib", "numpy", "torch", "flax", "dm-haiku", "equinox", "keras")
     return {
         "device": device or cpu,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "python": platform.python_version(),
         "system": platform.system(),
         "versions": {name: version(name) for name in libraries},

@@ -1,9 +1,11 @@
-"""One library in a process of its own: it builds a case when told to, holds it to the reference, and runs it when told to.
+"""One library in a process of its own: it builds a case when told to, holds it to the reference,
+and runs it when told to.
 
     python -m benchmarks.worker PEER FOLDER
 
-Commands and answers are lines of JSON, {"build": case}, {"run": "gradient", "times": 5}, {"drop": true}, {"matmul": size}, and, once a
-case, {"refer": case}, which writes to FOLDER what the others are held to.
+Commands and answers are lines of JSON, {"build": case}, {"run": "gradient", "times": 5}, {"drop":
+true}, {"matmul": size}, and, once a case, {"refer": case}, which writes to FOLDER what the others
+are held to.
 """
 
 from __future__ import annotations
@@ -40,11 +42,14 @@ def apart(got: dict[str, np.ndarray], want: Any) -> float:
     """The largest difference, as a share of the largest number of its array."""
     if set(got) != set(want):
         raise ValueError(f"results {sorted(got)} where the reference has {sorted(want)}")
-    return float(np.max([np.abs(got[name] - want[name]).max() / np.abs(want[name]).max() for name in got]))  # NaN wherever one is
+    return float(
+        np.max([np.abs(got[name] - want[name]).max() / np.abs(want[name]).max() for name in got])
+    )  # NaN wherever one is
 
 
 def peak(program: Any, name: str) -> int:
-    """What a pass, its results included, adds to the memory of this process at its highest; 0 where the system does not say."""
+    """What a pass, its results included, adds to the memory of this process at its highest; 0 where
+    the system does not say."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)  # what earlier runs left in the heap would hide it
     before = memory("VmRSS")
@@ -86,12 +91,18 @@ def run(program: Any, name: str, times: int) -> dict[str, Any]:
     kept = None
     for _ in range(times):
         began = time.perf_counter()
-        kept = program.run(name)  # the last results are let go when the next are there, as in a training loop
+        kept = program.run(
+            name
+        )  # the last results are let go when the next are there, as in a training loop
         seconds.append(time.perf_counter() - began)
     after = resource.getrusage(resource.RUSAGE_SELF)
     del kept
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"seconds": seconds, "cpu": cpu / times, "faults": (after.ru_minflt - before.ru_minflt) / times}
+    return {
+        "seconds": seconds,
+        "cpu": cpu / times,
+        "faults": (after.ru_minflt - before.ru_minflt) / times,
+    }
 
 
 def matmul(size: int) -> float:
@@ -135,7 +146,12 @@ def main() -> None:
                 program = None
                 answer({})
         except Exception as error:
-            answer({"refused": f"{type(error).__name__}: {error}".splitlines()[0], "trace": traceback.format_exc()})
+            answer(
+                {
+                    "refused": f"{type(error).__name__}: {error}".splitlines()[0],
+                    "trace": traceback.format_exc(),
+                }
+            )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
-"""One to one: over a single step a recurrent net is a feed-forward net, shown equal on the digits that scikit-learn carries.
+"""One to one: over a single step a recurrent net is a feed-forward net, shown equal on the digits
+that scikit-learn carries.
 
     python examples/one_to_one.py                  first half of 1,797 digits to learn from, second half to read, under a minute
-    python examples/one_to_one.py --validate       scored on the last fifth of the training half instead: how the defaults were chosen
+    python examples/one_to_one.py --validate       scored on the last fifth of the training half
+    instead: how the defaults were chosen
 
-An Elman net over T=1 begins from a state of zeros, so h = tanh(x @ w_x + 0 @ w_h + b) is a dense layer, and no gradient reaches w_h. Both
-nets are given the same weights: their values, their gradients and their whole training are the same, to rounding.
+An Elman net over T=1 begins from a state of zeros, so h = tanh(x @ w_x + 0 @ w_h + b) is a dense
+layer, and no gradient reaches w_h. Both nets are given the same weights: their values, their
+gradients and their whole training are the same, to rounding.
 """
 
 from __future__ import annotations
@@ -15,25 +18,49 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxrnn as rnn
 import numpy as np
-from jaxrnn import data, experiments, training
+from support import digits, experiments
+
+import jaxrnn as rnn
+from jaxrnn import data, training
 
 
 def parser() -> argparse.ArgumentParser:
     made = experiments.parser(
-        "one_to_one", __doc__, steps=1500, seeds=5, batch=32, lr=3e-3, save_every=750, validate="the last fifth of the training half"
+        "one_to_one",
+        __doc__,
+        steps=1500,
+        seeds=5,
+        batch=32,
+        lr=3e-3,
+        save_every=750,
+        validate="the last fifth of the training half",
     )
-    made.add_argument("--hidden", type=experiments.positive, default=128, help="(default: %(default)s)")
-    made.add_argument("--noise", type=float, default=0.2, help="dropout of the pixels and of the hidden layer while training (default: %(default)s)")
-    made.add_argument("--digits", type=pathlib.Path, metavar="FILE", help="a csv.gz of your own: 64 brightnesses from 0 to 16 and a digit a line")
+    made.add_argument(
+        "--hidden", type=experiments.positive, default=128, help="(default: %(default)s)"
+    )
+    made.add_argument(
+        "--noise",
+        type=float,
+        default=0.2,
+        help="dropout of the pixels and of the hidden layer while training (default: %(default)s)",
+    )
+    made.add_argument(
+        "--digits",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="a csv.gz of your own: 64 brightnesses from 0 to 16 and a digit a line",
+    )
     return made
 
 
 def nets(args: argparse.Namespace) -> dict[str, rnn.Stack]:
     """The same net twice, once recurrent, and logistic regression."""
     hidden = {"recurrent": rnn.Elman(args.hidden), "feed-forward": rnn.Dense(args.hidden, "tanh")}
-    made = {name: rnn.Stack((rnn.Dropout(args.noise), cell, rnn.Dropout(args.noise), rnn.Dense(10))) for name, cell in hidden.items()}
+    made = {
+        name: rnn.Stack((rnn.Dropout(args.noise), cell, rnn.Dropout(args.noise), rnn.Dense(10)))
+        for name, cell in hidden.items()
+    }
     return made | {"logistic regression": rnn.Stack((rnn.Dense(10),))}
 
 
@@ -46,7 +73,10 @@ def feedforward(params: Any) -> Any:
 def apart(a: Any, b: Any) -> float:
     """The largest difference between two pytrees' entries, in billionths."""
     return 1e9 * float(
-        max(np.abs(np.asarray(x, np.float64) - np.asarray(y, np.float64)).max() for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True))
+        max(
+            np.abs(np.asarray(x, np.float64) - np.asarray(y, np.float64)).max()
+            for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True)
+        )
     )
 
 
@@ -54,11 +84,16 @@ def centroid(train: tuple[np.ndarray, np.ndarray], held: tuple[np.ndarray, np.nd
     """The accuracy of naming the class whose mean picture is nearest."""
     kinds = np.unique(train[1])
     means = np.stack([train[0][0, train[1][0] == kind].mean(0) for kind in kinds])
-    return float((kinds[((held[0][0][:, None] - means) ** 2).sum(-1).argmin(1)] == held[1][0]).mean())
+    return float(
+        (kinds[((held[0][0][:, None] - means) ** 2).sum(-1).argmin(1)] == held[1][0]).mean()
+    )
 
 
-def compare(args: argparse.Namespace, params: Any, train: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
-    """How far the two nets are apart with the same weights: outputs, gradients, and the gradient that reaches w_h."""
+def compare(
+    args: argparse.Namespace, params: Any, train: tuple[np.ndarray, np.ndarray]
+) -> dict[str, float]:
+    """How far the two nets are apart with the same weights: outputs, gradients, and the gradient
+    that reaches w_h."""
     made, found = nets(args), {}
     for name, p in (("recurrent", params), ("feed-forward", feedforward(params))):
 
@@ -68,15 +103,23 @@ def compare(args: argparse.Namespace, params: Any, train: tuple[np.ndarray, np.n
 
         found[name] = jax.jit(jax.grad(loss, has_aux=True))(p)
     (ours, outputs), (theirs, others) = found.values()
-    return {"outputs": apart(outputs, others), "gradients": apart(feedforward(ours), theirs), "w_h": apart(ours[1]["w_h"], 0 * ours[1]["w_h"])}
+    return {
+        "outputs": apart(outputs, others),
+        "gradients": apart(feedforward(ours), theirs),
+        "w_h": apart(ours[1]["w_h"], 0 * ours[1]["w_h"]),
+    }
 
 
 def work(args: argparse.Namespace) -> None:
-    halves = data.digit_halves(args.digits or experiments.package("sklearn", "digits"), args.validate)
+    halves = digits.digit_halves(
+        args.digits or experiments.package("sklearn", "digits"), args.validate
+    )
     train, held = ((pixels, labels[None]) for pixels, labels in halves)
 
     def one(seed: int, folder: pathlib.Path) -> dict[str, Any]:
-        source = data.Buckets(tuple(list(np.swapaxes(column, 0, 1)) for column in train), args.batch, 1, seed)
+        source = data.Buckets(
+            tuple(list(np.swapaxes(column, 0, 1)) for column in train), args.batch, 1, seed
+        )
 
         def batches(step: int) -> data.Batch:
             batch = source(step)
@@ -95,17 +138,21 @@ def work(args: argparse.Namespace) -> None:
                 return rnn.unroll(net, params, jnp.asarray(held[0]))[1].argmax(-1)
 
             tx = training.optimizer(training.warmup_cosine(args.lr, args.steps))
-            state = training.init(net, begin[name], tx, keys[2])
-            step = training.bptt(net, training.cross_entropy, tx)
+            state = training.TrainState.create(net, begin[name], tx, keys[2])
+            step = training.bptt_step(net, training.cross_entropy, tx)
             where: Any = {"directory": folder / name.replace(" ", "_"), **experiments.often(args)}
-            state, history = experiments.trained(training.fit(step, state, batches, args.steps, **where), args.steps)
+            state, history = experiments.trained(
+                training.fit(step, state, batches, args.steps, **where), args.steps
+            )
             said = np.asarray(predict(state.params))[0]
             result[name] = float((said == held[1][0]).mean())
             ends[name], curves[name] = state.params, history.metrics["loss"]
             arrays |= {f"{name} said": said, f"{name} loss": curves[name]}
         pair = ("recurrent", "feed-forward")
         np.savez(folder / "seen.npz", **arrays)
-        result |= compare(args, first, train) | {"training": apart(*(curves[name] for name in pair))}
+        result |= compare(args, first, train) | {
+            "training": apart(*(curves[name] for name in pair))
+        }
         return result | {"weights": apart(feedforward(ends["recurrent"]), ends["feed-forward"])}
 
     runs = experiments.seeds(args, one, sizes=[int(train[1].size), int(held[1].size)])
@@ -116,18 +163,35 @@ def work(args: argparse.Namespace) -> None:
         references["support vector machine, published for this split"] = 0.97
     part = "the last fifth of the training half" if args.validate else "the test half"
     tables = [
-        experiments.Table(f"digits right, of {held[1].size} in {part}", {name: name for name in nets(args)}, references),
+        experiments.Table(
+            f"digits right, of {held[1].size} in {part}",
+            {name: name for name in nets(args)},
+            references,
+        ),
         experiments.Table(
             "largest difference between the recurrent and the feed-forward net",
-            {"outputs, same weights": "outputs", "gradients, same weights": "gradients", "losses over all of training": "training",
-             "weights after it": "weights", "gradient that reaches w_h": "w_h"}, {}, "1e-9", 1,
+            {
+                "outputs, same weights": "outputs",
+                "gradients, same weights": "gradients",
+                "losses over all of training": "training",
+                "weights after it": "weights",
+                "gradient that reaches w_h": "w_h",
+            },
+            {},
+            "1e-9",
+            1,
         ),
-    ]  # fmt: skip
+    ]
     experiments.report(
-        args, runs, tables, shape="one to one", data="digits (scikit-learn)", picture=picture,
+        args,
+        runs,
+        tables,
+        shape="one to one",
+        data="digits (scikit-learn)",
+        picture=picture,
         shows="over one step a recurrent net is a feed-forward net",
         notes=["Published: scikit-learn's example of recognising hand-written digits."],
-    )  # fmt: skip
+    )
 
 
 def draw(path: pathlib.Path, seen: Any, most: float, held: tuple[np.ndarray, np.ndarray]) -> None:
@@ -135,18 +199,40 @@ def draw(path: pathlib.Path, seen: Any, most: float, held: tuple[np.ndarray, np.
     with experiments.figure(path, 1, 2, (10, 4.2)) as (left, right):
         every = max(1, len(seen["recurrent loss"]) // 300)
         times = np.arange(len(seen["recurrent loss"]))[::every]
-        left.plot(times, seen["recurrent loss"][::every], color="#9ecae1", lw=5, label="Elman, one step")
-        left.plot(times, seen["feed-forward loss"][::every], color="#08519c", lw=1, ls="--", label="dense, the same weights")
+        left.plot(
+            times, seen["recurrent loss"][::every], color="#9ecae1", lw=5, label="Elman, one step"
+        )
+        left.plot(
+            times,
+            seen["feed-forward loss"][::every],
+            color="#08519c",
+            lw=1,
+            ls="--",
+            label="dense, the same weights",
+        )
         left.set(yscale="log", xlabel="step", ylabel="training loss (nats)")
-        left.set_title(f"Training: {f'never further apart than {1e-9 * most:.0e}' if most else 'the same to the last bit'}", loc="left")
+        left.set_title(
+            f"Training: {f'never further apart than {1e-9 * most:.0e}' if most else 'the same to the last bit'}",
+            loc="left",
+        )
         left.legend(frameon=False)
         said, truth = seen["recurrent said"], held[1][0]
         wrong = np.flatnonzero(said != truth)
         columns, canvas = 8, np.zeros((5 * 11, 8 * 10))
         for i, index in enumerate(wrong[:40]):
             row, column = divmod(i, columns)
-            canvas[row * 11 + 2 : row * 11 + 10, column * 10 + 1 : column * 10 + 9] = held[0][0, index].reshape(8, 8)
-            right.text(column * 10 + 5, row * 11 + 0.6, f"{truth[index]} read {said[index]}", ha="center", va="center", fontsize=6.5, color="#d94801")
+            canvas[row * 11 + 2 : row * 11 + 10, column * 10 + 1 : column * 10 + 9] = held[0][
+                0, index
+            ].reshape(8, 8)
+            right.text(
+                column * 10 + 5,
+                row * 11 + 0.6,
+                f"{truth[index]} read {said[index]}",
+                ha="center",
+                va="center",
+                fontsize=6.5,
+                color="#d94801",
+            )
         right.imshow(canvas, cmap="Greys", interpolation="nearest")
         right.set_title(f"Not read right: {len(wrong)} of {truth.size}", loc="left")
         right.axis("off")

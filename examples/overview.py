@@ -13,7 +13,18 @@ import pathlib
 from typing import Any
 
 HERE = pathlib.Path(__file__).parent
-ORDER = ["one_to_one", "caption", "music", "speaker", "classify_text", "mnist1d", "tagging", "pronounce", "pronounce_long", "translate"]
+ORDER = [
+    "one_to_one",
+    "caption",
+    "music",
+    "speaker",
+    "classify_text",
+    "mnist1d",
+    "tagging",
+    "pronounce",
+    "pronounce_long",
+    "translate",
+]
 ORDER += ["forecast", "char_lm", "parallel_in_time"]
 
 HEAD = """# Examples
@@ -49,10 +60,21 @@ def unit(table: dict[str, Any]) -> str:
 
 def row(name: str, record: dict[str, Any]) -> str:
     table = record["tables"][0]
-    ours, others = [r for r in table["rows"] if "values" in r], [r for r in table["rows"] if "values" not in r]
+    ours, others = (
+        [r for r in table["rows"] if "values" in r],
+        [r for r in table["rows"] if "values" not in r],
+    )
     reached = f"{table['title']}: {ours[0]['text']}{unit(table)}"
     beside = "; ".join(f"{r['name']} {r['text']}" for r in ours[1:] + others)
-    columns = [f"[`{record['example']}.py`](#{name})", record["shape"], record["data"], record["shows"], duration(record["seconds"]), reached, beside]
+    columns = [
+        f"[`{record['example']}.py`](#{name})",
+        record["shape"],
+        record["data"],
+        record["shows"],
+        duration(record["seconds"]),
+        reached,
+        beside,
+    ]
     return "| " + " | ".join(map(cell, columns)) + " |"
 
 
@@ -61,9 +83,15 @@ def section(name: str, record: dict[str, Any]) -> str:
     lines = [f"## {name}", "", record["shows"][0].upper() + record["shows"][1:] + ".", ""]
     lines += ["```sh", record["command"], "```", ""]
     seeds = f", {len(record['runs'])} seeds" if len(record["runs"]) > 1 else ""
-    lines += [f"{duration(record['seconds'])} on {machine['cores']} cores ({machine['device']}), JAX {record['versions']['jax']}{seeds}.", ""]
+    lines += [
+        f"{duration(record['seconds'])} on {machine['cores']} cores ({machine['device']}), JAX {record['versions']['jax']}{seeds}.",
+        "",
+    ]
     for table in record["tables"]:
-        lines += [f"| {cell(table['title'])}{f' ({u})' if (u := table['unit']) else ''} | |", "|---|---|"]
+        lines += [
+            f"| {cell(table['title'])}{f' ({u})' if (u := table['unit']) else ''} | |",
+            "|---|---|",
+        ]
         lines += [f"| {cell(r['name'])} | {r['text']} |" for r in table["rows"]] + [""]
     lines += [note for text in record["notes"] for note in (text, "")]
     if (HERE / "results" / f"{name}.png").exists():
@@ -72,15 +100,23 @@ def section(name: str, record: dict[str, Any]) -> str:
 
 
 def page() -> str:
-    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (HERE / "results").glob("*.json")}
+    found = {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in (HERE / "results").glob("*.json")
+    }
     names = [n for n in ORDER if n in found] + sorted(found.keys() - set(ORDER))
-    table = ["| example | shape | data | what it shows | time | reached | beside it |", "|---|---|---|---|---|---|---|"]
+    table = [
+        "| example | shape | data | what it shows | time | reached | beside it |",
+        "|---|---|---|---|---|---|---|",
+    ]
     table += [row(name, found[name]) for name in names]
     return "\n".join([HEAD, *table, "", *(section(name, found[name]) for name in names)])
 
 
 def main(argv: list[str] | None = None) -> None:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args(argv)
     (HERE / "README.md").write_text(page(), encoding="utf-8")
 
 

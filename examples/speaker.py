@@ -1,9 +1,11 @@
-"""Who speaks? Two Japanese vowels said by nine men, as ragged sequences of 7 to 29 steps of 12 features, read in both directions, pooled
-over time, and answered once (JapaneseVowels; Kudo et al. 1999).
+"""Who speaks? Two Japanese vowels said by nine men, as ragged sequences of 7 to 29 steps of 12
+features, read in both directions, pooled over time, and answered once (JapaneseVowels; Kudo et al.
+1999).
 
     python examples/speaker.py                          five seeds, under two minutes on two cores
-    python examples/speaker.py --validate               the same on a fifth of the training set left out: how the defaults were chosen
-    python examples/speaker.py --train A.ts --test B.ts     any other set in the .ts format of the time-series archives
+    python examples/speaker.py --validate               the same on a fifth of the training set left
+    out: how the defaults were chosen python examples/speaker.py --train A.ts --test B.ts     any
+      other set in the .ts format of the time-series archives
 
 Interrupted, the same command goes on where the last checkpoint is.
 """
@@ -17,10 +19,12 @@ import pathlib
 from typing import Any, NamedTuple
 
 import jax
-import jaxrnn as rnn
 import numpy as np
 import optax
-from jaxrnn import data, experiments, metrics, training
+from support import experiments
+
+import jaxrnn as rnn
+from jaxrnn import data, metrics, training
 
 PUBLISHED = {"a biLSTM of 100 units, published": 0.954, "a vendor's biLSTM, published": 0.97}
 
@@ -47,17 +51,33 @@ def parser() -> argparse.ArgumentParser:
         validate="a fifth of the training set, another for each seed",
     )
     add = made.add_argument
-    add("--hidden", type=experiments.positive, default=64, help="of the GRU in each direction (default: %(default)s)")
+    add(
+        "--hidden",
+        type=experiments.positive,
+        default=64,
+        help="of the GRU in each direction (default: %(default)s)",
+    )
     add("--dropout", type=float, default=0.5, help="of what is pooled (default: %(default)s)")
-    add("--noise", type=float, default=0.3, help="added to each input, in standard deviations (default: %(default)s)")
-    add("--offset", type=float, default=0.5, help="added to all inputs of a sequence alike, as another microphone would (default: %(default)s)")
+    add(
+        "--noise",
+        type=float,
+        default=0.3,
+        help="added to each input, in standard deviations (default: %(default)s)",
+    )
+    add(
+        "--offset",
+        type=float,
+        default=0.5,
+        help="added to all inputs of a sequence alike, as another microphone would (default: %(default)s)",
+    )
     add("--train", metavar="FILE.ts", help="a training set of your own")
     add("--test", metavar="FILE.ts", help="its test set")
     return made
 
 
 def read_ts(path: pathlib.Path | str) -> tuple[list[np.ndarray], list[str]]:
-    """Sequences and labels of a .ts file: a line each, channels and at last the label between colons, steps between commas."""
+    """Sequences and labels of a .ts file: a line each, channels and at last the label between
+    colons, steps between commas."""
     xs, labels, begun = [], [], False
     for number, line in enumerate(data.read_lines(path), 1):
         if not begun or not line.strip():
@@ -65,29 +85,46 @@ def read_ts(path: pathlib.Path | str) -> tuple[list[np.ndarray], list[str]]:
             continue
         *channels, label = line.strip().split(":")
         try:
-            xs.append(np.array([[float(x) for x in channel.split(",")] for channel in channels], np.float32).T)
+            xs.append(
+                np.array(
+                    [[float(x) for x in channel.split(",")] for channel in channels], np.float32
+                ).T
+            )
         except ValueError as error:
-            raise ValueError(f"{path}: line {number} is not channels of numbers of one length ({error}).") from None
+            raise ValueError(
+                f"{path}: line {number} is not channels of numbers of one length ({error})."
+            ) from None
         if xs[-1].ndim != 2 or xs[-1].shape[1] != xs[0].shape[1]:
-            raise ValueError(f"{path}: line {number} has {len(channels)} channels; the lines before have {xs[0].shape[1]}.")
+            raise ValueError(
+                f"{path}: line {number} has {len(channels)} channels; the lines before have {xs[0].shape[1]}."
+            )
         labels.append(label)
     if not xs:
-        raise ValueError(f"{path}: no sequences; need a file in the .ts format, with them after a line @data.")
+        raise ValueError(
+            f"{path}: no sequences; need a file in the .ts format, with them after a line @data."
+        )
     return xs, labels
 
 
 def load(args: argparse.Namespace) -> tuple[Rows, Rows, list[str], str]:
     """The training set, what is scored, the classes, and what the data are called."""
     if (args.train is None) != (args.test is None):
-        raise ValueError("--train and --test go together: give both, or neither for JapaneseVowels.")
+        raise ValueError(
+            "--train and --test go together: give both, or neither for JapaneseVowels."
+        )
     paths, name = [args.train, args.test], f"{args.train}"
     if args.train is None:
         folder = experiments.package("sktime", extra="speaker") / "datasets/data/JapaneseVowels"
-        paths, name = [folder / f"JapaneseVowels_{part}.ts" for part in ("TRAIN", "TEST")], "JapaneseVowels"
+        paths, name = (
+            [folder / f"JapaneseVowels_{part}.ts" for part in ("TRAIN", "TEST")],
+            "JapaneseVowels",
+        )
     xs, labels = read_ts(paths[0])
     classes = sorted(set(labels))
     if len(classes) < 2:
-        raise ValueError(f"{paths[0]}: every sequence is of class {classes[0]}; need two classes at least.")
+        raise ValueError(
+            f"{paths[0]}: every sequence is of class {classes[0]}; need two classes at least."
+        )
     train = Rows(xs, np.array([classes.index(label) for label in labels]))
     if args.validate:
         return train, train, classes, name
@@ -95,12 +132,15 @@ def load(args: argparse.Namespace) -> tuple[Rows, Rows, list[str], str]:
     if unknown := set(labels) - set(classes):
         raise ValueError(f"{paths[1]}: class {sorted(unknown)[0]} does not occur in {paths[0]}.")
     if xs[0].shape[1] != train.xs[0].shape[1]:
-        raise ValueError(f"{paths[1]}: {xs[0].shape[1]} channels; {paths[0]} has {train.xs[0].shape[1]}.")
+        raise ValueError(
+            f"{paths[1]}: {xs[0].shape[1]} channels; {paths[0]} has {train.xs[0].shape[1]}."
+        )
     return train, Rows(xs, np.array([classes.index(label) for label in labels])), classes, name
 
 
 def folds(labels: np.ndarray, parts: int = 5) -> np.ndarray:
-    """The fold of each row: of every class its rows in order, cut in `parts`, since neighbours were recorded one after another."""
+    """The fold of each row: of every class its rows in order, cut in `parts`, since neighbours were
+    recorded one after another."""
     fold = np.zeros(len(labels), int)
     for k in set(labels.tolist()):
         of_class = np.flatnonzero(labels == k)
@@ -108,15 +148,25 @@ def folds(labels: np.ndarray, parts: int = 5) -> np.ndarray:
     return fold
 
 
-def objective(net: rnn.Pooled, noise: float, offset: float, params: Any, batch: data.Padded, key: jax.Array) -> training.Loss:
+def objective(
+    net: rnn.Pooled, noise: float, offset: float, params: Any, batch: data.Padded, key: jax.Array
+) -> training.MaskedMean:
     """The loss under noise on the inputs, of each step and of the sequence as a whole."""
     xs, labels = batch.columns
     each, whole, within = jax.random.split(key, 3)
-    xs = xs + noise * jax.random.normal(each, xs.shape) + offset * jax.random.normal(whole, xs.shape[1:])
-    return net.objective(training.cross_entropy)(params, batch._replace(columns=(xs, labels)), within)
+    xs = (
+        xs
+        + noise * jax.random.normal(each, xs.shape)
+        + offset * jax.random.normal(whole, xs.shape[1:])
+    )
+    return net.objective(training.cross_entropy)(
+        params, batch._replace(columns=(xs, labels)), within
+    )
 
 
-def one(args: argparse.Namespace, train: Rows, test: Rows, classes: int, seed: int, folder: pathlib.Path) -> dict[str, Any]:
+def one(
+    args: argparse.Namespace, train: Rows, test: Rows, classes: int, seed: int, folder: pathlib.Path
+) -> dict[str, Any]:
     """Train from one seed, and score once."""
     if args.validate:
         left_out = folds(train.labels) == seed % 5
@@ -125,13 +175,26 @@ def one(args: argparse.Namespace, train: Rows, test: Rows, classes: int, seed: i
     mean, deviation = steps.mean(0), steps.std(0) + 1e-6
     xs, held = ([(x - mean) / deviation for x in rows.xs] for rows in (train, test))
 
-    net = rnn.Pooled(rnn.Bidirectional(rnn.GRU(args.hidden)), rnn.Stack((rnn.Dropout(args.dropout), rnn.Dense(classes))), "mean")
+    net = rnn.Pooled(
+        rnn.Bidirectional(rnn.GRU(args.hidden)),
+        rnn.Stack((rnn.Dropout(args.dropout), rnn.Dense(classes))),
+        "mean",
+    )
     keys = jax.random.split(jax.random.key(seed))
-    tx = training.optimizer(optax.adamw(training.warmup_cosine(args.lr, args.steps), weight_decay=1e-3))
-    state = training.init(None, net.init(keys[0], xs[0][0]), tx, keys[1])
-    step = training.minimize(functools.partial(objective, net, args.noise, args.offset), tx)
+    tx = training.optimizer(
+        optax.adamw(training.warmup_cosine(args.lr, args.steps), weight_decay=1e-3)
+    )
+    state = training.TrainState.create(None, net.init(keys[0], xs[0][0]), tx, keys[1])
+    step = training.make_step(functools.partial(objective, net, args.noise, args.offset), tx)
     batches = data.Buckets((xs, train.labels), args.batch, buckets=2, seed=seed)
-    fitted = training.fit(step, state, batches, args.steps, directory=folder / "checkpoints", **experiments.often(args))
+    fitted = training.fit(
+        step,
+        state,
+        batches,
+        args.steps,
+        directory=folder / "checkpoints",
+        **experiments.often(args),
+    )
     state, history = experiments.trained(fitted, args.steps)
 
     logits = net.predict(state.params, data.Buckets((held,), batch=128, buckets=2))
@@ -148,9 +211,13 @@ def work(args: argparse.Namespace) -> None:
     train, test, classes, name = load(args)
     lengths = [len(x) for x in train.xs]
     scored = "a fifth of the training set left out" if args.validate else "the test set"
-    print(f"{name}: {len(train.xs)} sequences of {min(lengths)} to {max(lengths)} steps, {len(classes)} classes; scored on {scored}")
+    print(
+        f"{name}: {len(train.xs)} sequences of {min(lengths)} to {max(lengths)} steps, {len(classes)} classes; scored on {scored}"
+    )
     digest = hashlib.sha256(np.concatenate([*train.xs, *test.xs]).tobytes()).hexdigest()
-    runs = experiments.seeds(args, functools.partial(one, args, train, test, len(classes)), sha256=digest)
+    runs = experiments.seeds(
+        args, functools.partial(one, args, train, test, len(classes)), sha256=digest
+    )
 
     counts = np.sum([run["confusion"] for run in runs], axis=0)
     accuracy = np.mean([run["accuracy"] for run in runs])
@@ -162,8 +229,19 @@ def work(args: argparse.Namespace) -> None:
     references = {} if args.train or args.validate else PUBLISHED
     ours = {f"GRU({args.hidden}) in both directions, mean over time": "accuracy"}
     table = experiments.Table(f"accuracy on {scored}", ours, references)
-    notes = [f"On the training set itself: {100 * np.mean([run['training accuracy'] for run in runs]):.1f} %."]
-    experiments.report(args, runs, [table], shape="many to one", data=name, shows="who of nine men speaks", picture=picture, notes=notes)
+    notes = [
+        f"On the training set itself: {100 * np.mean([run['training accuracy'] for run in runs]):.1f} %."
+    ]
+    experiments.report(
+        args,
+        runs,
+        [table],
+        shape="many to one",
+        data=name,
+        shows="who of nine men speaks",
+        picture=picture,
+        notes=notes,
+    )
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,7 +1,8 @@
 """A cell of your own: written in twenty lines, held to every law, trained.
 
-The minimal gated unit (Zhou et al. 2016), which has one gate where a GRU has two, learns the adding problem: of a sequence of
-numbers, add the two that are marked (Hochreiter & Schmidhuber 1997). Run it: python examples/your_own_cell.py
+The minimal gated unit (Zhou et al. 2016), which has one gate where a GRU has two, learns the adding
+problem: of a sequence of numbers, add the two that are marked (Hochreiter & Schmidhuber 1997). Run
+it: python examples/your_own_cell.py
 """
 
 import argparse
@@ -9,20 +10,24 @@ import time
 
 import jax
 import jax.numpy as jnp
-import jaxrnn as rnn
 import optax
+
+import jaxrnn as rnn
 from jaxrnn.testing import check_cell
 
 
 class MinimalGatedUnit(rnn.Cell):
-    """f = sigmoid(x @ w_f + h @ u_f + b_f);  n = tanh(x @ w_n + (f * h) @ u_n + b_n);  h' = (1 - f) * h + f * n;  y = h'"""
+    """f = sigmoid(x @ w_f + h @ u_f + b_f);  n = tanh(x @ w_n + (f * h) @ u_n + b_n);  h' = (1 - f)
+    * h + f * n;  y = h'"""
 
     hidden: int
 
     def init(self, key, x):
         key_x, key_f, key_n = jax.random.split(key, 3)
         w_x = rnn.initializers.glorot(key_x, x.shape[-1], self.hidden, 2)
-        u_f, u_n = (rnn.initializers.orthogonal(k, self.hidden, self.hidden) for k in (key_f, key_n))
+        u_f, u_n = (
+            rnn.initializers.orthogonal(k, self.hidden, self.hidden) for k in (key_f, key_n)
+        )
         return {"w_x": w_x, "b": jnp.zeros(2 * self.hidden), "u_f": u_f, "u_n": u_n}
 
     def initial_state(self, params, batch_shape=()):
@@ -51,7 +56,9 @@ def adding(key, steps, batch):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--updates", type=int, default=1500)
     parser.add_argument("--steps", type=int, default=30, help="the length of a sequence")
     parser.add_argument("--hidden", type=int, default=32)
@@ -61,7 +68,9 @@ def main(argv=None):
     if not args.skip_laws:
         begun = time.perf_counter()
         check_cell(MinimalGatedUnit(4), rnn.features(2))
-        print(f"MinimalGatedUnit obeys the seven laws (checked in {time.perf_counter() - begun:.0f} s)")
+        print(
+            f"MinimalGatedUnit obeys the seven laws (checked in {time.perf_counter() - begun:.0f} s)"
+        )
 
     net = rnn.Stack((MinimalGatedUnit(args.hidden), rnn.Dense(1)))
     params = net.init(jax.random.key(0), rnn.features(2))

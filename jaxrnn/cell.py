@@ -29,7 +29,7 @@ class Cell(Layer):
         initial_state(params, batch_shape), init(key, x)
 
     A cell may also offer `gates(params, state, z, dot) -> NamedTuple`, which its own step calls, so
-    that `diagnostics.trace` can show them.
+    that `diagnostics.record` can show them.
     """
 
     gates: ClassVar[Callable | None] = None

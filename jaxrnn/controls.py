@@ -1,7 +1,7 @@
 """Masks, resets and reversal, wrapped around any step without knowing its kind.
 
-A false mask leaves the state as it was; a true reset replaces it by the initial state before the step. Both choose with
-`where` and never multiply, so a NaN that is not chosen does not survive.
+A false mask leaves the state as it was; a true reset replaces it by the initial state before the
+step. Both choose with `where` and never multiply, so a NaN that is not chosen does not survive.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,8 @@ class Piece(NamedTuple):
 
 
 def blank(xs: Any, mask: Any) -> Any:
-    """Zero wherever the mask is false: whatever lay there, even NaN, reaches neither values nor gradients."""
+    """Zero wherever the mask is false: whatever lay there, even NaN, reaches neither values nor
+    gradients."""
     return xs if mask is None else choose(mask, xs, jax.tree.map(jnp.zeros_like, xs))
 
 
@@ -49,8 +50,9 @@ def controlled(cell: Any) -> Callable:
 def directed(mask: Any, resets: Any, reverse: bool) -> Any:
     """The resets as a run in the given direction meets them; those under a false mask are ignored.
 
-    Forward, the flag at t cuts before t. Reversed, the cut lies between t-1 and t, so the state is replaced before the
-    last valid step of the earlier piece: that step's flag is the flag of the next valid step after it.
+    Forward, the flag at t cuts before t. Reversed, the cut lies between t-1 and t, so the state is
+    replaced before the last valid step of the earlier piece: that step's flag is the flag of the
+    next valid step after it.
     """
     if resets is None:
         return None
@@ -69,7 +71,8 @@ def directed(mask: Any, resets: Any, reverse: bool) -> Any:
 
 
 def lengths_to_mask(lengths: Any, steps: int) -> jax.Array:
-    """The mask `[T, ...]` of rows with the given lengths `[...]`, right-padded to `steps`: true for t < length.
+    """The mask `[T, ...]` of rows with the given lengths `[...]`, right-padded to `steps`: true for
+    t < length.
 
     Example:
       >>> lengths_to_mask(jnp.array([2, 0]), 3).astype(int).tolist()

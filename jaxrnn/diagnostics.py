@@ -18,7 +18,7 @@ from jaxrnn.strategies import Scan
 from jaxrnn.unroll import Run, check_static, prepare, sequence
 
 
-class Trace(NamedTuple):
+class Record(NamedTuple):
     """What one cell did over a sequence.
 
     `states` after each step, leaf by leaf `[T, ...]`, and the `gates` of each step, the cell's own
@@ -31,18 +31,18 @@ class Trace(NamedTuple):
     ys: Any
 
 
-def trace(
+def record(
     cell: Layer,
     params: Params,
     xs: Any,
-    state: State | None = None,
     *,
+    state: State | None = None,
     mask: Any = None,
     resets: Any = None,
     reverse: bool = False,
     key: jax.Array | None = None,
 ) -> Any:
-    """Every state and every gate of a run: a `Trace` for a cell, and for a composite the tuple of
+    """Every state and every gate of a run: a `Record` for a cell, and for a composite the tuple of
     its children's.
 
     Arguments are those of `unroll`, and what they compute is the same. Differentiable; works under
@@ -53,17 +53,17 @@ def trace(
 
     Example:
       >>> cell = LSTM(8)
-      >>> seen = trace(cell, cell.init(jax.random.key(0), features(3)), jnp.ones((5, 3)))
+      >>> seen = record(cell, cell.init(jax.random.key(0), features(3)), jnp.ones((5, 3)))
       >>> seen.states.c.shape, seen.gates.f.shape
       ((5, 8), (5, 8))
     """
     check_static(cell, Scan())
     errors.check_array(cell, "xs", xs)
-    return _trace(cell, bool(reverse), params, xs, state, mask, resets, key)
+    return _record(cell, bool(reverse), params, xs, state, mask, resets, key)
 
 
 @partial(jax.jit, static_argnums=1)
-def _trace(
+def _record(
     cell: Layer,
     reverse: bool,
     params: Params,
@@ -101,7 +101,7 @@ def _walk(
     states, gates = kept[0] if kept else (None, None)
     if isinstance(cell, Feedforward) and cell.gates is not None:
         gates = cell.gates(params, controls.blank(xs, run.mask))
-    return last, ys, Trace(states, gates, ys)
+    return last, ys, Record(states, gates, ys)
 
 
 class _Watch(Scan):

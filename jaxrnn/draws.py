@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from scipy.special import erfinv
 
 LARGEST = 2**20  # numbers from which drawing here takes longer than compiling
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -83,6 +82,8 @@ def normal(keys: np.ndarray, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """`jax.random.normal` for each key: `[*lead, *shape]`."""
     dtype = np.dtype(dtype).type
     low = np.nextafter(dtype(-1), dtype(0))
+    from scipy.special import erfinv  # a tenth of a second, spent where it is used
+
     return dtype(np.sqrt(2)) * erfinv(uniform(keys, shape, dtype, low, 1))
 
 

@@ -7,11 +7,13 @@ TRIM_THRESHOLD, TOP_PAD, MMAP_MAX, ARENA_MAX = -1, -2, -4, -8  # glibc's malloc.
 
 
 def keep_heap() -> bool:
-    """Let this process keep the memory it has had, instead of giving large blocks back to the system after every call.
+    """Let this process keep the memory it has had, instead of giving large blocks back to the
+    system after every call.
 
-    XLA:CPU takes the temporaries of a program in one block. Above 32 MB glibc asks the kernel for it at every call, and the kernel zeroes every
-    page again: up to a fifth of a gradient's time. Call it once, before the first computation. It holds for all of the process, which
-    gives back nothing below 2 GB from then on; the first calls still fill the heap.
+    XLA:CPU takes the temporaries of a program in one block. Above 32 MB glibc asks the kernel for
+    it at every call, and the kernel zeroes every page again: up to a fifth of a gradient's time.
+    Call it once, before the first computation. It holds for all of the process, which gives back
+    nothing below 2 GB from then on; the first calls still fill the heap.
 
     Returns:
       Whether it was done: true on Linux with glibc, false elsewhere, where nothing is changed.

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, dataclass_transform
 
 import jax
 import jax.numpy as jnp
 
+from jaxrnn import errors
 from jaxrnn.controls import Piece
 
 Params = Any
@@ -28,12 +30,36 @@ TOKEN = jax.ShapeDtypeStruct((), jnp.int32)
 
 
 def features(*shape: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
-    """What `init` needs to know of one step's features; an example array serves as well.
+    """What `init` needs to know of one step's features. An example array serves as well, and a
+    number of features stands for `features(number)`.
 
     Example:
       >>> params = LSTM(8).init(jax.random.key(0), features(32))  # for inputs [T, ..., 32]
     """
     return jax.ShapeDtypeStruct(shape, dtype)
+
+
+def like_input(layer: Any, x: Any) -> Any:
+    """One step's input, or its spec, from what `init` may be given: that, or a number of features.
+
+    Raises:
+      TypeError: for anything else.
+    """
+    if isinstance(x, int) and not isinstance(x, bool):
+        errors.check_size(layer, "the number of features", x)
+        return features(x)
+    errors.check_example(layer, x)
+    return x
+
+
+def _of_any_example(init: Callable) -> Callable:
+    """An `init` that is handed an array or a spec, whatever its caller gave."""
+
+    @functools.wraps(init)
+    def wrapped(self: Layer, key: jax.Array, x: Any) -> Params:
+        return init(self, key, like_input(self, x))
+
+    return wrapped
 
 
 class Noise(NamedTuple):
@@ -68,6 +94,8 @@ class Layer(abc.ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if "init" in cls.__dict__:
+            cls.init = _of_any_example(cls.init)
         dataclasses.dataclass(frozen=True)(cls)
         jax.tree_util.register_static(cls)
 
@@ -99,8 +127,9 @@ class Layer(abc.ABC):
 
     @abc.abstractmethod
     def init(self, key: jax.Array, x: Any) -> Params:
-        """Parameters for inputs like `x`: anything with a shape and a dtype, of which the feature
-        axes count."""
+        """Parameters for inputs like `x`, of which the feature axes count: an example array, a spec
+        (`TOKEN`, `features(...)`) or a number of features. An author is handed an array or a spec:
+        something with a shape and a dtype."""
 
     @abc.abstractmethod
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> State:
@@ -111,7 +140,7 @@ class Feedforward(Layer):
     """A layer without memory: an author writes `init` and `project`, whose result is the output.
     It costs no loop.
 
-    It may also offer `gates(params, xs) -> NamedTuple`, what `diagnostics.trace` shows of it.
+    It may also offer `gates(params, xs) -> NamedTuple`, what `diagnostics.record` shows of it.
     """
 
     gates: ClassVar[Callable | None] = None

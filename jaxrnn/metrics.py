@@ -1,4 +1,5 @@
-"""How good an answer is: counts over masks and ragged rows, as sums beside their number, so that pieces of a test set add up."""
+"""How good an answer is: counts over masks and ragged rows, as sums beside their number, so that
+pieces of a test set add up."""
 
 from __future__ import annotations
 
@@ -11,35 +12,40 @@ import numpy as np
 
 from jaxrnn import errors
 from jaxrnn.data import pad
-from jaxrnn.training.losses import Loss
+from jaxrnn.training.losses import MaskedMean
 
 
 def predicted(logits: jax.Array, targets: jax.Array) -> jax.Array:
-    """The likeliest tokens `[T, ...]` of logits `[T, ..., V]`, -1 where they hold NaN; tokens are handed through."""
+    """The likeliest tokens `[T, ...]` of logits `[T, ..., V]`, -1 where they hold NaN; tokens are
+    handed through."""
     if jnp.issubdtype(logits.dtype, jnp.integer) and logits.ndim == targets.ndim:
         return logits
     return jnp.where(jnp.isnan(logits).any(-1), -1, jnp.argmax(logits, -1))
 
 
-def accuracy(logits: jax.Array, targets: jax.Array, mask: Any = None) -> Loss:
-    """How often the likeliest token is the target: logits `[T, ..., V]` or tokens `[T, ...]`, integer targets `[T, ...]`.
+def accuracy(logits: jax.Array, targets: jax.Array, mask: Any = None) -> MaskedMean:
+    """How often the likeliest token is the target: logits `[T, ..., V]` or tokens `[T, ...]`,
+    integer targets `[T, ...]`.
 
-    Any leading axes will do, those of a classifier `[B, V]` and `[B]` too; NaN is never right. The mean is the fraction of valid steps.
+    Any leading axes will do, those of a classifier `[B, V]` and `[B]` too; NaN is never right. The
+    mean is the fraction of valid steps.
 
     Example:
       >>> accuracy(jnp.eye(3), jnp.array([0, 1, 1]), jnp.array([True, True, False])).mean.item()
       1.0
     """
-    return Loss.over((predicted(logits, targets) == targets).astype(jnp.float32), mask)
+    return MaskedMean.over((predicted(logits, targets) == targets).astype(jnp.float32), mask)
 
 
 def confusion(
     logits: jax.Array, targets: jax.Array, mask: Any = None, *, classes: int | None = None
 ) -> jax.Array:
-    """How often each class was taken for each: counts `[C, C]`, row by the target, column by the prediction.
+    """How often each class was taken for each: counts `[C, C]`, row by the target, column by the
+    prediction.
 
     Args:
-      logits: `[T, ..., C]`, or predicted tokens `[T, ...]`; what is no class (NaN) is counted nowhere.
+      logits: `[T, ..., C]`, or predicted tokens `[T, ...]`; what is no class (NaN) is counted
+        nowhere.
       targets: integers `[T, ...]`.
       mask: booleans `[T, ...]`.
       classes: C, where tokens are given.
@@ -53,7 +59,7 @@ def confusion(
     """
     if classes is None:
         if logits.ndim == targets.ndim:
-            raise errors.fail(
+            raise errors.error(
                 ValueError,
                 "confusion",
                 "predicted tokens without classes",
@@ -72,11 +78,13 @@ def confusion(
 def edit_distance(
     tokens: jax.Array, targets: jax.Array, lengths: Any = None, target_lengths: Any = None
 ) -> jax.Array:
-    """The fewest insertions, deletions and substitutions that make the targets of the tokens: `[...]`.
+    """The fewest insertions, deletions and substitutions that make the targets of the tokens:
+    `[...]`.
 
         d[i, j] = min(d[i-1, j] + 1, d[i, j-1] + 1, d[i-1, j-1] + (tokens[i] != targets[j]))
 
-    One loop over the tokens, each row of d at once; O(U) memory a pair. What lies beyond a row's length changes nothing.
+    One loop over the tokens, each row of d at once; O(U) memory a pair. What lies beyond a row's
+    length changes nothing.
 
     Args:
       tokens: integers `[T, ...]`.
@@ -117,8 +125,9 @@ def edit_distance(
 
 def token_error_rate(
     tokens: jax.Array, targets: jax.Array, lengths: Any = None, target_lengths: Any = None
-) -> Loss:
-    """Edits for each target token, over all rows together: their sum beside the number of target tokens. Arguments as in `edit_distance`.
+) -> MaskedMean:
+    """Edits for each target token, over all rows together: their sum beside the number of target
+    tokens. Arguments as in `edit_distance`.
 
     Example:
       >>> float(token_error_rate(jnp.array([[1, 4], [2, 5]]), jnp.array([[1, 4], [3, 5]])).mean)
@@ -126,24 +135,26 @@ def token_error_rate(
     """
     edits = edit_distance(tokens, targets, lengths, target_lengths).sum()
     count = targets.size if target_lengths is None else jnp.asarray(target_lengths).sum()
-    return Loss(edits.astype(jnp.float32), jnp.asarray(count, jnp.int32))
+    return MaskedMean(edits.astype(jnp.float32), jnp.asarray(count, jnp.int32))
 
 
 def exact_match(
     tokens: jax.Array, targets: jax.Array, lengths: Any = None, target_lengths: Any = None
-) -> Loss:
-    """How many rows are right as a whole, beside the number of rows. Arguments as in `edit_distance`.
+) -> MaskedMean:
+    """How many rows are right as a whole, beside the number of rows. Arguments as in
+    `edit_distance`.
 
     Example:
       >>> float(exact_match(jnp.array([[1, 4], [2, 5]]), jnp.array([[1, 4], [3, 5]])).mean)
       0.5
     """
     same = edit_distance(tokens, targets, lengths, target_lengths) == 0
-    return Loss(same.sum(dtype=jnp.float32), jnp.int32(same.size))
+    return MaskedMean(same.sum(dtype=jnp.float32), jnp.int32(same.size))
 
 
 def word_error_rate(hypotheses: Sequence[str], references: Sequence[str]) -> float:
-    """Edits of words for each word of the references, over all sentences together; words are what stands between white space.
+    """Edits of words for each word of the references, over all sentences together; words are what
+    stands between white space.
 
     Raises:
       ValueError: for no words in the references, or as many hypotheses as there are not references.
@@ -165,7 +176,7 @@ def word_error_rate(hypotheses: Sequence[str], references: Sequence[str]) -> flo
 
     (tokens, lengths), (targets, target_lengths) = padded(hypotheses), padded(references)
     if not target_lengths.any():
-        raise errors.fail(
+        raise errors.error(
             ValueError,
             "word_error_rate",
             "references without a word",
@@ -183,7 +194,8 @@ def power(n: int) -> int:
 
 
 def bleu(hypotheses: Sequence[str], references: Sequence[str | Sequence[str]]) -> float:
-    """BLEU of a corpus, 0 to 100, as sacrebleu counts it (its own tokens, 13a; n-grams up to four; the brevity penalty).
+    """BLEU of a corpus, 0 to 100, as sacrebleu counts it (its own tokens, 13a; n-grams up to four;
+    the brevity penalty).
 
     Args:
       hypotheses: one sentence each.
@@ -221,7 +233,7 @@ def check_pairs(who: str, hypotheses: Sequence[Any], references: Sequence[Any]) 
             if isinstance(hypotheses, str) or isinstance(references, str)
             else f"{len(hypotheses)} hypotheses"
         )
-        raise errors.fail(
+        raise errors.error(
             ValueError,
             who,
             f"{got} for {len(references)} references",

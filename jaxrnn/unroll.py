@@ -47,8 +47,8 @@ def unroll(
     cell: Layer,
     params: Params,
     xs: Any,
-    state: State | None = None,
     *,
+    state: State | None = None,
     mask: Any = None,
     resets: Any = None,
     reverse: bool = False,
@@ -57,25 +57,31 @@ def unroll(
 ) -> tuple[State, Any]:
     """A whole sequence: `(state, ys)`.
 
-    Time is axis 0, features are last, whatever lies between is batch: `[T, F]`, `[T, B, F]`, `[T, A, B, F]`;
-    tokens are `[T, ...]`.
+    Time is axis 0, features are last, whatever lies between is batch: `[T, F]`, `[T, B, F]`, `[T,
+    A, B, F]`; tokens are `[T, ...]`.
 
     Args:
       cell: the cell; static, and an equal one does not retrace.
       params: what `cell.init` made.
       xs: the inputs.
-      state: the state before the first step (reversed: the last); by default `cell.initial_state(params, batch_shape)`.
-      mask: booleans `[T, ...]`; a step under false changes nothing, whatever its input holds, and its output is zero.
-      resets: booleans `[T, ...]`; true means that `xs[t]` begins a new sequence from the initial state.
+      state: the state before the first step (reversed: the last); by default
+        `cell.initial_state(params, batch_shape)`.
+      mask: booleans `[T, ...]`; a step under false changes nothing, whatever its input holds, and
+        its output is zero.
+      resets: booleans `[T, ...]`; true means that `xs[t]` begins a new sequence from the initial
+        state.
       reverse: run from the last step to the first; outputs stay in their places.
-      key: a PRNG key; passing one is training mode (dropout, zoneout). Noise at step t depends on (key, t) alone.
+      key: a PRNG key; passing one is training mode (dropout, zoneout). Noise at step t depends on
+        (key, t) alone.
       strategy: how the steps are evaluated; it changes time and memory, never the answer.
 
     Returns:
-      The state after the last step and the outputs `[T, ..., *]`. T=0 gives the given state and empty outputs.
+      The state after the last step and the outputs `[T, ..., *]`. T=0 gives the given state and
+      empty outputs.
 
     Raises:
-      TypeError, ValueError: while tracing, for inputs, params, state, mask or resets that do not fit the cell.
+      TypeError, ValueError: while tracing, for inputs, params, state, mask or resets that do not
+        fit the cell.
 
     Example:
       >>> cell = LSTM(8)
@@ -122,12 +128,14 @@ def fold(
     key: jax.Array | None = None,
     strategy: Strategy = Scan(),
 ) -> tuple[State, Any]:
-    """A whole sequence whose outputs are consumed piece by piece and never stored for all T: `(state, acc)`.
+    """A whole sequence whose outputs are consumed piece by piece and never stored for all T:
+    `(state, acc)`.
 
-    `acc = f(params, acc, ys, extra, mask)` is called for each piece in turn, with the piece's outputs `[t, ...]`, its part of
-    `extra` (targets, say: any pytree of arrays `[T, ...]`) and of `mask` (or None). Under `Chunked` the outputs, the loss and what
-    their gradient needs exist for one chunk at a time. `f` must be a sum over steps, so that the answer does not depend on the cuts;
-    outputs under a false mask are zero.
+    `acc = f(acc, params, ys, extra, mask)` is called for each piece in turn, with the piece's
+    outputs `[t, ...]`, its part of `extra` (targets, say: any pytree of arrays `[T, ...]`) and of
+    `mask` (or None). Under `Chunked` the outputs, the loss and what their gradient needs exist for
+    one chunk at a time. `f` must be a sum over steps, so that the answer does not depend on the
+    cuts; outputs under a false mask are zero.
 
     Args:
       cell, params, xs, state, mask, resets, reverse, key, strategy: as in `unroll`.
@@ -139,12 +147,13 @@ def fold(
       The state after the last step and the accumulator.
 
     Raises:
-      ValueError: for a cell that is not causal, or `extra` whose time axis is not that of `xs`; otherwise as `unroll`.
+      ValueError: for a cell that is not causal, or `extra` whose time axis is not that of `xs`;
+        otherwise as `unroll`.
 
     Example:
       >>> cell = GRU(8)
       >>> params = cell.init(jax.random.key(0), features(3))
-      >>> total = lambda params, acc, ys, extra, mask: acc + ys.sum()
+      >>> total = lambda acc, params, ys, extra, mask: acc + ys.sum()
       >>> state, acc = fold(cell, params, jnp.ones((50, 3)), total, jnp.float32(0), strategy=Chunked(8))
       >>> acc.shape
       ()
@@ -164,9 +173,19 @@ def fold(
 
 @partial(jax.jit, static_argnums=(2, 3))
 def _fold(
-    cell: Layer, strategy: Strategy, reverse: bool, f: Callable, params: Params, xs: Any, init: Any, extra: Any, state: Any, mask: Any,
-    resets: Any, key: Any,
-) -> tuple[State, Any]:  # fmt: skip
+    cell: Layer,
+    strategy: Strategy,
+    reverse: bool,
+    f: Callable,
+    params: Params,
+    xs: Any,
+    init: Any,
+    extra: Any,
+    state: Any,
+    mask: Any,
+    resets: Any,
+    key: Any,
+) -> tuple[State, Any]:
     params, xs, state, start, mask, resets = prepare(cell, params, xs, state, mask, resets)
     run = Run(
         strategy,
@@ -182,7 +201,7 @@ def _fold(
         chunk = run.chunk(begin, size)
         state, ys = within(cell, params, state, start, slice_time(xs, begin, size), chunk)
         acc = f(
-            params, acc, controls.blank(ys, chunk.mask), slice_time(extra, begin, size), chunk.mask
+            acc, params, controls.blank(ys, chunk.mask), slice_time(extra, begin, size), chunk.mask
         )
         return (state, acc), None
 

@@ -1,9 +1,15 @@
 """Strict promotion of dtypes in every test; hypothesis the same on every machine."""
 
 import os
+import pathlib
+import sys
 
-# Compiling is what tests spend their time on. Read when jax is imported, and by the processes that tests start.
+# Compiling is what tests spend their time on. Read when jax is imported, and by the processes that
+# tests start.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
+# What the examples share; last, for an example bears the name of a package that it uses.
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "examples"))
 
 import hypothesis
 import jax

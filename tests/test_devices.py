@@ -1,6 +1,6 @@
 """On eight virtual devices: the numbers of one, an eighth of its work, and only gradients summed.
 
-The checks are in `devices.py`, run as a program: JAX counts its devices as it starts.
+The checks are in `helpers/devices.py`, run as a program: JAX counts its devices as it starts.
 """
 
 import json
@@ -10,9 +10,9 @@ import subprocess
 import sys
 
 import pytest
-from programs import collectives, trips
+from helpers.programs import collectives, trips
 
-PROGRAM = pathlib.Path(__file__).with_name("devices.py")
+PROGRAM = pathlib.Path(__file__).parent / "helpers" / "devices.py"
 FLAG = "--xla_force_host_platform_device_count=8"
 
 
@@ -21,7 +21,9 @@ def found_wrong(group, *options):
     env = dict(
         os.environ, JAX_PLATFORMS="cpu", XLA_FLAGS=f"{os.environ.get('XLA_FLAGS', '')} {FLAG}"
     )
-    env["PYTHONPATH"] = os.pathsep.join([str(PROGRAM.parents[1]), env.get("PYTHONPATH", "")])
+    env["PYTHONPATH"] = os.pathsep.join(
+        [*map(str, PROGRAM.parents[1:3]), env.get("PYTHONPATH", "")]
+    )
     if group == "counted":  # what is counted is the program as users have it
         env.pop("JAX_DISABLE_MOST_OPTIMIZATIONS", None)
     made = subprocess.run(
@@ -42,7 +44,8 @@ SLOW = [pytest.param(g, marks=pytest.mark.slow) for g in ("jit", "model", "shard
 
 @pytest.mark.parametrize("group", ["counted", "explicit", *SLOW])
 def test_eight_devices(group):
-    """`python tests/devices.py GROUP whole` runs a group over every cell."""
+    """`python tests/helpers/devices.py GROUP whole`, with `tests` on the path, runs a group over
+    every cell."""
     wrong = found_wrong(group)
     assert not wrong, listed(wrong)
 

@@ -18,7 +18,7 @@ NET_PARAMS = NET.init(jax.random.key(0), rnn.TOKEN)
 TOKENS = jnp.ones((5, 2), jnp.int32)
 
 
-def total(params, acc, ys, extra, mask):
+def total(acc, params, ys, extra, mask):
     return acc + ys.sum()
 
 
@@ -46,7 +46,7 @@ def test_symbolic_shapes_pass_and_numbers_are_compared():
         xs = jax.ShapeDtypeStruct((t, b, features), jnp.float32)
         state = jax.eval_shape(lambda xs: net.initial_state(params, xs.shape[1:-1]), xs)
         verb = functools.partial(rnn.unroll, net, params)
-        return jax.eval_shape(lambda xs, s, m: verb(xs, s, mask=m, resets=m), xs, state, flags)
+        return jax.eval_shape(lambda xs, s, m: verb(xs, state=s, mask=m, resets=m), xs, state, flags)
 
     assert run(3)[1].shape == (t, b, 4)
     with refused(ValueError, r"w_x'\]", r"\(7, 16\)"):
@@ -72,14 +72,14 @@ def test_params_are_worked_out_once():
 
 def test_wrong_batch():
     with refused(ValueError, r"float32\[3, 4\]", r"float32\[2, 4\]", "initial_state"):
-        rnn.unroll(CELL, PARAMS, XS, CELL.initial_state(PARAMS, (3,)))
+        rnn.unroll(CELL, PARAMS, XS, state=CELL.initial_state(PARAMS, (3,)))
     with refused(ValueError, r"float32\[3, 4\]"):
         rnn.advance(CELL, PARAMS, CELL.initial_state(PARAMS, (3,)), XS[0])
 
 
 def test_state_of_another_cell():
     with refused(ValueError, "LSTMState", "initial_state"):
-        rnn.unroll(CELL, PARAMS, XS, jnp.zeros((2, 4)))
+        rnn.unroll(CELL, PARAMS, XS, state=jnp.zeros((2, 4)))
 
 
 def test_missing_params_key():
@@ -154,7 +154,7 @@ def test_no_steps_at_all(net):
 
 
 @pytest.mark.parametrize(
-    "verb", [rnn.unroll, rnn.diagnostics.trace, lambda *a: rnn.fold(*a, total, 0.0)]
+    "verb", [rnn.unroll, rnn.diagnostics.record, lambda *a: rnn.fold(*a, total, 0.0)]
 )
 def test_a_list_where_an_array_is_due(verb):
     with refused(TypeError, "xs as a list", "asarray"):

@@ -9,7 +9,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import CELLS, CONTROLS, DTYPES, LINEAR, NEWTON, STRATEGIES, dtypes, kinds, parallel
+from helpers.cases import (
+    CELLS,
+    CONTROLS,
+    DTYPES,
+    LINEAR,
+    NEWTON,
+    STRATEGIES,
+    dtypes,
+    kinds,
+    parallel,
+)
 
 import jaxrnn as rnn
 from jaxrnn.controls import choose
@@ -21,7 +31,8 @@ from jaxrnn.testing.ways import Blocks, Folded, Packed, Rows, Steps, Whole
 
 @pytest.fixture(autouse=True)
 def fresh():
-    """Compiled functions are dropped after each test: thousands of them exhaust what one process may map."""
+    """Compiled functions are dropped after each test: thousands of them exhaust what one process
+    may map."""
     yield
     jax.clear_caches()
 
@@ -45,7 +56,8 @@ QUICK = {"gru", "lstm", "diagonal gru", "lru", "selective"}  # evaluated in para
 
 @pytest.mark.parametrize("name", [name for name, case in CELLS.items() if not case.variant])
 def test_laws(name):
-    """Each law once for every cell, in one direction of time; each strategy, control and dtype at least once."""
+    """Each law once for every cell, in one direction of time; each strategy, control and dtype at
+    least once."""
     cell, x, random, _ = CELLS[name]
     given = example(cell, x, jax.random.key(0))
     turn = list(CELLS).index(name)
@@ -72,7 +84,8 @@ def test_laws(name):
 
 
 def drawn(cell, given, reverse=False):
-    """Any values, any mask and resets, any garbage under the mask: what is already compiled agrees with the truth."""
+    """Any values, any mask and resets, any garbage under the mask: what is already compiled agrees
+    with the truth."""
     flags = st.integers(0, 2 ** (STEPS * BATCH) - 1).map(
         lambda n: np.array([n >> i & 1 for i in range(STEPS * BATCH)], bool).reshape(STEPS, BATCH)
     )
@@ -126,7 +139,8 @@ def test_all_laws_both_ways(name):
     ("name", "dtype"), [(name, dtype) for name in CELLS for dtype in dtypes(name)]
 )
 def test_the_product(name, dtype):
-    """Half of the strategies in turn, `fold` too, under every control both ways, with noise, against a loop over advance in float32 or wider."""
+    """Half of the strategies in turn, `fold` too, under every control both ways, with noise,
+    against a loop over advance in float32 or wider."""
     cell, x, *_ = CELLS[name]
     with jax.enable_x64(dtype == "float64"):
         given = laws.with_key(cell, laws.recast(example(cell, x, jax.random.key(2)), DTYPES[dtype]))
@@ -136,7 +150,8 @@ def test_the_product(name, dtype):
             {} if dtype == "bfloat16" else parallel(name)
         )
         for reverse, (masked, reset) in itertools.product((False, True), CONTROLS.values()):
-            # Flags that change nothing, so that every control is compiled once; by one strategy in turn, no flags.
+            # Flags that change nothing, so that every control is compiled once; by one strategy in
+            # turn, no flags.
             case = given._replace(mask=given.mask | (not masked), resets=given.resets & reset)
             bare = given._replace(
                 mask=given.mask if masked else None, resets=given.resets if reset else None

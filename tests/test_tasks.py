@@ -259,10 +259,12 @@ def test_scored_is_the_loss_at_the_steps_that_count():
 def test_a_ragged_task_trains_the_same_under_every_strategy():
     net = rnn.Stack((rnn.Embed(15, 4), rnn.GRU(5), rnn.Dense(10)))
     tx, batch = training.optimizer(1e-2), draw("listops", batch=4)
-    start = training.init(net, net.init(jax.random.key(0), rnn.TOKEN), tx, jax.random.key(1))
+    start = training.TrainState.create(
+        net, net.init(jax.random.key(0), rnn.TOKEN), tx, jax.random.key(1)
+    )
     loss = tasks.scored(training.cross_entropy)
     (_, scan), (_, chunked) = (
-        training.bptt(net, loss, tx, strategy=s)(start, batch)
+        training.bptt_step(net, loss, tx, strategy=s)(start, batch)
         for s in (rnn.Scan(), rnn.Chunked(16))
     )
     assert int(scan.tokens) == 4
@@ -338,7 +340,7 @@ def test_each_task_is_learnt(name):
     source = tasks.batches(SMALL[name][0], jax.random.key(0), batch=64, **settings)
     tx = training.optimizer(training.warmup_cosine(1e-2, steps))
     params = net.init(jax.random.key(1), rnn.features(2) if name == "adding" else rnn.TOKEN)
-    state = training.init(net, params, tx, jax.random.key(2))
-    state, _ = training.fit(training.bptt(net, loss, tx), state, source, steps, progress=False)
+    state = training.TrainState.create(net, params, tx, jax.random.key(2))
+    state, _ = training.fit(training.bptt_step(net, loss, tx), state, source, steps, progress=False)
     held = tasks.batches(SMALL[name][0], jax.random.key(9), batch=500, **settings)(0)
     assert float(training.evaluate(net, loss, state.params, held)[1].mean) < bound

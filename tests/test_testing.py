@@ -1,4 +1,5 @@
-"""The laws catch what they are there to catch: each broken cell is refused, and the message says which law, where, by how much."""
+"""The laws catch what they are there to catch: each broken cell is refused, and the message says
+which law, where, by how much."""
 
 import runpy
 from pathlib import Path
@@ -6,7 +7,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
-from cases import Plain
+from helpers.cases import Plain
 
 import jaxrnn as rnn
 from jaxrnn.testing import LawError, check_cell

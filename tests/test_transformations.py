@@ -83,7 +83,7 @@ CELLS = {
 STRATEGIES = {
     "scan": rnn.Scan(),
     "chunked": rnn.Chunked(3),
-    "associative": rnn.Associative(otherwise=rnn.Scan()),
+    "associative": rnn.Associative(fallback=rnn.Scan()),
 }
 NEWTON = {"newton": rnn.Newton(), "newton in pieces": rnn.Chunked(3, inner=rnn.Newton())}
 

@@ -1,5 +1,5 @@
-"""The libraries, one a file, each imported in a process of its own: `build(case) -> Program` for layers, `other(case)` for other work; None where the
-library cannot do it."""
+"""The libraries, one a file, each imported in a process of its own: `build(case) -> Program` for
+layers, `other(case)` for other work; None where the library cannot do it."""
 
 LAYERS = ("layer",)
 PEERS = {  # what each is measured at

@@ -39,4 +39,6 @@ def program(case: Case) -> Program:
         w_x, w_h, _, _ = rnn.unpack_lstm_weights(weights, *sizes, case.both)
         return [{"w_x": w_x[k].T, "w_h": w_h[k].T} for k in w_x]
 
-    return Program(apply, jnp.asarray(packed(case)), case.inputs(), named, case.cell, batch_first=True)
+    return Program(
+        apply, jnp.asarray(packed(case)), case.inputs(), named, case.cell, batch_first=True
+    )

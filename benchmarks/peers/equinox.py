@@ -1,4 +1,5 @@
-"""equinox: its cells are one row's, so `vmap` over the batch within `lax.scan`, as its examples have it. It has no Elman cell."""
+"""equinox: its cells are one row's, so `vmap` over the batch within `lax.scan`, as its examples
+have it. It has no Elman cell."""
 
 from __future__ import annotations
 
@@ -40,4 +41,10 @@ def build(case: Case) -> Program | None:
     def weights(grads: Any) -> list[Any]:
         return [{"w_x": g.weight_ih.T, "w_h": g.weight_hh.T} for g in grads]
 
-    return Program(lambda params, xs: apply(eqx.combine(params, rest), xs), arrays, case.inputs(), weights, case.cell)
+    return Program(
+        lambda params, xs: apply(eqx.combine(params, rest), xs),
+        arrays,
+        case.inputs(),
+        weights,
+        case.cell,
+    )

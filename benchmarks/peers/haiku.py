@@ -1,4 +1,5 @@
-"""dm-haiku: `hk.dynamic_unroll`, time first. Its GRU resets before the matmul, another function; its VanillaRNN is a relu's, and is left out."""
+"""dm-haiku: `hk.dynamic_unroll`, time first. Its GRU resets before the matmul, another function;
+its VanillaRNN is a relu's, and is left out."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ def build(case: Case) -> Program | None:
     names = list(jax.eval_shape(net.init, jax.random.key(0), jnp.asarray(case.inputs())))
 
     def igfo(block: Any) -> Any:
-        i, f, g, o = np.split(block, 4, -1) if isinstance(block, np.ndarray) else jnp.split(block, 4, -1)
+        i, f, g, o = (
+            np.split(block, 4, -1) if isinstance(block, np.ndarray) else jnp.split(block, 4, -1)
+        )
         return jnp.concatenate([i, g, f, o], -1)
 
     def zra(block: Any) -> Any:  # z is the share of the new state here, of the old one there
@@ -49,7 +52,11 @@ def build(case: Case) -> Program | None:
         if case.cell == "lstm":
             both = [igfo(grads[name]["w"]) for name in names]
             return [{"w_x": w[:-size], "w_h": w[-size:]} for w in both]
-        return [{"w_x": back(grads[name]["w_i"]), "w_h": back(grads[name]["w_h"])} for name in names]
+        return [
+            {"w_x": back(grads[name]["w_i"]), "w_h": back(grads[name]["w_h"])} for name in names
+        ]
 
     params = dict(zip(names, map(native, case.weights()), strict=True))
-    return Program(net.apply, params, case.inputs(), weights, "gru before" if case.cell == "gru" else case.cell)
+    return Program(
+        net.apply, params, case.inputs(), weights, "gru before" if case.cell == "gru" else case.cell
+    )

@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxrnn as rnn
 
+import jaxrnn as rnn
 from benchmarks.cases import CHARACTERS, Case
 from benchmarks.peers import work
 from benchmarks.peers.program import Compiled, Program
@@ -36,7 +36,12 @@ def flat(case: Case, params: Any) -> list[Any]:
 def build(case: Case, name: str = "scan") -> Program | None:
     net, mask = network(case), None if case.mask() is None else jnp.asarray(case.mask())
     size = math.ceil(math.sqrt(case.steps))
-    strategy = {"scan": rnn.Scan(), "auto": rnn.Auto(), "chunked": rnn.Chunked(size), "kept": rnn.Chunked(size, remat=False)}[name]
+    strategy = {
+        "scan": rnn.Scan(),
+        "auto": rnn.Auto(),
+        "chunked": rnn.Chunked(size),
+        "kept": rnn.Chunked(size, remat=False),
+    }[name]
 
     def apply(params: Any, xs: Any) -> Any:
         return rnn.unroll(net, params, xs, mask=mask, strategy=strategy)[1]
@@ -52,12 +57,18 @@ def other(case: Case) -> Compiled | None:
         return work.population(case, lambda params, xs: rnn.unroll(cell, params, xs)[1])
     net = rnn.Stack((rnn.Embed(CHARACTERS, case.features), cell, rnn.Dense(CHARACTERS)))
     given = jax.tree.map(jnp.asarray, case.net())
-    params = ({"w": given["embed"]}, jax.tree.map(jnp.asarray, case.weights()[0]), {"w": given["head"], "b": jnp.zeros(CHARACTERS)})
+    params = (
+        {"w": given["embed"]},
+        jax.tree.map(jnp.asarray, case.weights()[0]),
+        {"w": given["head"], "b": jnp.zeros(CHARACTERS)},
+    )
     if case.work == "training":
         return work.training(case, lambda params, text: rnn.unroll(net, params, text)[1], params)
 
     def sample(params: Any) -> Any:
         step = jax.tree_util.Partial(rnn.advance, net, params)
-        return rnn.decoding.greedy(step, net.initial_state(params, (1,)), jnp.zeros((1, 1), jnp.int32), case.steps)[1]
+        return rnn.decoding.greedy(
+            step, net.initial_state(params, (1,)), jnp.zeros((1, 1), jnp.int32), case.steps
+        )[1]
 
     return work.sampling(case, sample, params)

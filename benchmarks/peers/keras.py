@@ -1,4 +1,5 @@
-"""Keras on its JAX backend: `keras.layers.LSTM`, GRU and SimpleRNN, batch first, which is all it has."""
+"""Keras on its JAX backend: `keras.layers.LSTM`, GRU and SimpleRNN, batch first, which is all it
+has."""
 
 from __future__ import annotations
 
@@ -16,7 +17,9 @@ import keras
 
 
 def build(case: Case) -> Program | None:
-    kind = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "elman": keras.layers.SimpleRNN}[case.cell]
+    kind = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "elman": keras.layers.SimpleRNN}[
+        case.cell
+    ]
 
     def layer() -> Any:
         one = kind(case.hidden, return_sequences=True, zero_output_for_mask=True)
@@ -35,15 +38,23 @@ def build(case: Case) -> Program | None:
 
     def native(p: Any) -> list[Any]:
         b = turned(p["b"])
-        return [turned(p["w_x"]), turned(p["w_h"]), b if case.cell != "gru" else jnp.stack([b, jnp.zeros_like(b)])]
+        return [
+            turned(p["w_x"]),
+            turned(p["w_h"]),
+            b if case.cell != "gru" else jnp.stack([b, jnp.zeros_like(b)]),
+        ]
 
     flat = [native(p) for p in case.weights()]
-    params = [[*flat[2 * k], *flat[2 * k + 1]] if case.both else flat[k] for k in range(case.layers)]
+    params = [
+        [*flat[2 * k], *flat[2 * k + 1]] if case.both else flat[k] for k in range(case.layers)
+    ]
 
     def apply(params: Any, xs: Any) -> Any:
         for one, trainable in zip(layers, params, strict=True):
             fixed = [v.value for v in one.non_trainable_variables]
-            xs = one.stateless_call(trainable, fixed, xs, **({} if mask is None else {"mask": mask}))[0]
+            xs = one.stateless_call(
+                trainable, fixed, xs, **({} if mask is None else {"mask": mask})
+            )[0]
         return xs
 
     def weights(grads: Any) -> list[Any]:

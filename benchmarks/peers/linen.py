@@ -6,17 +6,20 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen
-from jaxrnn.interop.flax import from_linen, to_linen
 
 from benchmarks.cases import Case
 from benchmarks.peers.jaxrnn import CELLS
 from benchmarks.peers.program import Program
+from jaxrnn.interop.flax import from_linen, to_linen
 
 
 def build(case: Case) -> Program | None:
     converted = [to_linen(CELLS[case.cell](case.hidden), p) for p in case.weights()]
     cell = linen.OptimizedLSTMCell(case.hidden) if case.cell == "lstm" else converted[0][0]
-    forward, backward = linen.RNN(cell, time_major=True), linen.RNN(cell, time_major=True, reverse=True, keep_order=True)
+    forward, backward = (
+        linen.RNN(cell, time_major=True),
+        linen.RNN(cell, time_major=True, reverse=True, keep_order=True),
+    )
     lengths = case.lengths() if case.ragged else None
 
     def apply(params: Any, xs: Any) -> Any:
@@ -33,4 +36,10 @@ def build(case: Case) -> Program | None:
     def weights(grads: Any) -> list[Any]:
         return [from_linen(cell, g)[1] for g in grads]
 
-    return Program(apply, [variables["params"] for _, variables in converted], case.inputs(), weights, case.cell)
+    return Program(
+        apply,
+        [variables["params"] for _, variables in converted],
+        case.inputs(),
+        weights,
+        case.cell,
+    )

@@ -1,4 +1,5 @@
-"""Flax nnx: `nnx.RNN` over its optimized cells, time first, the initial carry given since it draws one otherwise."""
+"""Flax nnx: `nnx.RNN` over its optimized cells, time first, the initial carry given since it draws
+one otherwise."""
 
 from __future__ import annotations
 
@@ -7,15 +8,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxrnn.interop.flax import from_nnx, to_nnx
 
 from benchmarks.cases import Case
 from benchmarks.peers.jaxrnn import CELLS
 from benchmarks.peers.program import Program
+from jaxrnn.interop.flax import from_nnx, to_nnx
 
 
 def build(case: Case) -> Program | None:
-    cells = [to_nnx(CELLS[case.cell](case.hidden), jax.tree.map(jnp.asarray, p)) for p in case.weights()]
+    cells = [
+        to_nnx(CELLS[case.cell](case.hidden), jax.tree.map(jnp.asarray, p)) for p in case.weights()
+    ]
     graphs, states = zip(*(nnx.split(cell) for cell in cells), strict=True)
     lengths = jnp.asarray(case.lengths()) if case.ragged else None
 
@@ -25,7 +28,9 @@ def build(case: Case) -> Program | None:
 
         def one(k: int) -> Any:
             back = case.both and k % 2 == 1
-            rnn = nnx.RNN(nnx.merge(graphs[k], params[k]), time_major=True, reverse=back, keep_order=back)
+            rnn = nnx.RNN(
+                nnx.merge(graphs[k], params[k]), time_major=True, reverse=back, keep_order=back
+            )
             return rnn(xs, initial_carry=carry, seq_lengths=lengths)
 
         for k in range(case.layers):

@@ -1,6 +1,8 @@
-"""The textbook: `lax.scan` over a step with both products inside it, as most JAX code has it. It is the reference that the others are held to.
+"""The textbook: `lax.scan` over a step with both products inside it, as most JAX code has it. It is
+the reference that the others are held to.
 
-Its linear recurrence is also recurrentgemma's on all but TPUs: `lax.scan` over `h = a h + b`, differentiated by JAX."""
+Its linear recurrence is also recurrentgemma's on all but TPUs: `lax.scan` over `h = a h + b`,
+differentiated by JAX."""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def step(cell: str, p: Any, state: Any, x: Any) -> Any:
     x = x @ p["w_x"] + p["b"]
     y = h @ p["w_h"] if cell == "gru" else h @ p["w_h"][:, : 2 * size]
     r, z = jnp.split(jax.nn.sigmoid(x[..., : 2 * size] + y[..., : 2 * size]), 2, axis=-1)
-    late = r * (y[..., 2 * size :] + p["b_n"]) if cell == "gru" else (r * h) @ p["w_h"][:, 2 * size :]
+    late = (
+        r * (y[..., 2 * size :] + p["b_n"]) if cell == "gru" else (r * h) @ p["w_h"][:, 2 * size :]
+    )
     return ((1 - z) * jnp.tanh(x[..., 2 * size :] + late) + z * h,)
 
 
@@ -39,7 +43,9 @@ def layer(cell: str, hidden: int, p: Any, xs: Any, mask: Any, reverse: bool) -> 
         new = step(cell, p, state, x)
         if valid is None:
             return new, new[0]
-        return tuple(jnp.where(valid[:, None], a, b) for a, b in zip(new, state, strict=True)), jnp.where(valid[:, None], new[0], 0)
+        return tuple(
+            jnp.where(valid[:, None], a, b) for a, b in zip(new, state, strict=True)
+        ), jnp.where(valid[:, None], new[0], 0)
 
     return jax.lax.scan(body, zero, (xs, mask), reverse=reverse)[1]
 
@@ -52,7 +58,13 @@ def build(case: Case, cell: str | None = None) -> Program | None:
         layers = iter(params)
         for _ in range(case.layers):
             forward = layer(cell, case.hidden, next(layers), xs, mask, False)
-            xs = jnp.concatenate([forward, layer(cell, case.hidden, next(layers), xs, mask, True)], -1) if case.both else forward
+            xs = (
+                jnp.concatenate(
+                    [forward, layer(cell, case.hidden, next(layers), xs, mask, True)], -1
+                )
+                if case.both
+                else forward
+            )
         return xs
 
     return Program(apply, case.weights(), case.inputs(), lambda grads: grads, cell)
@@ -70,11 +82,19 @@ def other(case: Case) -> Compiled | None:
     if case.work == "recurrence":
         return work.recurrence(case, recurrence)
     if case.work in ("ensemble", "population"):
-        return work.population(case, lambda p, xs: layer(case.cell, case.hidden, p, xs, None, False))
-    params = jax.tree.map(jnp.asarray, case.net() | {"bias": np.zeros(CHARACTERS, np.float32), "cell": case.weights()[0]})
+        return work.population(
+            case, lambda p, xs: layer(case.cell, case.hidden, p, xs, None, False)
+        )
+    params = jax.tree.map(
+        jnp.asarray,
+        case.net() | {"bias": np.zeros(CHARACTERS, np.float32), "cell": case.weights()[0]},
+    )
 
     def logits(p: Any, text: Any) -> Any:
-        return layer(case.cell, case.hidden, p["cell"], p["embed"][text], None, False) @ p["head"] + p["bias"]
+        return (
+            layer(case.cell, case.hidden, p["cell"], p["embed"][text], None, False) @ p["head"]
+            + p["bias"]
+        )
 
     if case.work == "training":
         return work.training(case, logits, params)
@@ -93,7 +113,11 @@ def other(case: Case) -> Compiled | None:
 
 
 def references(case: Case) -> dict[str, Any]:
-    """The results that the libraries are held to, by what they compute: "gru before" is the GRU of a library without the other."""
+    """The results that the libraries are held to, by what they compute: "gru before" is the GRU of
+    a library without the other."""
     if case.work != "layer":
         return {case.cell: other(case).results()}
-    return {cell: build(case, cell).results() for cell in ((case.cell, "gru before") if case.cell == "gru" else (case.cell,))}
+    return {
+        cell: build(case, cell).results()
+        for cell in ((case.cell, "gru before") if case.cell == "gru" else (case.cell,))
+    }

@@ -1,4 +1,5 @@
-"""What a library makes of a case: what it runs, compiled, with what that costs to compile and to keep."""
+"""What a library makes of a case: what it runs, compiled, with what that costs to compile and to
+keep."""
 
 from __future__ import annotations
 
@@ -14,7 +15,13 @@ import numpy as np
 class Compiled:
     """`run(name)` waits for the results of a pass; `results()` is what the law compares."""
 
-    def __init__(self, passes: dict[str, Callable], args: tuple, named: Callable[[Any], dict[str, Any]], cell: str):
+    def __init__(
+        self,
+        passes: dict[str, Callable],
+        args: tuple,
+        named: Callable[[Any], dict[str, Any]],
+        cell: str,
+    ):
         """
         Args:
           passes: functions of `args`.
@@ -35,7 +42,10 @@ class Compiled:
         return jax.block_until_ready(self.runs[name](*self.args))
 
     def results(self) -> dict[str, np.ndarray]:
-        return {name: np.asarray(value) for name, value in self.named(self.run(list(self.runs)[-1])).items()}
+        return {
+            name: np.asarray(value)
+            for name, value in self.named(self.run(list(self.runs)[-1])).items()
+        }
 
 
 class Program(Compiled):
@@ -52,7 +62,8 @@ class Program(Compiled):
     ):
         """
         Args:
-          apply: outputs of params and inputs, of one shape whatever the library, save that batch comes first with `batch_first`.
+          apply: outputs of params and inputs, of one shape whatever the library, save that batch
+            comes first with `batch_first`.
           weights: the library's gradients in the registry's layout, `w_x` and `w_h` layer by layer.
         """
 
@@ -69,11 +80,14 @@ class Program(Compiled):
         passes = {"forward": loss, "gradient": jax.value_and_grad(loss, (0, 1))}
         if len(jax.devices()) > 1:
             passes = split(passes, 0 if batch_first else 1)
-        super().__init__(passes, (params, jnp.asarray(xs.swapaxes(0, 1) if batch_first else xs)), named, cell)
+        super().__init__(
+            passes, (params, jnp.asarray(xs.swapaxes(0, 1) if batch_first else xs)), named, cell
+        )
 
 
 def split(passes: dict[str, Callable], axis: int) -> dict[str, Callable]:
-    """The same with the batch, this axis of the inputs, over all devices; the means of the parts are that of the whole."""
+    """The same with the batch, this axis of the inputs, over all devices; the means of the parts
+    are that of the whole."""
     devices = jax.devices()
     mesh = jax.sharding.Mesh(np.array(devices), ("rows",))
     rows, all_ = jax.P(*[None] * axis, "rows"), jax.P()

@@ -8,16 +8,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
-from jaxrnn.interop.torch import to_torch
 from torch import nn
 
 from benchmarks.cases import CHARACTERS, GATES, Case
 from benchmarks.peers.jaxrnn import network, parameters
 from benchmarks.peers.work import ADAM
+from jaxrnn.interop.torch import to_torch
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-# Of cuDNN's algorithms torch chooses a persistent one for float16 alone, as its documentation of nn.LSTM says.
-FACTS = {"threads": torch.get_num_threads()} if DEVICE.type == "cpu" else {"algorithm": f"cuDNN {torch.backends.cudnn.version()}, standard"}
+# Of cuDNN's algorithms torch chooses a persistent one for float16 alone, as its documentation of
+# nn.LSTM says.
+FACTS = (
+    {"threads": torch.get_num_threads()}
+    if DEVICE.type == "cpu"
+    else {"algorithm": f"cuDNN {torch.backends.cudnn.version()}, standard"}
+)
 
 
 def waited(result: Any) -> Any:
@@ -30,7 +35,11 @@ class Program:
     def __init__(self, case: Case):
         self.cell, self.facts = case.cell, FACTS
         self.net = to_torch(network(case), jax.tree.map(jnp.asarray, parameters(case))).to(DEVICE)
-        self.suffixes = [f"l{k}{end}" for k in range(case.layers) for end in (("", "_reverse") if case.both else ("",))]
+        self.suffixes = [
+            f"l{k}{end}"
+            for k in range(case.layers)
+            for end in (("", "_reverse") if case.both else ("",))
+        ]
         self.xs = torch.from_numpy(case.inputs()).to(DEVICE).requires_grad_()
         self.lengths = torch.from_numpy(case.lengths()).to(torch.int64) if case.ragged else None
 
@@ -54,7 +63,10 @@ class Program:
         named = dict(zip([name for name, _ in self.net.named_parameters()], grads, strict=True))
         found = {"loss": loss.detach(), "dxs": dxs}
         for k, suffix in enumerate(self.suffixes):
-            found |= {f"w_x {k}": named[f"weight_ih_{suffix}"].T, f"w_h {k}": named[f"weight_hh_{suffix}"].T}
+            found |= {
+                f"w_x {k}": named[f"weight_ih_{suffix}"].T,
+                f"w_h {k}": named[f"weight_hh_{suffix}"].T,
+            }
         return {name: value.cpu().numpy() for name, value in found.items()}
 
 
@@ -90,7 +102,9 @@ class Sampling:
         return waited(written)
 
     def results(self) -> dict[str, np.ndarray]:
-        return {"characters": torch.cat(self.run("forward")).reshape(-1).to(torch.float32).cpu().numpy()}
+        return {
+            "characters": torch.cat(self.run("forward")).reshape(-1).to(torch.float32).cpu().numpy()
+        }
 
 
 class Training:
@@ -99,12 +113,17 @@ class Training:
         self.text = torch.from_numpy(case.text()).to(DEVICE, torch.int64)
         self.rule = torch.optim.Adam(self.net.parameters(), ADAM)
         # Its second bias is trained where the others have one: a GRU's candidate.
-        trained = torch.arange(GATES[case.cell] * case.hidden, device=DEVICE) >= (2 if case.cell == "gru" else 4) * case.hidden
+        trained = (
+            torch.arange(GATES[case.cell] * case.hidden, device=DEVICE)
+            >= (2 if case.cell == "gru" else 4) * case.hidden
+        )
         self.net.cell.bias_hh_l0.register_hook(lambda grad: grad * trained)
 
     def run(self, name: str) -> torch.Tensor:
         logits = self.net(self.text[:-1])[0]
-        loss = nn.functional.cross_entropy(logits.reshape(-1, CHARACTERS), self.text[1:].reshape(-1))
+        loss = nn.functional.cross_entropy(
+            logits.reshape(-1, CHARACTERS), self.text[1:].reshape(-1)
+        )
         self.rule.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
@@ -112,7 +131,9 @@ class Training:
         return waited(loss)
 
     def results(self) -> dict[str, np.ndarray]:
-        return {name: self.run("gradient").detach().cpu().numpy() for name in ("loss", "loss after")}
+        return {
+            name: self.run("gradient").detach().cpu().numpy() for name in ("loss", "loss after")
+        }
 
 
 class Ensemble:
@@ -120,7 +141,10 @@ class Ensemble:
 
     def __init__(self, case: Case):
         self.cell, self.facts = case.cell, FACTS
-        self.nets = [to_torch(network(case), jax.tree.map(jnp.asarray, weights)).to(DEVICE) for weights in case.weights()]
+        self.nets = [
+            to_torch(network(case), jax.tree.map(jnp.asarray, weights)).to(DEVICE)
+            for weights in case.weights()
+        ]
         self.xs = torch.from_numpy(case.inputs()).to(DEVICE)
 
     def run(self, name: str) -> Any:
@@ -128,14 +152,19 @@ class Ensemble:
             with torch.no_grad():
                 return waited(torch.stack([net(self.xs)[0] for net in self.nets]).square().mean())
         loss = torch.stack([net(self.xs)[0] for net in self.nets]).square().mean()
-        return waited((loss, torch.autograd.grad(loss, [p for net in self.nets for p in net.parameters()])))
+        return waited(
+            (loss, torch.autograd.grad(loss, [p for net in self.nets for p in net.parameters()]))
+        )
 
     def results(self) -> dict[str, np.ndarray]:
         loss, grads = self.run("gradient")
         names = [(name, k) for k, net in enumerate(self.nets) for name, _ in net.named_parameters()]
         found = dict(zip(names, grads, strict=True))
         pick = {"w_x": "weight_ih_l0", "w_h": "weight_hh_l0"}
-        stacked = {ours: torch.stack([found[theirs, k].T for k in range(len(self.nets))]).cpu().numpy() for ours, theirs in pick.items()}
+        stacked = {
+            ours: torch.stack([found[theirs, k].T for k in range(len(self.nets))]).cpu().numpy()
+            for ours, theirs in pick.items()
+        }
         return {"loss": loss.detach().cpu().numpy()} | stacked
 
 
@@ -145,5 +174,10 @@ def build(case: Case) -> Program | None:
 
 def other(case: Case) -> Any:
     one_by_one = Ensemble if case.over == "params" else None
-    made = {"sampling": Sampling, "training": Training, "ensemble": Ensemble, "population": one_by_one}.get(case.work)
+    made = {
+        "sampling": Sampling,
+        "training": Training,
+        "ensemble": Ensemble,
+        "population": one_by_one,
+    }.get(case.work)
     return made and made(case)

@@ -49,7 +49,7 @@ __all__ = [
     "varied",
     "vary_alike",
     "varying",
-]  # fmt: skip
+]
 
 
 Equation = Any  # a JaxprEqn, and a variable of one: their stubs know less than they do

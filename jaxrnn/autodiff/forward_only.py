@@ -27,7 +27,7 @@ from jaxrnn.autodiff._jax import (
     lowered,
     primitive,
     trace,
-)  # fmt: skip
+)
 
 LARGE = 2**23  # bytes of all states from which a pass is taken in chunks
 CACHED, FEWEST = 2**20, 4  # bytes of a chunk's states, and the fewest steps that make one
@@ -55,9 +55,14 @@ def forward_only(whole: Callable, chunked: Callable, args: tuple, length: Any, r
         return whole(*args)
     (state, states), (ys, _) = structure
     outs = forward_p.bind(
-        *leaves, whole=closed, chunked=lambda size, *x: flat(lambda *a: chunked(size, *a), *x),
-        states=states, length=length, row=row, axes=(),
-    )  # fmt: skip
+        *leaves,
+        whole=closed,
+        chunked=lambda size, *x: flat(lambda *a: chunked(size, *a), *x),
+        states=states,
+        length=length,
+        row=row,
+        axes=(),
+    )
     return state.unflatten(outs[:states]), ys.unflatten(outs[states:])
 
 
@@ -66,9 +71,14 @@ def _whole(*args: Any, whole: ClosedJaxpr, **_: Any) -> list:
 
 
 def _on_cpu(
-    *args: Any, whole: ClosedJaxpr, chunked: Callable, states: int, length: int, row: int,
+    *args: Any,
+    whole: ClosedJaxpr,
+    chunked: Callable,
+    states: int,
+    length: int,
+    row: int,
     axes: tuple,
-) -> list:  # fmt: skip
+) -> list:
     row *= math.prod(copies for _, copies in axes)
     size = max(FEWEST, CACHED // max(row, 1))
     if length * row < LARGE or length < 2 * size:
@@ -88,9 +98,15 @@ def _places(whole: ClosedJaxpr, states: int) -> list[int]:
 
 
 def _batched(
-    axis: Any, args: tuple, dims: tuple, *, whole: ClosedJaxpr, states: int, axes: tuple,
+    axis: Any,
+    args: tuple,
+    dims: tuple,
+    *,
+    whole: ClosedJaxpr,
+    states: int,
+    axes: tuple,
     **params: Any,
-) -> tuple[list, list]:  # fmt: skip
+) -> tuple[list, list]:
     # A key that is given and draws nothing batches nothing.
     used = dce(whole)[1]
     rest = [

@@ -29,9 +29,15 @@ TOGETHER, SHORT, LONG = 4, 8192, 64
 
 
 def in_place(
-    *args: Any, jaxpr: ClosedJaxpr, num_consts: int, num_carry: int, length: int, reverse: bool,
-    unroll: int, free: tuple,
-) -> list:  # fmt: skip
+    *args: Any,
+    jaxpr: ClosedJaxpr,
+    num_consts: int,
+    num_carry: int,
+    length: int,
+    reverse: bool,
+    unroll: int,
+    free: tuple,
+) -> list:
     first = num_consts + num_carry
     consts, carry, xs = list(args[:num_consts]), list(args[num_consts:first]), list(args[first:])
     if not length:
@@ -43,10 +49,11 @@ def in_place(
     # Each is filled with another number: equal arrays would become one, copied for each.
     axes = varying(args)
     buffers = [
-        xs[place[j]] if j in place
+        xs[place[j]]
+        if j in place
         else varied(jnp.full((length, *_slim(a.shape)), j, a.dtype), axes)
         for j, a in enumerate(rows)
-    ]  # fmt: skip
+    ]
     # To the compiler, which would remove a fence that is always passed, it is unknown.
     unknown = jax.lax.optimization_barrier(jnp.asarray(length))
     ahead, after = halves(jaxpr, num_consts, num_carry)

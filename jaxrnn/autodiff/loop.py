@@ -38,7 +38,7 @@ from jaxrnn.autodiff._jax import (
     rows_of,
     trace,
     typed_zeros,
-)  # fmt: skip
+)
 from jaxrnn.autodiff.hoist import before_loop
 from jaxrnn.autodiff.in_place import in_place
 
@@ -68,13 +68,23 @@ def loop(
     given |= dict(zip(jaxpr.invars, consts, strict=False))
     given, eqns = before_loop(jaxpr.eqns, given, jaxpr.outvars)
     inner = jaxpr.replace(
-        constvars=[], invars=[*given, *jaxpr.invars[len(consts) :]], eqns=eqns,
+        constvars=[],
+        invars=[*given, *jaxpr.invars[len(consts) :]],
+        eqns=eqns,
         debug_info=jaxpr.debug_info.with_unknown_names(),
-    )  # fmt: skip
+    )
     outs = loop_p.bind(
-        *given.values(), *carry, *xs, jaxpr=ClosedJaxpr(inner, []), num_consts=len(given),
-        num_carry=n, length=length, reverse=reverse, unroll=unroll, free=tuple(free),
-    )  # fmt: skip
+        *given.values(),
+        *carry,
+        *xs,
+        jaxpr=ClosedJaxpr(inner, []),
+        num_consts=len(given),
+        num_carry=n,
+        length=length,
+        reverse=reverse,
+        unroll=unroll,
+        free=tuple(free),
+    )
     return outs[:n], outs[n:]
 
 
@@ -86,9 +96,15 @@ def parts(args: Sequence, num_consts: int, num_carry: int) -> list[list]:
 
 
 def scanned(
-    *args: Any, jaxpr: ClosedJaxpr, num_consts: int, num_carry: int, length: Any, reverse: bool,
-    unroll: int, free: tuple,
-) -> list:  # fmt: skip
+    *args: Any,
+    jaxpr: ClosedJaxpr,
+    num_consts: int,
+    num_carry: int,
+    length: Any,
+    reverse: bool,
+    unroll: int,
+    free: tuple,
+) -> list:
     """What the primitive means."""
     consts, carry, xs = parts(args, num_consts, num_carry)
     step = jax.extend.core.jaxpr_as_fun(jaxpr)
@@ -97,7 +113,8 @@ def scanned(
         outs = step(*consts, *carry, *x)
         return outs[:num_carry], outs[num_carry:]
 
-    # xs say how long they are, also where it is a symbol, which lax.scan does not take for a length.
+    # xs say how long they are, also where it is a symbol, which lax.scan does not take for a
+    # length.
     carry, ys = jax.lax.scan(body, carry, xs, None if xs else length, reverse, unroll)
     return [*carry, *ys]
 
@@ -108,9 +125,15 @@ def _abstract(*args: Any, jaxpr: ClosedJaxpr, num_carry: int, length: Any, **_: 
 
 
 def _batched(
-    axis: Any, args: tuple, dims: tuple, *, jaxpr: ClosedJaxpr, num_consts: int, num_carry: int,
+    axis: Any,
+    args: tuple,
+    dims: tuple,
+    *,
+    jaxpr: ClosedJaxpr,
+    num_consts: int,
+    num_carry: int,
     **params: Any,
-) -> tuple[list, list]:  # fmt: skip
+) -> tuple[list, list]:
     params |= {"num_consts": num_consts, "num_carry": num_carry}
     if all(dim is None for dim in dims):
         outs = loop_p.bind(*args, jaxpr=jaxpr, **params)
@@ -130,9 +153,16 @@ def _batched(
 # With cotangents of the last carry and of the ys it runs the other way: at every step the transpose
 # of f(., ., .; u_t) takes the cotangents of c' and y to those of k, c and x. Those of k add up.
 def _transposed(
-    cts: Sequence, *args: Any, jaxpr: ClosedJaxpr, num_consts: int, num_carry: int, length: Any,
-    reverse: bool, unroll: int, free: tuple,
-) -> list:  # fmt: skip
+    cts: Sequence,
+    *args: Any,
+    jaxpr: ClosedJaxpr,
+    num_consts: int,
+    num_carry: int,
+    length: Any,
+    reverse: bool,
+    unroll: int,
+    free: tuple,
+) -> list:
     linear = [ad.is_undefined_primal(a) for a in args]
     consts, carry, xs = parts(range(len(args)), num_consts, num_carry)
     u_consts, u_xs = ([i for i in group if not linear[i]] for group in (consts, xs))
@@ -162,9 +192,15 @@ def _transposed(
     rows = [args[i] for i in u_xs] + [cts[j] for j in arrived]
     first = num_consts + num_carry
     last, dxs = loop(
-        body, [args[i] for i in u_consts], state, rows, length, not reverse, unroll,
+        body,
+        [args[i] for i in u_consts],
+        state,
+        rows,
+        length,
+        not reverse,
+        unroll,
         [u_xs.index(first + i) for i in free if first + i in u_xs],
-    )  # fmt: skip
+    )
     back = dict(zip((*carry, *k, *x), (*last, *dxs), strict=True))
     return [back.get(i) if linear[i] else None for i in range(len(args))]
 

@@ -22,11 +22,12 @@ from jaxrnn.autodiff._jax import (
     lowered,
     primitive,
     vary_alike,
-)  # fmt: skip
+)
 
 
 def wide(dtype: Any) -> Any:
-    """float32, or the dtype itself if it is wider: products are accumulated and states kept in it."""
+    """float32, or the dtype itself if it is wider: products are accumulated and states kept in
+    it."""
     return dtype if jnp.finfo(dtype).bits > 32 else jnp.dtype(jnp.float32)
 
 

@@ -150,12 +150,15 @@ def deferred_jvp(static: Recurrence, primals: tuple, tangents: tuple) -> tuple[A
         [*(values[v] for v in inner.consts), *(dconsts[v] for v in inner.dconsts)],
         [
             jnp.zeros_like(a) if isinstance(d, SymbolicZero) else d
-            for a, d in zip(carry, tangents[1], strict=True) if inexact(a)
+            for a, d in zip(carry, tangents[1], strict=True)
+            if inexact(a)
         ],
         [*(kept[v] for v in inner.kept), *(drows[v] for v in inner.drows)],
-        length, static.reverse, static.unroll,
+        length,
+        static.reverse,
+        static.unroll,
         free=[i for i, v in enumerate(inner.kept) if v not in inputs],
-    )  # fmt: skip
+    )
     return (last, states), (with_float0(last, dlast), with_float0(states, dstates))
 
 

@@ -33,7 +33,7 @@ from jaxrnn.autodiff._jax import (
     read,
     row_of,
     trace,
-)  # fmt: skip
+)
 from jaxrnn.autodiff.hoist import before_loop
 from jaxrnn.autodiff.products import over_rows, row_product
 
@@ -254,10 +254,15 @@ def with_sums(step: Step) -> Step:
             if alike(other, z) and other in depends:
                 follow(reader.outvars[0], None, 0, ((reader, other), (reader, z)))
     sums = [
-        Sum(v, tuple(products), tuple(invariants),
-            frozenset().union(*(depends[i] for i in invariants)), next(iter(zs), None))
+        Sum(
+            v,
+            tuple(products),
+            tuple(invariants),
+            frozenset().union(*(depends[i] for i in invariants)),
+            next(iter(zs), None),
+        )
         for v, (products, invariants, zs) in ends.items()
-    ]  # fmt: skip
+    ]
     return step._replace(invariant=tuple(invariant), sums=tuple(sums), constant=frozenset(constant))
 
 

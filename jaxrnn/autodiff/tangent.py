@@ -1,8 +1,8 @@
 """A function with a derivative of its own, which no transformation loses.
 
-`jax.custom_jvp` forgets its rule where a loop around it is differentiated in reverse twice, and then
-differentiates what is inside. Where that cannot be done (a `while_loop`), the rule must belong to a
-primitive.
+`jax.custom_jvp` forgets its rule where a loop around it is differentiated in reverse twice, and
+then differentiates what is inside. Where that cannot be done (a `while_loop`), the rule must belong
+to a primitive.
 """
 
 from __future__ import annotations

@@ -16,4 +16,4 @@ from jaxrnn.cells.normalised import LayerNormGRU as LayerNormGRU
 from jaxrnn.cells.normalised import LayerNormLSTM as LayerNormLSTM
 from jaxrnn.cells.peephole import PeepholeLSTM as PeepholeLSTM
 from jaxrnn.cells.rg_lru import RGLRU as RGLRU
-from jaxrnn.cells.selective import Selective as Selective
+from jaxrnn.cells.s6 import S6 as S6

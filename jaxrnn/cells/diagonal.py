@@ -1,4 +1,5 @@
-"""Nonlinear cells made for Newton: their recurrent weights are diagonal, and so are their Jacobians."""
+"""Nonlinear cells made for Newton: their recurrent weights are diagonal, and so are their
+Jacobians."""
 
 from __future__ import annotations
 
@@ -8,12 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
+from jaxrnn.authoring import input_spec, output, state_dtype
 from jaxrnn.autodiff.dot import Dot
 from jaxrnn.autodiff.products import matmul
 from jaxrnn.cell import Cell, Noise, Params
 from jaxrnn.cells.gru import GRUGates
 from jaxrnn.cells.lstm import LSTMState
-from jaxrnn.cells.shared import input_spec, output, state_dtype
 
 
 def weights(key: jax.Array, size: int, hidden: int, dtype: Any) -> Params:
@@ -31,10 +32,12 @@ class DiagonalGRU(Cell):
         n = tanh(x @ w_x + b + w_h * (r * h)), the third block
         h' = (1 - z) * n + z * h;  y = h'
 
-    Its Jacobian is diagonal, so `Newton` solves it by the scan of a diagonal linear cell. Stack it with `Dense` to mix units.
+    Its Jacobian is diagonal, so `Newton` solves it by the scan of a diagonal linear cell. Stack it
+    with `Dense` to mix units.
 
-    Shapes: x `[..., F]`, h `[..., H]`, y `[..., H]`. Params: `w_x [F, 3H]`, `w_h [3H]`, `b [3H]`, blocks in the order r, z, n. z is begun with
-    biases from 0 to 1, so that units remember for different times.
+    Shapes: x `[..., F]`, h `[..., H]`, y `[..., H]`. Params: `w_x [F, 3H]`, `w_h [3H]`, `b [3H]`,
+    blocks in the order r, z, n. z is begun with biases from 0 to 1, so that units remember for
+    different times.
 
     Args:
       hidden: H.
@@ -99,7 +102,8 @@ class DiagonalGates(NamedTuple):
 
 
 class DiagonalLSTM(Cell):
-    """An LSTM whose recurrent weights are diagonal, its input gate what the forget gate leaves, with peepholes.
+    """An LSTM whose recurrent weights are diagonal, its input gate what the forget gate leaves,
+    with peepholes.
 
         f = sigmoid(x @ w_x + w_h * h + p * c + b)
         g = tanh(x @ w_x + w_h * h + b)
@@ -107,10 +111,12 @@ class DiagonalLSTM(Cell):
         o = sigmoid(x @ w_x + w_h * h + p * c' + b), each its own block
         h' = o * tanh(c');  y = h'
 
-    Its Jacobian has a 2 x 2 block for each unit, which is what `Newton` scans. Stack it with `Dense` to mix units.
+    Its Jacobian has a 2 x 2 block for each unit, which is what `Newton` scans. Stack it with
+    `Dense` to mix units.
 
-    Shapes: x `[..., F]`, state `LSTMState(h, c)` of `[..., H]`, y `[..., H]`. Params: `w_x [F, 3H]`, `w_h [3H]`, `b [3H]` (blocks f, g, o),
-    `p [2H]` (blocks f, o). f is begun with biases from 0 to -1, as the paper has it.
+    Shapes: x `[..., F]`, state `LSTMState(h, c)` of `[..., H]`, y `[..., H]`. Params: `w_x [F,
+    3H]`, `w_h [3H]`, `b [3H]` (blocks f, g, o), `p [2H]` (blocks f, o). f is begun with biases from
+    0 to -1, as the paper has it.
 
     Args:
       hidden: H.

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
+from jaxrnn.authoring import input_spec, output, state_dtype
 from jaxrnn.autodiff.dot import Dot
 from jaxrnn.autodiff.products import matmul, wide
 from jaxrnn.cell import Cell, Noise, Params
-from jaxrnn.cells.shared import input_spec, output, state_dtype
 
 
 class EchoState(Cell):
@@ -17,8 +17,9 @@ class EchoState(Cell):
 
         h' = (1 - leak) * h + leak * tanh(x @ w_x + h @ w_h + b);  y = h'
 
-    All params lie under the key `fixed`: no gradient reaches them, though it passes through the reservoir to inputs and
-    states; `trainable` keeps an optimizer's weight decay away from them. Fit a linear readout with `ridge`.
+    All params lie under the key `fixed`: no gradient reaches them, though it passes through the
+    reservoir to inputs and states; `trainable` keeps an optimizer's weight decay away from them.
+    Fit a linear readout with `ridge`.
 
     Shapes: x `[..., F]`, h `[..., H]`, y `[..., H]`.
     Params: `fixed`: `w_x [F, H]`, `w_h [H, H]`, `b [H]`, `leak []`.
@@ -100,7 +101,8 @@ def ridge(
 
         w, b = argmin  sum over steps of |x @ w + b - target|^2  +  penalty * |w|^2
 
-    The bias is not penalised. Works under `jit`, `vmap` and `grad`, in float32 or, for float64 features, in float64.
+    The bias is not penalised. Works under `jit`, `vmap` and `grad`, in float32 or, for float64
+    features, in float64.
 
     Shapes: xs `[T, ..., F]`, targets `[T, ..., G]`, mask `[T, ...]`.
 
@@ -108,8 +110,8 @@ def ridge(
       xs: features, such as the outputs of a reservoir.
       targets: what the readout should give.
       penalty: a positive number; larger means smaller weights.
-      mask: booleans; a step under false does not count, whatever it holds: padding, or the first steps, until the
-        reservoir has forgotten its initial state.
+      mask: booleans; a step under false does not count, whatever it holds: padding, or the first
+        steps, until the reservoir has forgotten its initial state.
 
     Returns:
       Params of `Dense(G)`: `w [F, G]`, `b [G]`.
@@ -139,7 +141,8 @@ def ridge(
         return mean, jnp.where(counts, a - mean, 0)
 
     (x_mean, x), (y_mean, y) = centre(x), centre(y)
-    # The penalty as F more rows, solved by QR: the normal equations square the condition number, and float32 has no digits to spare.
+    # The penalty as F more rows, solved by QR: the normal equations square the condition number,
+    # and float32 has no digits to spare.
     size = x.shape[-1]
     rows = jnp.concatenate([x, jnp.sqrt(jnp.asarray(penalty, dtype)) * jnp.eye(size, dtype=dtype)])
     with jax.default_matmul_precision("highest"):

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
+from jaxrnn.authoring import input_spec, output, sigmoid, state_dtype
 from jaxrnn.autodiff.dot import Dot
 from jaxrnn.autodiff.products import matmul
 from jaxrnn.cell import Cell, Noise, Params
-from jaxrnn.cells.shared import input_spec, output, sigmoid, state_dtype
 
 
 class GRUGates(NamedTuple):

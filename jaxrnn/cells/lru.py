@@ -11,24 +11,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import errors
+from jaxrnn.authoring import input_spec, state_dtype
 from jaxrnn.autodiff.products import matmul
 from jaxrnn.autodiff.transitions import Complex, multiply_all_steps
 from jaxrnn.cell import LinearCell, Noise, Params
-from jaxrnn.cells.shared import input_spec, state_dtype
 
 
 class DiagonalInputs(NamedTuple):
-    """What the loop needs of the inputs: what is added to the state, and what goes past it to the output `[..., F]`."""
+    """What the loop needs of the inputs: what is added to the state, and what goes past it to the
+    output `[..., F]`."""
 
     drive: Complex
     skip: jax.Array
 
 
 class ComplexDiagonal(LinearCell):
-    """`h' = a h + gain (x @ w_x)`, `y = (Re h, Im h) @ w_y + d x`, with a complex diagonal `a`; an author writes `init` and `transition`.
+    """`h' = a h + gain (x @ w_x)`, `y = (Re h, Im h) @ w_y + d x`, with a complex diagonal `a`; an
+    author writes `init` and `transition`.
 
-    Complex numbers are pairs of real arrays: `w_x [F, 2N]` holds real parts before imaginary ones, and so does `w_y [2N, F]` for the rows that
-    meet them.
+    Complex numbers are pairs of real arrays: `w_x [F, 2N]` holds real parts before imaginary ones,
+    and so does `w_y [2N, F]` for the rows that meet them.
     """
 
     hidden: int
@@ -72,11 +74,13 @@ class LRU(ComplexDiagonal):
         a = exp(-exp(nu) + i exp(theta))
         h' = a h + exp(gamma) (x @ W_x);  y = Re(h @ W_y) + d x
 
-    Begun with |a|^2 uniform between `r_min`^2 and `r_max`^2, the phase uniform up to `max_phase`, and `exp(gamma) = sqrt(1 - |a|^2)`, which gives
-    the state of white noise the same variance at every |a|. For long memory set `r_min` near 1.
+    Begun with |a|^2 uniform between `r_min`^2 and `r_max`^2, the phase uniform up to `max_phase`,
+    and `exp(gamma) = sqrt(1 - |a|^2)`, which gives the state of white noise the same variance at
+    every |a|. For long memory set `r_min` near 1.
 
     Shapes: x `[..., F]`, state `Complex` of two `[..., N]`, y `[..., F]`.
-    Params: `w_x [F, 2N]` (real parts, imaginary parts), `w_y [2N, F]`, `d [F]`, `nu`, `theta`, `gamma [N]`.
+    Params: `w_x [F, 2N]` (real parts, imaginary parts), `w_y [2N, F]`, `d [F]`, `nu`, `theta`,
+    `gamma [N]`.
 
     Args:
       hidden: N, the number of complex states.
@@ -102,7 +106,7 @@ class LRU(ComplexDiagonal):
     def __post_init__(self) -> None:
         errors.check_size(self, "hidden", self.hidden)
         if not 0 <= self.r_min < self.r_max <= 1:
-            raise errors.fail(
+            raise errors.error(
                 ValueError,
                 self,
                 f"r_min={self.r_min!r}, r_max={self.r_max!r}",
@@ -135,16 +139,19 @@ class LRU(ComplexDiagonal):
 
 
 class S5(ComplexDiagonal):
-    """The simplified structured state-space layer: a diagonal continuous-time system, sampled with a learned step.
+    """The simplified structured state-space layer: a diagonal continuous-time system, sampled with
+    a learned step.
 
         a = exp(l D);  gain = (a - 1) / l           (held between samples)
         h' = a h + gain (x @ W_x);  y = Re(h @ W_y) + d x
 
-    `l` are the eigenvalues of the normal part of the HiPPO-LegS matrix, one of each conjugate pair (for the other, `W_y` counts twice);
-    `W_x` and `W_y` begin as random matrices in its eigenbasis, the steps D log-uniform between `step_min` and `step_max`.
+    `l` are the eigenvalues of the normal part of the HiPPO-LegS matrix, one of each conjugate pair
+    (for the other, `W_y` counts twice); `W_x` and `W_y` begin as random matrices in its eigenbasis,
+    the steps D log-uniform between `step_min` and `step_max`.
 
     Shapes: x `[..., F]`, state `Complex` of two `[..., N]`, y `[..., F]`.
-    Params: `w_x [F, 2N]` (real parts, imaginary parts), `w_y [2N, F]`, `d [F]`, `l_re`, `l_im`, `log_step [N]`.
+    Params: `w_x [F, 2N]` (real parts, imaginary parts), `w_y [2N, F]`, `d [F]`, `l_re`, `l_im`,
+    `log_step [N]`.
 
     Args:
       hidden: N, the number of complex states, a multiple of `blocks`; they stand for 2N real ones.
@@ -152,7 +159,8 @@ class S5(ComplexDiagonal):
       step_min, step_max: in units of a time step.
 
     Raises:
-      TypeError, ValueError: for a size below one, `hidden` no multiple of `blocks`, or steps that are not positive.
+      TypeError, ValueError: for a size below one, `hidden` no multiple of `blocks`, or steps that
+        are not positive.
 
     Example:
       >>> cell = S5(8)
@@ -171,7 +179,7 @@ class S5(ComplexDiagonal):
         errors.check_size(self, "hidden", self.hidden)
         errors.check_size(self, "blocks", self.blocks)
         if self.hidden % self.blocks:
-            raise errors.fail(
+            raise errors.error(
                 ValueError,
                 self,
                 f"hidden={self.hidden}",
@@ -180,7 +188,7 @@ class S5(ComplexDiagonal):
             )
         if not 0 < self.step_min <= self.step_max:
             got = f"step_min={self.step_min!r}, step_max={self.step_max!r}"
-            raise errors.fail(
+            raise errors.error(
                 ValueError,
                 self,
                 got,
@@ -196,7 +204,8 @@ class S5(ComplexDiagonal):
         basis = np.kron(np.eye(self.blocks), vectors)  # [2N, N]
         w_x = jax.random.normal(kx, (size, 2 * self.hidden), dtype) / math.sqrt(size)
         w_y = jax.random.normal(ky, (2, 2 * self.hidden, size), dtype) / math.sqrt(2 * self.hidden)
-        # x @ W conj(V); and (C V) h for the complex C = w_y[0] + i w_y[1]; its real part meets (Re h, Im h) as the rows (Re CV, -Im CV).
+        # x @ W conj(V); and (C V) h for the complex C = w_y[0] + i w_y[1]; its real part meets (Re
+        # h, Im h) as the rows (Re CV, -Im CV).
         re, im = (
             jnp.asarray(np.ascontiguousarray(part.T), dtype) for part in (basis.real, basis.imag)
         )
@@ -225,7 +234,8 @@ class S5(ComplexDiagonal):
 
 
 def hippo(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues with a positive imaginary part, and their eigenvectors `[size, size / 2]`, of the normal part of HiPPO-LegS."""
+    """Eigenvalues with a positive imaginary part, and their eigenvectors `[size, size / 2]`, of the
+    normal part of HiPPO-LegS."""
     n = np.arange(size)
     p, q = np.sqrt(1 + 2 * n), np.sqrt(n + 0.5)
     normal = -(np.tril(np.outer(p, p)) - np.diag(n)) + np.outer(q, q)

@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
+from jaxrnn.authoring import input_spec, output, state_dtype
 from jaxrnn.autodiff.products import matmul
 from jaxrnn.cell import LinearCell, Noise, Params
-from jaxrnn.cells.shared import input_spec, output, state_dtype
 
 
 class Minimal(LinearCell):
-    """Gates and candidate of the input alone; an author says how many there are and what they mean."""
+    """Gates and candidate of the input alone; an author says how many there are and what they
+    mean."""
 
     hidden: int
 
@@ -51,10 +52,11 @@ class MinGRU(Minimal):
         z = sigmoid(x @ w_x + b), n = x @ w_x + b, each its own block
         h' = (1 - z) * h + z * n;  y = h'
 
-    Here z lets the new in, as in the paper; in `GRU` it keeps the old. The gates are sigmoids throughout, so the recurrence is stable as it
-    stands and no logarithms are taken.
+    Here z lets the new in, as in the paper; in `GRU` it keeps the old. The gates are sigmoids
+    throughout, so the recurrence is stable as it stands and no logarithms are taken.
 
-    Shapes: x `[..., F]`, h `[..., H]`, y `[..., H]`. Params: `w_x [F, 2H]`, `b [2H]`, blocks in the order z, n.
+    Shapes: x `[..., F]`, h `[..., H]`, y `[..., H]`. Params: `w_x [F, 2H]`, `b [2H]`, blocks in the
+    order z, n.
 
     Args:
       hidden: H.
@@ -86,7 +88,8 @@ class MinLSTM(Minimal):
         f, i = sigmoid(x @ w_x + b), n = x @ w_x + b, each its own block
         h' = f / (f + i) * h + i / (f + i) * n;  y = h'
 
-    Shapes: x `[..., F]`, h `[..., H]`, y `[..., H]`. Params: `w_x [F, 3H]`, `b [3H]`, blocks in the order i, f, n.
+    Shapes: x `[..., F]`, h `[..., H]`, y `[..., H]`. Params: `w_x [F, 3H]`, `b [3H]`, blocks in the
+    order i, f, n.
 
     Args:
       hidden: H.

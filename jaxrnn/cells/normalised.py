@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
+from jaxrnn.authoring import input_spec, output, sigmoid, state_dtype
 from jaxrnn.autodiff.dot import Dot
 from jaxrnn.autodiff.products import matmul
 from jaxrnn.cell import Cell, Noise, Params
 from jaxrnn.cells.gru import GRUGates, GRUInputs
 from jaxrnn.cells.lstm import LSTMGates, LSTMState
-from jaxrnn.cells.shared import input_spec, output, sigmoid, state_dtype
 
 
 def normalise(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
@@ -23,17 +23,19 @@ def normalise(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
 
 
 class LayerNormLSTM(Cell):
-    """Long short-term memory with layer normalisation of the input part, the recurrent part and the cell.
+    """Long short-term memory with layer normalisation of the input part, the recurrent part and the
+    cell.
 
         i, f, o = sigmoid(N(x @ w_x) * scale_x + N(h @ w_h) * scale_h + b), each its own block;  g = tanh(the block between f and o)
         c' = f * c + i * g
         h' = o * tanh(N(c') * scale_c + b_c);  y = h'
 
-    `N(v) = (v - mean(v)) / sqrt(var(v) + eps)`, over all 4H features of the first two at once. That of the inputs is taken
-    outside the loop.
+    `N(v) = (v - mean(v)) / sqrt(var(v) + eps)`, over all 4H features of the first two at once. That
+    of the inputs is taken outside the loop.
 
     Shapes: x `[..., F]`, h, c, y `[..., H]`.
-    Params: `w_x [F, 4H]`, `w_h [H, 4H]`, `b [4H]`, `scale_x [4H]`, `scale_h [4H]`, `scale_c [H]`, `b_c [H]`; blocks in the order i, f, g, o.
+    Params: `w_x [F, 4H]`, `w_h [H, 4H]`, `b [4H]`, `scale_x [4H]`, `scale_h [4H]`, `scale_c [H]`,
+    `b_c [H]`; blocks in the order i, f, g, o.
 
     Args:
       hidden: H.
@@ -99,16 +101,18 @@ class LayerNormLSTM(Cell):
 
 
 class LayerNormGRU(Cell):
-    """The gated recurrent unit, reset after the matmul, with layer normalisation of the input part and the recurrent part.
+    """The gated recurrent unit, reset after the matmul, with layer normalisation of the input part
+    and the recurrent part.
 
         r, z = sigmoid(N(x @ w_x) * scale_x + N(h @ w_h) * scale_h + b), each its own block, normalised together
-        n = tanh(N(x @ w_x) * scale_x + b + r * (N(h @ w_h) * scale_h + b_n)), the third block, normalised by itself
-        h' = (1 - z) * n + z * h;  y = h'
+        n = tanh(N(x @ w_x) * scale_x + b + r * (N(h @ w_h) * scale_h + b_n)), the third block,
+        normalised by itself h' = (1 - z) * n + z * h;  y = h'
 
     `N(v) = (v - mean(v)) / sqrt(var(v) + eps)`; that of the inputs is taken outside the loop.
 
     Shapes: x `[..., F]`, h `[..., H]`, y `[..., H]`.
-    Params: `w_x [F, 3H]`, `w_h [H, 3H]`, `b [3H]`, `b_n [H]`, `scale_x [3H]`, `scale_h [3H]`; blocks in the order r, z, n.
+    Params: `w_x [F, 3H]`, `w_h [H, 3H]`, `b [3H]`, `b_n [H]`, `scale_x [3H]`, `scale_h [3H]`;
+    blocks in the order r, z, n.
 
     Args:
       hidden: H.

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
+from jaxrnn.authoring import input_spec, output, sigmoid, state_dtype
 from jaxrnn.autodiff.dot import Dot
 from jaxrnn.autodiff.products import matmul
 from jaxrnn.cell import Cell, Noise, Params
 from jaxrnn.cells.lstm import LSTMGates, LSTMState
-from jaxrnn.cells.shared import input_spec, output, sigmoid, state_dtype
 
 
 class PeepholeLSTM(Cell):
@@ -21,7 +21,8 @@ class PeepholeLSTM(Cell):
         o = sigmoid(z_o + p_o * c');  h' = o * tanh(c');  y = h'
 
     Shapes: x `[..., F]`, h, c, y `[..., H]`.
-    Params: `w_x [F, 4H]`, `w_h [H, 4H]`, `b [4H]`, blocks in the order i, f, g, o; `p [3H]` in the order i, f, o.
+    Params: `w_x [F, 4H]`, `w_h [H, 4H]`, `b [4H]`, blocks in the order i, f, g, o; `p [3H]` in the
+    order i, f, o.
 
     Args:
       hidden: H.

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
+from jaxrnn.authoring import input_spec, output, state_dtype
 from jaxrnn.autodiff.products import matmul
 from jaxrnn.cell import LinearCell, Noise, Params
-from jaxrnn.cells.shared import input_spec, output, state_dtype
 
 SHARPNESS = 8.0  # the paper's c
 LEAST = 1e-7  # below it the root of 1 - a^2 has no gradient to speak of
@@ -24,14 +24,15 @@ class GatedInputs(NamedTuple):
 
 
 class RGLRU(LinearCell):
-    """The real-gated linear recurrent unit: a decay for each feature, which the input slows down or lets be.
+    """The real-gated linear recurrent unit: a decay for each feature, which the input slows down or
+    lets be.
 
         r, i = sigmoid(x @ w_x + b), each its own block
         a = sigmoid(decay) ** (8 r)
         h' = a h + sqrt(1 - a^2) (i x);  y = h'
 
-    It has no size of its own: the state is as wide as the input. Begun with `sigmoid(decay) ** 8` uniform between 0.9 and 0.999. The gates' weights
-    are dense (the paper's are block-diagonal).
+    It has no size of its own: the state is as wide as the input. Begun with `sigmoid(decay) ** 8`
+    uniform between 0.9 and 0.999. The gates' weights are dense (the paper's are block-diagonal).
 
     Shapes: x, h and y `[..., F]`. Params: `w_x [F, 2F]`, `b [2F]` (blocks r, i), `decay [F]`.
 

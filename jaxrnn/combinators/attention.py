@@ -6,9 +6,18 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
+from jaxrnn.authoring import input_spec, output
 from jaxrnn.autodiff.products import matmul
-from jaxrnn.cells.shared import input_spec, output
-from jaxrnn.combinators.memory import Bound, Score, bound, check, context, found, weigh, weights_of
+from jaxrnn.combinators.attention_memory import (
+    Bound,
+    Score,
+    bound,
+    check,
+    context,
+    found,
+    weigh,
+    weights_of,
+)
 from jaxrnn.layer import Feedforward, Noise, Params
 
 

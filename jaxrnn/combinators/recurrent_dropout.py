@@ -6,9 +6,9 @@ import jax
 
 from jaxrnn import errors
 from jaxrnn.autodiff.dot import Dot, Path
-from jaxrnn.combinators.noise import PERS, Per, bernoulli, drop
 from jaxrnn.combinators.wrapper import Wrapper
 from jaxrnn.layer import Noise, Params, State
+from jaxrnn.layers.noise import PERS, Per, bernoulli, drop
 
 
 class RecurrentDropout(Wrapper):

@@ -7,7 +7,7 @@ import jax
 
 from jaxrnn import errors
 from jaxrnn.cell import Params, State
-from jaxrnn.combinators.memory import Bound
+from jaxrnn.combinators.attention_memory import Bound
 from jaxrnn.combinators.transforms import WeightDrop
 from jaxrnn.composite import Child, Composite
 from jaxrnn.layer import Layer

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxrnn import errors
 from jaxrnn.autodiff.products import wide
 from jaxrnn.cell import Params
-from jaxrnn.combinators.noise import drop
+from jaxrnn.layers.noise import drop
 
 Names = tuple[str, ...]
 RECURRENT: Names = ("w_h",)

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 
 from jaxrnn import errors
 from jaxrnn.autodiff.dot import Dot
-from jaxrnn.combinators.noise import bernoulli
 from jaxrnn.combinators.wrapper import Wrapper
 from jaxrnn.layer import Noise, Params, State
+from jaxrnn.layers.noise import bernoulli
 
 
 class Zoneout(Wrapper):

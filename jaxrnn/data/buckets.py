@@ -17,8 +17,8 @@ LEVELS = 256  # how many different lengths the search for boundaries looks at
 class Padded(NamedTuple):
     """A batch of ragged rows, time first.
 
-    Each ragged column `[T, B, ...]`, zero where its mask `[T, B]` is false; each plain column `[B, ...]`, its mask None. `rows [B]` is
-    false for a row that only fills the batch up: its masks are false throughout, and a loss over rows is told to leave it out.
+    Each ragged column `[T, B, ...]`, zero where its mask `[T, B]` is false; each plain column `[B,
+    ...]`, its mask None. `rows [B]` is false for a row that only fills the batch up: its masks are false throughout, and a loss over rows is told to leave it out.
     `index [B]` says which row of the data each is, -1 for a filler.
     """
 
@@ -38,20 +38,25 @@ class Ragged(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Buckets:
-    """Ragged rows as padded batches of at most `buckets` shapes, so that little is padding and little is compiled.
+    """Ragged rows as padded batches of at most `buckets` shapes, so that little is padding and
+    little is compiled.
 
-    Rows are sorted by length into buckets, cut where the steps computed in an epoch, padding and fillers included, are fewest. Every
-    epoch visits each row once: the rows of a bucket are shuffled anew, then all batches are, by (seed, epoch) alone. The batch of a step
-    depends on the step alone, so a run resumed at a step sees what an uninterrupted one would have. Batches all have `batch` rows;
-    the last of a bucket is filled up with rows that `Padded.rows` and the masks leave out.
+    Rows are sorted by length into buckets, cut where the steps computed in an epoch, padding and
+    fillers included, are fewest. Every epoch visits each row once: the rows of a bucket are
+    shuffled anew, then all batches are, by (seed, epoch) alone. The batch of a step depends on the
+    step alone, so a run resumed at a step sees what an uninterrupted one would have. Batches all
+    have `batch` rows; the last of a bucket is filled up with rows that `Padded.rows` and the masks
+    leave out.
 
-    Any function of the step is a source of batches for `training.fit`. A `grain.MapDataset`, where its records, its readers or its
-    shuffling of a set that memory does not hold serve better, is one too: `lambda step: dataset[step]`. Buckets of lengths it has
-    none (0.2.18), and its batches of like lengths would come from an iterator, whose state would have to be saved.
+    Any function of the step is a source of batches for `training.fit`. A `grain.MapDataset`, where
+    its records, its readers or its shuffling of a set that memory does not hold serve better, is
+    one too: `lambda step: dataset[step]`. Buckets of lengths it has none (0.2.18), and its batches
+    of like lengths would come from an iterator, whose state would have to be saved.
 
     Args:
-      columns: a tuple. A list of arrays `[t_i, ...]` is a ragged column, padded to the longest of the bucket; an array `[N, ...]` or a list of
-        numbers is a plain one, such as labels. Lengths may differ from column to column.
+      columns: a tuple. A list of arrays `[t_i, ...]` is a ragged column, padded to the longest of
+        the bucket; an array `[N, ...]` or a list of numbers is a plain one, such as labels. Lengths
+        may differ from column to column.
       batch: how many rows.
       buckets: the largest number of shapes.
       seed: of the shuffling.
@@ -60,7 +65,8 @@ class Buckets:
       A callable, `buckets(step) -> Padded`, pure in the step; `per_epoch` batches make an epoch.
 
     Raises:
-      TypeError, ValueError: for columns of different numbers of rows, a row of length 0, rows that differ in dtype or features, nothing ragged.
+      TypeError, ValueError: for columns of different numbers of rows, a row of length 0, rows that
+        differ in dtype or features, nothing ragged.
 
     Example:
       >>> rows = [np.arange(n, dtype=np.float32) for n in (1, 2, 2, 9)]
@@ -133,7 +139,8 @@ class Buckets:
         return self._gather(*self._epoch(epoch)[i])
 
     def ordered(self) -> Iterator[Padded]:
-        """Every row once, short ones first, for evaluation; `Padded.index` says where results belong."""
+        """Every row once, short ones first, for evaluation; `Padded.index` says where results
+        belong."""
         for bucket, rows in self._epoch(None):
             yield self._gather(bucket, rows)
 
@@ -156,7 +163,8 @@ class Buckets:
 
 
 def pad(rows: Sequence[Any], steps: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Ragged rows `[t_i, ...]` side by side as `[T, N, ...]`, zero past their ends, and their lengths `[N]`; T is `steps`, or the longest.
+    """Ragged rows `[t_i, ...]` side by side as `[T, N, ...]`, zero past their ends, and their
+    lengths `[N]`; T is `steps`, or the longest.
 
     Example:
       >>> column, lengths = pad([np.array([7, 8]), np.array([9])])
@@ -176,9 +184,11 @@ def pad(rows: Sequence[Any], steps: int | None = None) -> tuple[np.ndarray, np.n
 
 
 def boundaries(lengths: np.ndarray, batch: int, buckets: int) -> np.ndarray:
-    """Where to cut rows `[N, columns]`, sorted by total length, so that the steps computed in an epoch are fewest.
+    """Where to cut rows `[N, columns]`, sorted by total length, so that the steps computed in an
+    epoch are fewest.
 
-    The least cost of the first j rows in k buckets is found from those in k-1, for j at the ends of runs of equal length, at most `LEVELS`.
+    The least cost of the first j rows in k buckets is found from those in k-1, for j at the ends of
+    runs of equal length, at most `LEVELS`.
     """
     total = lengths.sum(1)
     ends = np.append(np.flatnonzero(np.diff(total)) + 1, len(total))

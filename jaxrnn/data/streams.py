@@ -12,7 +12,8 @@ from jaxrnn import errors
 
 
 class Batch(NamedTuple):
-    """One training step's data, time first: inputs `xs [T, ...]`, targets (any pytree of `[T, ...]`), and optional flags `[T, ...]`."""
+    """One training step's data, time first: inputs `xs [T, ...]`, targets (any pytree of `[T,
+    ...]`), and optional flags `[T, ...]`."""
 
     xs: Any
     targets: Any
@@ -22,14 +23,15 @@ class Batch(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Segments:
-    """A long stream of tokens as batches for truncated BPTT: `batch` parallel streams, each read in segments of `length`.
+    """A long stream of tokens as batches for truncated BPTT: `batch` parallel streams, each read in
+    segments of `length`.
 
         stream b = tokens[b*S : (b+1)*S],  S = (N - 1) // batch
         xs[t, b] = stream b at i*length + t,  targets[t, b] = the token after it,  i = step mod per_epoch
 
-    So row b of one step continues row b of the step before, as the carried state does. At the first segment of every epoch
-    `resets[0]` is true, since the streams begin anew there. What is left of each stream after its last whole segment, fewer
-    than `length` tokens, is not visited.
+    So row b of one step continues row b of the step before, as the carried state does. At the first
+    segment of every epoch `resets[0]` is true, since the streams begin anew there. What is left of
+    each stream after its last whole segment, fewer than `length` tokens, is not visited.
 
     Args:
       tokens: integers `[N]`.
@@ -41,7 +43,8 @@ class Segments:
 
     Raises:
       TypeError: for tokens that are not integers.
-      ValueError: for fewer than `batch * length + 1` tokens, or tokens that are not one-dimensional.
+      ValueError: for fewer than `batch * length + 1` tokens, or tokens that are not
+        one-dimensional.
 
     Example:
       >>> segments = Segments(np.arange(21), batch=2, length=5)
@@ -71,8 +74,9 @@ class Segments:
 
 
 def stream(tokens: Any, batch: int = 1) -> Batch:
-    """A whole stream as one batch for evaluation: `batch` pieces side by side, each begun from the initial state, every token
-    but the first of each piece predicted once. `batch=1` is the stream itself; what does not fill a row is masked.
+    """A whole stream as one batch for evaluation: `batch` pieces side by side, each begun from the
+    initial state, every token but the first of each piece predicted once. `batch=1` is the stream
+    itself; what does not fill a row is masked.
 
     Example:
       >>> stream(np.arange(6), 2).targets.T.tolist()

@@ -1,16 +1,11 @@
-"""Text: vocabularies of bytes, words and characters, files, Python's own source, and what a compressor makes of it."""
+"""Text: vocabularies of bytes, words and characters, and files."""
 
 from __future__ import annotations
 
-import bz2
 import dataclasses
-import gzip
-import hashlib
-import lzma
 import math
 import pathlib
 import re
-import sysconfig
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
@@ -23,7 +18,8 @@ from jaxrnn import errors
 
 @dataclasses.dataclass(frozen=True)
 class Bytes:
-    """The bytes that occur in a text as tokens: token 0 stands for every byte that does not occur, token i for `known[i-1]`.
+    """The bytes that occur in a text as tokens: token 0 stands for every byte that does not occur,
+    token i for `known[i-1]`.
 
     Example:
       >>> vocabulary = Bytes.of(b"abba")
@@ -53,19 +49,22 @@ class Bytes:
         return b"".join(table[t] for t in np.asarray(tokens).tolist())
 
     def unknown_bits(self, tokens: Any) -> float:
-        """What it costs to say which byte each unknown token was, all missing bytes being equally likely: with it, a model's code
-        length over tokens is a code length over bytes, comparable with a compressor's."""
+        """What it costs to say which byte each unknown token was, all missing bytes being equally
+        likely: with it, a model's code length over tokens is a code length over bytes, comparable
+        with a compressor's."""
         count = int(np.sum(np.asarray(tokens) == 0))
         return count * math.log2(256 - len(self.known)) if count else 0.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-    """Units of text (words, characters, phonemes: any strings) as tokens, after four that stand for none of them.
+    """Units of text (words, characters, phonemes: any strings) as tokens, after four that stand for
+    none of them.
 
         0 PAD, what a mask hides   1 UNKNOWN, any unit not known   2 START and 3 END of a sequence   4 + i for known[i]
 
-    It hashes and compares; `list(vocabulary.known)` is what JSON keeps of it, `Vocabulary(tuple(...))` makes it again.
+    It hashes and compares; `list(vocabulary.known)` is what JSON keeps of it,
+    `Vocabulary(tuple(...))` makes it again.
 
     Example:
       >>> vocabulary = Vocabulary.of([["to", "be"], ["or", "not", "to", "be"]], least=2)
@@ -86,7 +85,8 @@ class Vocabulary:
     def of(
         cls, sequences: Iterable[Iterable[str]], least: int = 1, most: int | None = None
     ) -> Vocabulary:
-        """The units that occur at least `least` times, at most `most` of them, the most frequent first; a string is a sequence of characters."""
+        """The units that occur at least `least` times, at most `most` of them, the most frequent
+        first; a string is a sequence of characters."""
         counts = Counter(unit for units in sequences for unit in units)
         kept = sorted((-count, unit) for unit, count in counts.items() if count >= least)
         return cls(tuple(unit for _, unit in kept[:most]))
@@ -126,7 +126,8 @@ def words(text: str) -> list[str]:
 
 
 def read_text(path: str | pathlib.Path) -> str:
-    """A file of UTF-8 text. An empty one, or bytes that are not UTF-8, give a ValueError that names the file and the line."""
+    """A file of UTF-8 text. An empty one, or bytes that are not UTF-8, give a ValueError that names
+    the file and the line."""
     path = pathlib.Path(path).expanduser()
     content = path.read_bytes()
     try:
@@ -140,12 +141,14 @@ def read_text(path: str | pathlib.Path) -> str:
 
 
 def read_lines(path: str | pathlib.Path) -> list[str]:
-    """The lines of a file of UTF-8 text, as `read_text` reads it; the empty ones too, so that places in it are line numbers less one."""
+    """The lines of a file of UTF-8 text, as `read_text` reads it; the empty ones too, so that
+    places in it are line numbers less one."""
     return [line.removesuffix("\r") for line in read_text(path).removesuffix("\n").split("\n")]
 
 
 def read_bytes(path: str | pathlib.Path, limit: int | None = None) -> bytes:
-    """The first `limit` bytes of a file, or of all files under a folder in the order of their relative paths (hidden ones left out)."""
+    """The first `limit` bytes of a file, or of all files under a folder in the order of their
+    relative paths (hidden ones left out)."""
     path = pathlib.Path(path).expanduser()
     if not path.is_dir():
         return _join([path], limit)
@@ -160,42 +163,6 @@ def read_bytes(path: str | pathlib.Path, limit: int | None = None) -> bytes:
     )
 
 
-def python_files(folder: str | pathlib.Path | None = None) -> list[pathlib.Path]:
-    """The `.py` files under a folder, in the order of the md5 of their relative path, which mixes them the same way everywhere.
-
-    By default the source of Python's own standard library. Left out: tests, the encodings' tables, installed packages, and
-    `pydoc_data/topics.py`, which repeats itself.
-    """
-    root = pathlib.Path(sysconfig.get_path("stdlib") if folder is None else folder).expanduser()
-    names = [p.relative_to(root) for p in root.rglob("*.py")]
-    if folder is None:
-        left_out = {
-            "test",
-            "tests",
-            "idle_test",
-            "encodings",
-            "site-packages",
-            "dist-packages",
-            "__pycache__",
-        }
-        names = [
-            n
-            for n in names
-            if not left_out & set(n.parts) and n.as_posix() != "pydoc_data/topics.py"
-        ]
-    return [
-        root / n
-        for n in sorted(
-            names, key=lambda n: hashlib.md5(n.as_posix().encode(), usedforsecurity=False).digest()
-        )
-    ]
-
-
-def python_source(limit: int | None = None) -> bytes:
-    """The first `limit` bytes of the source of Python's own standard library, its files in the order of `python_files`."""
-    return _join(python_files(), limit)
-
-
 def _join(paths: list[pathlib.Path], limit: int | None) -> bytes:
     text = bytearray()
     for path in paths:
@@ -203,16 +170,3 @@ def _join(paths: list[pathlib.Path], limit: int | None) -> bytes:
             break
         text += path.read_bytes()
     return bytes(text[:limit])
-
-
-def compressors(train: bytes, held: bytes) -> dict[str, float]:
-    """Bits per byte that gzip, bz2 and xz spend on `held` after `train`: the size of both less the size of `train`."""
-    methods = {
-        "gzip": lambda text: gzip.compress(text, 9, mtime=0),
-        "bz2": lambda text: bz2.compress(text, 9),
-        "xz": lambda text: lzma.compress(text, preset=9 | lzma.PRESET_EXTREME),
-    }
-    return {
-        name: 8 * (len(method(train + held)) - len(method(train))) / len(held)
-        for name, method in methods.items()
-    }

@@ -9,15 +9,16 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors
-from jaxrnn.decoding.shared import Step, bound, check_batch, check_length, ending
+from jaxrnn.decoding.checks import Step, bound, check_batch, check_length, ending
 
 
 class Beams(NamedTuple):
     """The K best sequences found, best first.
 
-    `tokens [N, ..., K]` with the end token after each one's end; `lengths [..., K]` with the end token counted; `scores [..., K]`, the
-    log-probability divided by the length penalty. Where fewer than K sequences are possible the rest have score -inf and length 0;
-    where the model gave NaN the whole row has score NaN and length 0.
+    `tokens [N, ..., K]` with the end token after each one's end; `lengths [..., K]` with the end
+    token counted; `scores [..., K]`, the log-probability divided by the length penalty. Where fewer
+    than K sequences are possible the rest have score -inf and length 0; where the model gave NaN
+    the whole row has score NaN and length 0.
     """
 
     tokens: jax.Array
@@ -39,16 +40,21 @@ def beam(
 
         score = log p(tokens) / ((5 + n) / 6)^penalty,   n tokens written, the end token among them
 
-    Each step extends the K living sequences by every token and looks at the 2K best extensions: those among the K best that end are
-    finished, and the K best of the others live on, so that no end costs a living one its place. At N what has not ended competes as it is.
-    The search stops earlier when no living sequence can come to a better score than the worst of K finished ones. `beams=1, penalty=0` is
-    `greedy`; with `beams` as many as there are sequences it is the exact maximum. Rows do not depend on one another.
+    Each step extends the K living sequences by every token and looks at the 2K best extensions:
+    those among the K best that end are finished, and the K best of the others live on, so that no
+    end costs a living one its place. At N what has not ended competes as it is. The search stops
+    earlier when no living sequence can come to a better score than the worst of K finished ones.
+    `beams=1, penalty=0` is `greedy`; with `beams` as many as there are sequences it is the exact
+    maximum. Rows do not depend on one another.
 
     Args:
-      step: `(state, tokens [..., K]) -> (state, logits [..., K, V])`, called with the state's leaves repeated to `[..., K, *]`. A logit of
-        -inf forbids its token. What a `jax.tree_util.Partial` binds (params, an attention's memory) is neither repeated nor gathered.
+      step: `(state, tokens [..., K]) -> (state, logits [..., K, V])`, called with the state's
+        leaves repeated to `[..., K, *]`. A logit of -inf forbids its token. What a
+        `jax.tree_util.Partial` binds (params, an attention's memory) is neither repeated nor
+        gathered.
       state: the state before `first`; every leaf `[..., *]` begins with the batch axes.
-      first: the tokens `[...]` that are fed first, and are not part of the result: any batch axes, also none.
+      first: the tokens `[...]` that are fed first, and are not part of the result: any batch axes,
+        also none.
       length: N, how many tokens to write at most.
       beams: K.
       end: the token that ends a sequence.
@@ -58,7 +64,8 @@ def beam(
       `Beams`.
 
     Raises:
-      ValueError: for a negative length, `beams` below one, a state without the batch axes, tokens that are not integers.
+      ValueError: for a negative length, `beams` below one, a state without the batch axes, tokens
+        that are not integers.
 
     Example:
       >>> net = Stack((Embed(9, 4), LSTM(8), Dense(9)))
@@ -95,7 +102,8 @@ def beam(
 
 
 class _Search(NamedTuple):
-    """Living sequences are a trail of tokens and parents; a finished one is its score, its length and the place its trail begins."""
+    """Living sequences are a trail of tokens and parents; a finished one is its score, its length
+    and the place its trail begins."""
 
     n: jax.Array  # tokens written
     state: Any  # [..., K, *]
@@ -134,7 +142,8 @@ def _beam(
         new, logits = step(search.state, before)
         size = logits.shape[-1]
         total = search.living[..., None] + log_probabilities(logits)
-        # What comes of a row that is done, or of a place without a sequence, is nothing, even where it is NaN.
+        # What comes of a row that is done, or of a place without a sequence, is nothing, even where
+        # it is NaN.
         total = jnp.where(
             (search.done[..., None] | jnp.isneginf(search.living))[..., None], -jnp.inf, total
         )
@@ -169,9 +178,17 @@ def _beam(
     nothing, empty = jnp.full((*batch, beams), -jnp.inf), jnp.zeros((*batch, beams), jnp.int32)
     history, no = (max(length, 1), *batch, beams), jnp.zeros(batch, bool)
     start = _Search(
-        jnp.int32(0), repeated, nothing.at[..., 0].set(0), jnp.zeros(history, first.dtype), jnp.zeros(history, jnp.int32),
-        nothing, empty, empty, no, no,
-    )  # fmt: skip
+        jnp.int32(0),
+        repeated,
+        nothing.at[..., 0].set(0),
+        jnp.zeros(history, first.dtype),
+        jnp.zeros(history, jnp.int32),
+        nothing,
+        empty,
+        empty,
+        no,
+        no,
+    )
     last = jax.lax.while_loop(going, extend, start)
 
     # What has not ended competes too; in a row that is done it has lost already.

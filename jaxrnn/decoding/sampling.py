@@ -11,7 +11,7 @@ import numpy as np
 from jax.core import Tracer
 
 from jaxrnn import controls, errors
-from jaxrnn.decoding.shared import Step, bound, check_batch, check_length, ending
+from jaxrnn.decoding.checks import Step, bound, check_batch, check_length, ending
 
 
 def greedy(
@@ -26,22 +26,26 @@ def greedy(
     """The most likely token again and again: `token' = argmax(logits)`.
 
     Args:
-      step: `(state, token) -> (state, logits [..., V])`; a `jax.tree_util.Partial` does not retrace with new params. A logit of -inf
-        forbids its token.
+      step: `(state, token) -> (state, logits [..., V])`; a `jax.tree_util.Partial` does not retrace
+        with new params. A logit of -inf forbids its token.
       state: the state before the prompt.
-      prompt: tokens `[P, ...]`, at least one, which are fed first. After a prompt already run by `unroll`, its last token is enough.
+      prompt: tokens `[P, ...]`, at least one, which are fed first. After a prompt already run by
+        `unroll`, its last token is enough.
       length: N, how many tokens to write.
-      end: a row that has written this token writes it ever after, and its state stands still; when all have, no more steps are run.
-        The prompt may hold it.
-      lengths: integers `[...]`, at least 1 each: how many tokens of each row of the prompt count. Each row is then as if decoded alone.
-        With `end` or `lengths` every leaf of the state begins with the batch axes.
+      end: a row that has written this token writes it ever after, and its state stands still; when
+        all have, no more steps are run. The prompt may hold it.
+      lengths: integers `[...]`, at least 1 each: how many tokens of each row of the prompt count.
+        Each row is then as if decoded alone. With `end` or `lengths` every leaf of the state begins
+        with the batch axes.
 
     Returns:
-      The state, which has seen everything but the last token written (so `greedy(step, state, tokens[-1:], n)` goes on; where a row
-      ended, everything but its end token), and the tokens `[N, ...]`, the prompt not among them.
+      The state, which has seen everything but the last token written (so `greedy(step, state,
+      tokens[-1:], n)` goes on; where a row ended, everything but its end token), and the tokens
+      `[N, ...]`, the prompt not among them.
 
     Raises:
-      ValueError: for a prompt without a token, a negative length, lengths that are not in 1 to P, or a state without the batch axes.
+      ValueError: for a prompt without a token, a negative length, lengths that are not in 1 to P,
+        or a state without the batch axes.
 
     Example:
       >>> net = Stack((Embed(9, 4), LSTM(8), Dense(9)))
@@ -56,24 +60,38 @@ def greedy(
 
 
 def sample(
-    step: Step, state: Any, prompt: jax.Array, length: int, key: jax.Array, *, temperature: Any = 1.0, top_k: int | None = None,
-    top_p: Any = None, end: int | None = None, lengths: Any = None,
-) -> tuple[Any, jax.Array]:  # fmt: skip
-    """Tokens drawn from the model: `token' ~ softmax(logits / temperature)`, among the likeliest where `top_k` or `top_p` is given.
+    step: Step,
+    state: Any,
+    prompt: jax.Array,
+    length: int,
+    key: jax.Array,
+    *,
+    temperature: Any = 1.0,
+    top_k: int | None = None,
+    top_p: Any = None,
+    end: int | None = None,
+    lengths: Any = None,
+) -> tuple[Any, jax.Array]:
+    """Tokens drawn from the model: `token' ~ softmax(logits / temperature)`, among the likeliest
+    where `top_k` or `top_p` is given.
 
     Args:
       step, state, prompt, length, end, lengths: as in `greedy`.
-      key: the n-th token depends on (key, n) alone, so a shorter text is the beginning of a longer one.
-      temperature: below 1 sharper, above 1 flatter, 0 is `greedy`; a number, or an array that broadcasts with `[...]`.
+      key: the n-th token depends on (key, n) alone, so a shorter text is the beginning of a longer
+        one.
+      temperature: below 1 sharper, above 1 flatter, 0 is `greedy`; a number, or an array that
+        broadcasts with `[...]`.
       top_k: how many of the most likely tokens may be drawn; 1 is `greedy`.
-      top_p: only the nucleus is drawn from, the fewest most likely tokens whose probabilities (after the temperature and `top_k`)
-        reach `top_p` together; 1 is no restriction, and one near 0 is `greedy`; a number, or an array that broadcasts with `[...]`.
+      top_p: only the nucleus is drawn from, the fewest most likely tokens whose probabilities
+        (after the temperature and `top_k`) reach `top_p` together; 1 is no restriction, and one
+        near 0 is `greedy`; a number, or an array that broadcasts with `[...]`.
 
     Returns:
       As in `greedy`.
 
     Raises:
-      ValueError: as in `greedy`, and for a negative temperature, a `top_k` below one or above V, or a `top_p` outside (0, 1].
+      ValueError: as in `greedy`, and for a negative temperature, a `top_k` below one or above V, or
+        a `top_p` outside (0, 1].
 
     Example:
       >>> net = Stack((Embed(9, 4), LSTM(8), Dense(9)))
@@ -242,7 +260,8 @@ def choose(
 
 
 def nucleus(falling: jax.Array, top_p: jax.Array) -> jax.Array:
-    """Which of the logits `[..., V]`, likeliest first, are of the nucleus: those before which `top_p` is not yet reached."""
+    """Which of the logits `[..., V]`, likeliest first, are of the nucleus: those before which
+    `top_p` is not yet reached."""
     p = jax.nn.softmax(falling, -1)
     before = jnp.cumsum(p, -1) - p
     top_p = top_p[..., None]

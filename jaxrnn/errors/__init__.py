@@ -5,7 +5,7 @@ and dtypes alone, while JAX traces, so they cost nothing at run time.
 """
 
 from jaxrnn.errors.cells import *  # noqa: F403
-from jaxrnn.errors.linear import *  # noqa: F403
-from jaxrnn.errors.shared import *  # noqa: F403
+from jaxrnn.errors.message import *  # noqa: F403
+from jaxrnn.errors.recurrences import *  # noqa: F403
 from jaxrnn.errors.weights import *  # noqa: F403
 from jaxrnn.errors.work import *  # noqa: F403

@@ -5,24 +5,34 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.errors.shared import describe, fail, same_shape
+from jaxrnn.errors.message import describe, error, same_shape
 
 
 def check_cell(cell: Any, kind: type) -> None:
     if not isinstance(cell, kind):
         made = " (the class itself)" if isinstance(cell, type) else ""
-        raise fail(TypeError, cell, f"a {type(cell).__name__}{made} where a cell is due", "an instance of jaxrnn.Layer",
-                   "Pass a cell such as LSTM(128).")  # fmt: skip
+        raise error(
+            TypeError,
+            cell,
+            f"a {type(cell).__name__}{made} where a cell is due",
+            "an instance of jaxrnn.Layer",
+            "Pass a cell such as LSTM(128).",
+        )
     try:
         hash(cell)
-    except TypeError as error:
-        raise fail(TypeError, cell, f"a cell that cannot be hashed ({error})", "fields that hash, since a cell is static configuration",
-                   "Use tuples instead of lists and numbers or strings instead of arrays; arrays belong in params.") from None  # fmt: skip
+    except TypeError as why:
+        raise error(
+            TypeError,
+            cell,
+            f"a cell that cannot be hashed ({why})",
+            "fields that hash, since a cell is static configuration",
+            "Use tuples instead of lists and numbers or strings instead of arrays; arrays belong in params.",
+        ) from None
 
 
 def check_array(cell: Any, name: str, x: Any) -> None:
     if not (hasattr(x, "shape") and hasattr(x, "dtype")):
-        raise fail(
+        raise error(
             TypeError,
             cell,
             f"{name} as a {type(x).__name__}",
@@ -31,19 +41,33 @@ def check_array(cell: Any, name: str, x: Any) -> None:
         )
 
 
+def check_example(cell: Any, x: Any) -> None:
+    """What `init` is told of one step's input."""
+    if not (hasattr(x, "shape") and hasattr(x, "dtype")):
+        need = "what one step's input is like"
+        do = "Pass the number of features, TOKEN, features(...) or an example array."
+        raise error(TypeError, cell, f"an example input {x!r}, a {type(x).__name__}", need, do)
+
+
 def check_rank(cell: Any, xs: Any, time: int) -> None:
     """`time` is 1 where a leading time axis is due, 0 for one step."""
     need = cell.feature_ndim + time
     if xs.ndim < need:
         axes = "[T, ..., features]" if time else "[..., features]"
-        raise fail(ValueError, cell, f"inputs {describe(xs)}", f"at least {need} axes, {axes} with {cell.feature_ndim} feature axes",
-                   "Add the missing axis, or use " + ("advance for one step." if time else "unroll for a sequence."))  # fmt: skip
+        raise error(
+            ValueError,
+            cell,
+            f"inputs {describe(xs)}",
+            f"at least {need} axes, {axes} with {cell.feature_ndim} feature axes",
+            "Add the missing axis, or use "
+            + ("advance for one step." if time else "unroll for a sequence."),
+        )
 
 
 def check_input(cell: Any, x: Any) -> None:
     """The dtype a leaf cell is fed: tokens are integers, features are floats."""
     if cell.takes_tokens and not jnp.issubdtype(x.dtype, jnp.integer):
-        raise fail(
+        raise error(
             TypeError,
             cell,
             f"inputs {describe(x)}",
@@ -51,12 +75,18 @@ def check_input(cell: Any, x: Any) -> None:
             "Pass token ids, e.g. tokens.astype(jnp.int32).",
         )
     if not cell.takes_tokens and not jnp.issubdtype(x.dtype, jnp.floating):
-        raise fail(TypeError, cell, f"inputs {describe(x)}", "floating features",
-                   "Cast with x.astype(jnp.float32), or put an Embed in front of it if these are tokens.")  # fmt: skip
+        raise error(
+            TypeError,
+            cell,
+            f"inputs {describe(x)}",
+            "floating features",
+            "Cast with x.astype(jnp.float32), or put an Embed in front of it if these are tokens.",
+        )
 
 
 def check_params(cell: Any, params: Any, need: Any, x: Any) -> None:
-    """Params against what `cell.init` would make for inputs like `x`, child by child, so that the message names the leaf."""
+    """Params against what `cell.init` would make for inputs like `x`, child by child, so that the
+    message names the leaf."""
     if inner := getattr(cell, "params_of", None):  # what it makes of them is not looked at
         return check_params(inner, params, need, x)
     children = getattr(cell, "children", ())
@@ -75,12 +105,18 @@ def check_params(cell: Any, params: Any, need: Any, x: Any) -> None:
         [name(p) for p in given if p not in needed],
     )
     if missing or extra:
-        raise fail(ValueError, cell, f"params with {', '.join(map(name, given)) or 'no leaves'}", f"{', '.join(map(name, needed)) or 'no leaves'}"
-                   + (f" (missing {', '.join(missing)})" if missing else "") + (f" (unknown {', '.join(extra)})" if extra else ""),
-                   "Are these the params of another cell? Make them with cell.init(key, x).")  # fmt: skip
+        raise error(
+            ValueError,
+            cell,
+            f"params with {', '.join(map(name, given)) or 'no leaves'}",
+            f"{', '.join(map(name, needed)) or 'no leaves'}"
+            + (f" (missing {', '.join(missing)})" if missing else "")
+            + (f" (unknown {', '.join(extra)})" if extra else ""),
+            "Are these the params of another cell? Make them with cell.init(key, x).",
+        )
     for path, leaf in given.items():
         if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
-            raise fail(
+            raise error(
                 TypeError,
                 cell,
                 f"params{name(path)} as a {type(leaf).__name__}",
@@ -88,7 +124,7 @@ def check_params(cell: Any, params: Any, need: Any, x: Any) -> None:
                 "Pass jnp.asarray of it.",
             )
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            raise fail(
+            raise error(
                 TypeError,
                 cell,
                 f"params{name(path)} {describe(leaf)}",
@@ -96,9 +132,13 @@ def check_params(cell: Any, params: Any, need: Any, x: Any) -> None:
                 "Cast it with astype(jnp.float32).",
             )
         if not same_shape(leaf.shape, needed[path].shape):
-            raise fail(ValueError, cell, f"params{name(path)} {describe(leaf)} with inputs of {describe(x)}",
-                       f"params{name(path)} of shape {needed[path].shape} for such inputs",
-                       "Pass inputs with the feature size that the params were made for, or make params with cell.init(key, x).")  # fmt: skip
+            raise error(
+                ValueError,
+                cell,
+                f"params{name(path)} {describe(leaf)} with inputs of {describe(x)}",
+                f"params{name(path)} of shape {needed[path].shape} for such inputs",
+                "Pass inputs with the feature size that the params were made for, or make params with cell.init(key, x).",
+            )
 
 
 def unbound(params: Any) -> dict[tuple, Any]:
@@ -141,11 +181,16 @@ def check_children(cell: Any, children: tuple, params: Any, need: Any) -> None:
             if keyed
             else f"of {len(need)}, params for its {len(children)} children"
         )
-        raise fail(ValueError, cell, got, f"a {type(need).__name__} {parts}",
-                   "Are these the params of another cell? Make them with cell.init(key, x).")  # fmt: skip
+        raise error(
+            ValueError,
+            cell,
+            got,
+            f"a {type(need).__name__} {parts}",
+            "Are these the params of another cell? Make them with cell.init(key, x).",
+        )
     for part, needed in zip(cell.split(params), jax.eval_shape(cell.split, need), strict=True):
         if isinstance(needed, dict) and not isinstance(part, dict):
-            raise fail(
+            raise error(
                 ValueError,
                 cell,
                 f"a child's params as a {type(part).__name__}",
@@ -163,7 +208,7 @@ def check_state(cell: Any, state: Any, need: Any, source: str = "state") -> None
         "step": "A step must return the state it was given, with the same structure, shapes and dtypes (cast with astype).",
     }[source]
     if jax.tree.structure(state) != jax.tree.structure(need):
-        raise fail(
+        raise error(
             ValueError,
             cell,
             f"a {source} {jax.tree.map(describe, state)}",
@@ -176,7 +221,7 @@ def check_state(cell: Any, state: Any, need: Any, source: str = "state") -> None
             or not same_shape(got.shape, want.shape)
             or got.dtype != want.dtype
         ):
-            raise fail(
+            raise error(
                 ValueError, cell, f"a {source} with a leaf {describe(got)}", describe(want), do
             )
 
@@ -185,11 +230,22 @@ def check_flags(cell: Any, name: str, flags: Any, shape: tuple[int, ...]) -> Non
     """A mask or resets: boolean, one flag for each step of each row."""
     check_array(cell, name, flags)
     if flags.dtype != jnp.bool_:
-        raise fail(TypeError, cell, f"{name} {describe(flags)}", "a boolean array", f"Pass {name}.astype(bool), true where "
-                   + ("a step counts." if name == "mask" else "a new sequence begins."))  # fmt: skip
+        raise error(
+            TypeError,
+            cell,
+            f"{name} {describe(flags)}",
+            "a boolean array",
+            f"Pass {name}.astype(bool), true where "
+            + ("a step counts." if name == "mask" else "a new sequence begins."),
+        )
     if not same_shape(flags.shape, shape):
-        raise fail(ValueError, cell, f"{name} of shape {flags.shape}", f"{shape}: " + ("time, then batch" if len(shape) else "one flag"),
-                   f"Transpose it if the batch comes first, or pass jnp.broadcast_to({name}, {shape}).")  # fmt: skip
+        raise error(
+            ValueError,
+            cell,
+            f"{name} of shape {flags.shape}",
+            f"{shape}: " + ("time, then batch" if len(shape) else "one flag"),
+            f"Transpose it if the batch comes first, or pass jnp.broadcast_to({name}, {shape}).",
+        )
 
 
 def not_causal(cell: Any, verb: str) -> Exception:
@@ -203,23 +259,42 @@ def not_causal(cell: Any, verb: str) -> Exception:
         if culprit is cell
         else f"a network that looks ahead, in {culprit!r}"
     )
-    return fail(ValueError, cell, f"{verb} of {where}: its output at t depends on the steps after t", "a causal network, since "
-                + ("one step is given at a time" if verb == "advance" else f"{verb} cuts time into pieces and sees one at a time"),
-                "Use unroll over the whole sequence, or a cell that reads forward only in place of Bidirectional.")  # fmt: skip
+    return error(
+        ValueError,
+        cell,
+        f"{verb} of {where}: its output at t depends on the steps after t",
+        "a causal network, since "
+        + (
+            "one step is given at a time"
+            if verb == "advance"
+            else f"{verb} cuts time into pieces and sees one at a time"
+        ),
+        "Use unroll over the whole sequence, or a cell that reads forward only in place of Bidirectional.",
+    )
 
 
 def child_runs(cell: Any, runs: list[int]) -> Exception:
-    return fail(ValueError, cell, f"a compose that ran its children {runs} times", "each child run exactly once",
-                "Share weights by giving one child and reusing its output.")  # fmt: skip
+    return error(
+        ValueError,
+        cell,
+        f"a compose that ran its children {runs} times",
+        "each child run exactly once",
+        "Share weights by giving one child and reusing its output.",
+    )
 
 
 def not_a_leaf(cell: Any, inner: Any) -> Exception:
-    return fail(TypeError, type(cell).__name__, f"{inner!r}", "a single recurrent cell, since it changes that cell's step",
-                f"Wrap the cells inside it: Stack(({type(cell).__name__}(a), {type(cell).__name__}(b))).")  # fmt: skip
+    return error(
+        TypeError,
+        type(cell).__name__,
+        f"{inner!r}",
+        "a single recurrent cell, since it changes that cell's step",
+        f"Wrap the cells inside it: Stack(({type(cell).__name__}(a), {type(cell).__name__}(b))).",
+    )
 
 
 def wrong_strategy(cell: Any, strategy: Any, name: str = "strategy") -> Exception:
-    return fail(
+    return error(
         TypeError,
         cell,
         f"{name}={strategy!r}",
@@ -229,24 +304,39 @@ def wrong_strategy(cell: Any, strategy: Any, name: str = "strategy") -> Exceptio
 
 
 def not_linear(strategy: Any, cell: Any) -> Exception:
-    return fail(TypeError, strategy, f"{cell!r}, whose step is not linear in its state", "a LinearCell (LRU, S5, MinGRU, ...)",
-                "Say how other cells are run, Associative(otherwise=Scan()), or use Scan() or Newton() for all.")  # fmt: skip
+    return error(
+        TypeError,
+        strategy,
+        f"{cell!r}, whose step is not linear in its state",
+        "a LinearCell (LRU, S5, MinGRU, ...)",
+        "Say how other cells are run, Associative(fallback=Scan()), or use Scan() or Newton() for all.",
+    )
 
 
 def no_trajectory(cell: Any) -> Exception:
-    return fail(TypeError, cell, "a network or a layer without a loop", "one cell with a state",
-                "Solve its recurrent cells one by one, or use unroll(..., strategy=Newton()).")  # fmt: skip
+    return error(
+        TypeError,
+        cell,
+        "a network or a layer without a loop",
+        "one cell with a state",
+        "Solve its recurrent cells one by one, or use unroll(..., strategy=Newton()).",
+    )
 
 
 def wrong_extra(cell: Any, leaf: Any, xs: Any) -> Exception:
-    return fail(ValueError, cell, f"extra with a leaf {describe(leaf)} and inputs {describe(xs)}", "the same time axis, axis 0, in both",
-                "Pass targets with one entry for each step.")  # fmt: skip
+    return error(
+        ValueError,
+        cell,
+        f"extra with a leaf {describe(leaf)} and inputs {describe(xs)}",
+        "the same time axis, axis 0, in both",
+        "Pass targets with one entry for each step.",
+    )
 
 
 def check_cells(cell: Any, cells: Any, kind: type) -> None:
     """The children a combinator is made with."""
     if not isinstance(cells, tuple) or not cells or not all(isinstance(c, kind) for c in cells):
-        raise fail(
+        raise error(
             TypeError,
             type(cell).__name__,
             f"{cells!r}",
@@ -258,12 +348,17 @@ def check_cells(cell: Any, cells: Any, kind: type) -> None:
 def check_child(cell: Any, child: Any, kind: type) -> None:
     """The one child that a combinator is made with."""
     if not isinstance(child, kind):
-        raise fail(TypeError, type(cell).__name__, f"{child!r} as a cell", "a layer, an instance of jaxrnn.Layer",
-                   f"Write {type(cell).__name__}(LSTM(8), ...).")  # fmt: skip
+        raise error(
+            TypeError,
+            type(cell).__name__,
+            f"{child!r} as a cell",
+            "a layer, an instance of jaxrnn.Layer",
+            f"Write {type(cell).__name__}(LSTM(8), ...).",
+        )
 
 
 def unknown(cell: Any, name: str, got: Any, known: tuple) -> Exception:
-    return fail(
+    return error(
         ValueError,
         type(cell).__name__,
         f"{name}={got!r}",
@@ -273,15 +368,20 @@ def unknown(cell: Any, name: str, got: Any, known: tuple) -> Exception:
 
 
 def not_bound(cell: Any) -> Exception:
-    return fail(ValueError, cell, "params with no memory bound", "a memory to look at, [S, *batch, M]",
-                "Bind it for the whole network: params = net.bind(params, memory, mask).")  # fmt: skip
+    return error(
+        ValueError,
+        cell,
+        "params with no memory bound",
+        "a memory to look at, [S, *batch, M]",
+        "Bind it for the whole network: params = net.bind(params, memory, mask).",
+    )
 
 
 def check_memory(cell: Any, memory: Any, mask: Any, width: int) -> None:
     """A memory to be bound, `[S, *batch, M]`, and its mask."""
     check_array(cell, "a memory", memory)
     if not jnp.issubdtype(memory.dtype, jnp.floating):
-        raise fail(
+        raise error(
             TypeError,
             cell,
             f"a memory {describe(memory)}",
@@ -289,37 +389,65 @@ def check_memory(cell: Any, memory: Any, mask: Any, width: int) -> None:
             "Bind an encoder's outputs.",
         )
     if memory.ndim < 2 or memory.shape[-1] != width:
-        raise fail(ValueError, cell, f"a memory {describe(memory)}", f"[S, *batch, {width}], since memory={width}",
-                   "Give memory= the width of what is bound: twice an encoder's hidden size after Bidirectional.")  # fmt: skip
+        raise error(
+            ValueError,
+            cell,
+            f"a memory {describe(memory)}",
+            f"[S, *batch, {width}], since memory={width}",
+            "Give memory= the width of what is bound: twice an encoder's hidden size after Bidirectional.",
+        )
     if mask is not None:
         check_flags(cell, "mask", mask, memory.shape[:-1])
 
 
 def memory_batch(cell: Any, memory: tuple[int, ...], batch: tuple[int, ...]) -> Exception:
-    return fail(ValueError, cell, f"a memory bound with batch axes {memory} and inputs with batch axes {batch}",
-                "inputs whose batch begins with the memory's, or a memory without batch axes",
-                "Bind a memory [S, *batch, M] for the same rows; beams come after the batch, [B, K].")  # fmt: skip
+    return error(
+        ValueError,
+        cell,
+        f"a memory bound with batch axes {memory} and inputs with batch axes {batch}",
+        "inputs whose batch begins with the memory's, or a memory without batch axes",
+        "Bind a memory [S, *batch, M] for the same rows; beams come after the batch, [B, K].",
+    )
 
 
 def no_size(cell: Any) -> Exception:
-    return fail(ValueError, type(cell).__name__, f"size={cell.size} with score='multiplicative'", "size=None, since nothing is projected to it",
-                "Leave size out, or pass score='additive'.")  # fmt: skip
+    return error(
+        ValueError,
+        type(cell).__name__,
+        f"size={cell.size} with score='multiplicative'",
+        "size=None, since nothing is projected to it",
+        "Leave size out, or pass score='additive'.",
+    )
 
 
 def no_room(cell: Any, inner: Any, z: Any) -> Exception:
-    return fail(ValueError, cell, f"{inner!r}, whose z is {jax.tree.map(describe, z)}", "a cell whose z is floating arrays [T, ..., Z], "
-                "to which the context is added",
-                f"Put noise around it, Zoneout({type(cell).__name__}(LSTM(8), ...), 0.1), or use Attention after it.")  # fmt: skip
+    return error(
+        ValueError,
+        cell,
+        f"{inner!r}, whose z is {jax.tree.map(describe, z)}",
+        "a cell whose z is floating arrays [T, ..., Z], to which the context is added",
+        f"Put noise around it, Zoneout({type(cell).__name__}(LSTM(8), ...), 0.1), or use Attention after it.",
+    )
 
 
 def no_state(net: Any) -> Exception:
-    return fail(ValueError, net, "an encoder without a state", "one whose last state the bridge can hand on",
-                "Put a recurrent cell into the encoder, or pass bridge='none'.")  # fmt: skip
+    return error(
+        ValueError,
+        net,
+        "an encoder without a state",
+        "one whose last state the bridge can hand on",
+        "Put a recurrent cell into the encoder, or pass bridge='none'.",
+    )
 
 
 def wrong_copy(net: Any, given: Any, need: Any) -> Exception:
-    return fail(ValueError, net, f"an encoder's state {jax.tree.map(describe, given)}", f"the decoder's arrays, {jax.tree.map(describe, need)}",
-                "Give both the same recurrent cells, or pass bridge='dense'.")  # fmt: skip
+    return error(
+        ValueError,
+        net,
+        f"an encoder's state {jax.tree.map(describe, given)}",
+        f"the decoder's arrays, {jax.tree.map(describe, need)}",
+        "Give both the same recurrent cells, or pass bridge='dense'.",
+    )
 
 
 def wrong_net(net: Any, params: Any) -> Exception:
@@ -328,7 +456,7 @@ def wrong_net(net: Any, params: Any) -> Exception:
         if isinstance(params, dict)
         else f"params as a {type(params).__name__}"
     )
-    return fail(
+    return error(
         ValueError,
         net,
         got,
@@ -338,24 +466,36 @@ def wrong_net(net: Any, params: Any) -> Exception:
 
 
 def unequal_widths(cell: Any, merge: str, forward: Any, backward: Any) -> Exception:
-    return fail(ValueError, cell, f"outputs {describe(forward)} forward and {describe(backward)} backward",
-                f"equal shapes for merge={merge!r}", "Give both cells the same width, or merge='concat'.")  # fmt: skip
+    return error(
+        ValueError,
+        cell,
+        f"outputs {describe(forward)} forward and {describe(backward)} backward",
+        f"equal shapes for merge={merge!r}",
+        "Give both cells the same width, or merge='concat'.",
+    )
 
 
 def check_size(cell: Any, name: str, size: Any) -> None:
     if not isinstance(size, int) or isinstance(size, bool):
-        raise fail(TypeError, cell, f"{name}={size!r}", "an integer", f"Pass {name}=8, say.")
+        raise error(TypeError, cell, f"{name}={size!r}", "an integer", f"Pass {name}=8, say.")
     if size < 1:
-        raise fail(ValueError, cell, f"{name}={size}", "a positive integer", f"Pass {name}=8, say.")
+        raise error(
+            ValueError, cell, f"{name}={size}", "a positive integer", f"Pass {name}=8, say."
+        )
 
 
 def check_range(cell: Any, name: str, number: Any, low: float, high: float) -> None:
     """A number in the half-open interval (low, high]."""
     if not isinstance(number, (int, float)) or isinstance(number, bool):
-        raise fail(TypeError, cell, f"{name} as a {type(number).__name__}", "a float: fields are static",
-                   f"Pass {name}={high}, and put an array into the params.")  # fmt: skip
+        raise error(
+            TypeError,
+            cell,
+            f"{name} as a {type(number).__name__}",
+            "a float: fields are static",
+            f"Pass {name}={high}, and put an array into the params.",
+        )
     if not low < number <= high:
-        raise fail(
+        raise error(
             ValueError,
             cell,
             f"{name}={number}",
@@ -366,7 +506,7 @@ def check_range(cell: Any, name: str, number: Any, low: float, high: float) -> N
 
 def check_activation(cell: Any, name: Any) -> None:
     if not isinstance(name, str) or not callable(getattr(jax.nn, name, None)):
-        raise fail(
+        raise error(
             ValueError,
             cell,
             f"activation={name!r}",
@@ -379,7 +519,7 @@ def check_ridge(xs: Any, targets: Any) -> None:
     for name, x in (("xs", xs), ("targets", targets)):
         check_array("ridge", name, x)
         if not jnp.issubdtype(x.dtype, jnp.floating):
-            raise fail(
+            raise error(
                 TypeError,
                 "ridge",
                 f"{name} {describe(x)}",
@@ -387,20 +527,24 @@ def check_ridge(xs: Any, targets: Any) -> None:
                 f"Cast with {name}.astype(jnp.float32).",
             )
     if xs.ndim < 2 or xs.shape[:-1] != targets.shape[:-1]:
-        raise fail(ValueError, "ridge", f"xs {describe(xs)} and targets {describe(targets)}",
-                   "[T, ..., F] and [T, ..., G] with the same leading axes",
-                   "Pass a target vector for each step; a single number a step is targets[..., None].")  # fmt: skip
+        raise error(
+            ValueError,
+            "ridge",
+            f"xs {describe(xs)} and targets {describe(targets)}",
+            "[T, ..., F] and [T, ..., G] with the same leading axes",
+            "Pass a target vector for each step; a single number a step is targets[..., None].",
+        )
 
 
 def not_convertible(module: Any, got: str, need: str, do: str) -> Exception:
     """A module of another library, or a cell of ours, that has no counterpart."""
-    return fail(ValueError, module, got, need, do)
+    return error(ValueError, module, got, need, do)
 
 
 def check_rate(cell: Any, name: str, rate: Any) -> None:
     """A probability of dropping or keeping: a number in [0, 1)."""
     if not isinstance(rate, (int, float)) or isinstance(rate, bool):
-        raise fail(
+        raise error(
             TypeError,
             cell,
             f"{name} as a {type(rate).__name__}",
@@ -408,7 +552,7 @@ def check_rate(cell: Any, name: str, rate: Any) -> None:
             f"Pass {name}=0.1, say.",
         )
     if not 0 <= rate < 1:
-        raise fail(
+        raise error(
             ValueError,
             cell,
             f"{name}={rate}",
@@ -419,35 +563,57 @@ def check_rate(cell: Any, name: str, rate: Any) -> None:
 
 def check_eps(cell: Any, eps: Any) -> None:
     if not isinstance(eps, float) or not eps > 0:
-        raise fail(ValueError, cell, f"eps={eps!r}", "a positive float", "Pass eps=1e-5, say.")
+        raise error(ValueError, cell, f"eps={eps!r}", "a positive float", "Pass eps=1e-5, say.")
 
 
 def residual_width(cell: Any, inner: Any, x: Any, y: Any) -> Exception:
-    return fail(ValueError, cell, f"inputs {describe(x)} and outputs {describe(y)} of {inner!r}",
-                "outputs shaped like the inputs, since both are added",
-                "Give the cell the width of its inputs, or put a Dense after it: Residual(Stack((cell, Dense(width)))).")  # fmt: skip
+    return error(
+        ValueError,
+        cell,
+        f"inputs {describe(x)} and outputs {describe(y)} of {inner!r}",
+        "outputs shaped like the inputs, since both are added",
+        "Give the cell the width of its inputs, or put a Dense after it: Residual(Stack((cell, Dense(width)))).",
+    )
 
 
 def tied_width(cell: Any, body: Any, y: Any) -> Exception:
-    return fail(ValueError, cell, f"outputs {describe(y)} of its body {body!r}", f"outputs {cell.width} wide, as the embedding is",
-                f"Put a Dense({cell.width}) after the body: Stack((body, Dense({cell.width}))).")  # fmt: skip
+    return error(
+        ValueError,
+        cell,
+        f"outputs {describe(y)} of its body {body!r}",
+        f"outputs {cell.width} wide, as the embedding is",
+        f"Put a Dense({cell.width}) after the body: Stack((body, Dense({cell.width}))).",
+    )
 
 
 def no_dot(cell: Any, inner: Any) -> Exception:
-    return fail(ValueError, cell, f"{inner!r}, whose step has no recurrent matmul to drop from", "a cell whose step calls dot",
-                'Use Zoneout on it, or a Dropout before or after it; in a cell of your own write dot(h, "w_h") for h @ params["w_h"].')  # fmt: skip
+    return error(
+        ValueError,
+        cell,
+        f"{inner!r}, whose step has no recurrent matmul to drop from",
+        "a cell whose step calls dot",
+        'Use Zoneout on it, or a Dropout before or after it; in a cell of your own write dot(h, "w_h") for h @ params["w_h"].',
+    )
 
 
 def zoneout_rates(cell: Any, rates: int, state: Any) -> Exception:
-    return fail(ValueError, cell, f"{rates} rates for a state {jax.tree.map(describe, state)}",
-                "a state with arrays, and one rate for all or one for each",
-                f"Pass one number, or a tuple of {len(jax.tree.leaves(state))}.")  # fmt: skip
+    return error(
+        ValueError,
+        cell,
+        f"{rates} rates for a state {jax.tree.map(describe, state)}",
+        "a state with arrays, and one rate for all or one for each",
+        f"Pass one number, or a tuple of {len(jax.tree.leaves(state))}.",
+    )
 
 
 def depthwise_width(cell: Any, x: Any) -> Exception:
-    return fail(ValueError, cell, f"inputs {describe(x)} for a depthwise convolution of width {cell.width}",
-                "as many features as the width, since each is convolved by itself",
-                f"Use CausalConv({x.shape[-1]}, {cell.kernel}, depthwise=True), or depthwise=False.")  # fmt: skip
+    return error(
+        ValueError,
+        cell,
+        f"inputs {describe(x)} for a depthwise convolution of width {cell.width}",
+        "as many features as the width, since each is convolved by itself",
+        f"Use CausalConv({x.shape[-1]}, {cell.kernel}, depthwise=True), or depthwise=False.",
+    )
 
 
 def check_product(path: tuple, name: Any, x: Any, w: Any, cuts: tuple[int, ...]) -> None:
@@ -455,17 +621,17 @@ def check_product(path: tuple, name: Any, x: Any, w: Any, cuts: tuple[int, ...])
     here = _call("dot(x, {})", path, name)
     for part, a in (("an x", x), (f"{name!r}", w)):
         if not (hasattr(a, "ndim") and hasattr(a, "dtype")):
-            raise fail(TypeError, here, f"{part} that is a {type(a).__name__}", "an array", _INDEX)
+            raise error(TypeError, here, f"{part} that is a {type(a).__name__}", "an array", _INDEX)
     if w.ndim != 2:
         do = "Add a vector with dot.add(z, name)." if w.ndim == 1 else "Use jnp.einsum for it."
-        raise fail(ValueError, here, describe(w), "a matrix [F, G]", do)
+        raise error(ValueError, here, describe(w), "a matrix [F, G]", do)
     if x.ndim < 1 or x.shape[-1] != w.shape[0]:
         got = f"x {describe(x)} and {describe(w)}"
         do = "Look at which weight this input belongs to."
-        raise fail(ValueError, here, got, "x [..., F] and w [F, G]", do)
+        raise error(ValueError, here, got, "x [..., F] and w [F, G]", do)
     if list(cuts) != sorted(set(cuts)) or any(not 0 < c < w.shape[1] for c in cuts):
         need = f"rising columns between 0 and {w.shape[1]}"
-        raise fail(
+        raise error(
             ValueError, here, f"cuts {cuts}", need, "Cut before the first column of a block."
         )
 
@@ -474,13 +640,13 @@ def check_bias(path: tuple, name: Any, z: Any, b: Any, start: int) -> None:
     """What `dot.add(z, name, start)` adds."""
     here = _call("dot.add(z, {})", path, name)
     if not (hasattr(b, "ndim") and hasattr(b, "dtype")):
-        raise fail(TypeError, here, f"a {type(b).__name__}", "an array", _INDEX)
+        raise error(TypeError, here, f"a {type(b).__name__}", "an array", _INDEX)
     if b.ndim != 1 or b.shape[0] < start + z.shape[-1]:
         got, need = (
             f"z {describe(z)} and {describe(b)}",
             f"a bias [{start + z.shape[-1]}] or longer",
         )
-        raise fail(ValueError, here, got, need, "Look at which bias belongs to this z.")
+        raise error(ValueError, here, got, need, "Look at which bias belongs to this z.")
 
 
 def no_param(path: tuple, name: Any, params: Any) -> Exception:
@@ -489,7 +655,7 @@ def no_param(path: tuple, name: Any, params: Any) -> Exception:
     got = f"no param {name!r} in a {type(params).__name__}"
     do = "Name one of them, or pass the matrix itself: dot(x, w)."
     kind = IndexError if isinstance(params, tuple | list) else KeyError
-    return fail(kind, _call("dot", path, name), got, f"one of {known}", do)
+    return error(kind, _call("dot", path, name), got, f"one of {known}", do)
 
 
 _INDEX = "Name a leaf of the params; dot[key] goes one level down."

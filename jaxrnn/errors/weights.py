@@ -4,51 +4,51 @@ from typing import Any
 
 import jax
 
-from jaxrnn.errors.shared import describe, fail
+from jaxrnn.errors.message import describe, error
 
 
 def check_share(owner: Any, name: str, share: Any) -> None:
     check_number(owner, name, share)
     if not 0 <= share <= 1:
-        raise fail(ValueError, owner, f"{name}={share}", "a share from 0 to 1", "Pass 0.8, say.")
+        raise error(ValueError, owner, f"{name}={share}", "a share from 0 to 1", "Pass 0.8, say.")
 
 
 def check_positive(owner: Any, name: str, number: Any) -> None:
     check_number(owner, name, number)
     if not number > 0:
-        raise fail(ValueError, owner, f"{name}={number}", "a number above 0", "Pass 1.0, say.")
+        raise error(ValueError, owner, f"{name}={number}", "a number above 0", "Pass 1.0, say.")
 
 
 def check_number(owner: Any, name: str, number: Any) -> None:
     if not isinstance(number, (int, float)) or isinstance(number, bool):
         got, need = f"{name} as a {type(number).__name__}", "a number: fields are static"
-        raise fail(TypeError, type(owner).__name__, got, need, f"Pass {name}=1.0, say.")
+        raise error(TypeError, type(owner).__name__, got, need, f"Pass {name}=1.0, say.")
 
 
 def check_names(owner: Any, names: Any) -> None:
     """The keys of weights that a transform acts on."""
     if not isinstance(names, tuple) or not names or not all(isinstance(n, str) for n in names):
         got, need = f"names={names!r}", "a tuple of the keys of weights, at least one"
-        raise fail(TypeError, type(owner).__name__, got, need, 'Pass names=("w_h",).')
+        raise error(TypeError, type(owner).__name__, got, need, 'Pass names=("w_h",).')
 
 
 def check_static_function(owner: Any, name: str, f: Any) -> None:
     """A function that is part of what is static about a cell."""
     do = "Pass a function, or an instance of a frozen dataclass that can be called."
     if not callable(f) or isinstance(f, type):
-        raise fail(TypeError, type(owner).__name__, f"{name}={f!r}", "a function", do)
+        raise error(TypeError, type(owner).__name__, f"{name}={f!r}", "a function", do)
     try:
         hash(f)
-    except TypeError as error:
-        got = f"{name}={f!r}, which cannot be hashed ({error})"
+    except TypeError as why:
+        got = f"{name}={f!r}, which cannot be hashed ({why})"
         need = "a function that hashes, since a cell is static configuration"
-        raise fail(TypeError, type(owner).__name__, got, need, do) from None
+        raise error(TypeError, type(owner).__name__, got, need, do) from None
 
 
 def takes_a_key(cell: Any, transform: Any) -> Exception:
     got, need = f"{transform!r}, which takes a key", "a function of params alone"
     do = "Call it before the verb, once a sequence: unroll(cell, drop(params, key), xs)."
-    return fail(TypeError, type(cell).__name__, got, need, do)
+    return error(TypeError, type(cell).__name__, got, need, do)
 
 
 def no_such_weights(transform: Any, params: Any) -> Exception:
@@ -56,13 +56,13 @@ def no_such_weights(transform: Any, params: Any) -> Exception:
     got = ", ".join(map(jax.tree_util.keystr, paths)) or "no leaves"
     need = f"a leaf under one of the keys {', '.join(map(repr, transform.names))}"
     do = "Pass names=(...), the last keys of the weights it is for."
-    return fail(ValueError, transform, f"params with {got}", need, do)
+    return error(ValueError, transform, f"params with {got}", need, do)
 
 
 def check_matrix(transform: Any, w: Any) -> None:
     if w.ndim != 2:
         got, need = f"a weight {describe(w)}", "a matrix, a row for each unit that sends"
-        raise fail(ValueError, transform, got, need, "Leave its key out of names.")
+        raise error(ValueError, transform, got, need, "Leave its key out of names.")
 
 
 def check_connections(transform: Any, mask: Any, w: Any) -> None:
@@ -72,7 +72,7 @@ def check_connections(transform: Any, mask: Any, w: Any) -> None:
         got = f"a mask of shape {mask.shape} for a weight {describe(w)}"
         need = f"a shape that broadcasts to {w.shape}"
         do = "Gates lie side by side in the columns: repeat a mask [H, H] with jnp.tile(mask, G)."
-        raise fail(ValueError, transform, got, need, do)
+        raise error(ValueError, transform, got, need, do)
 
 
 def check_transformed(cell: Any, made: Any, raw: Any) -> None:
@@ -81,8 +81,8 @@ def check_transformed(cell: Any, made: Any, raw: Any) -> None:
     given, tree = jax.tree_util.tree_flatten_with_path(raw)
     if jax.tree.structure(made) != tree:
         got, need = (str(jax.tree.map(describe, params)) for params in (made, raw))
-        raise fail(ValueError, cell, f"transformed params {got}", need, do)
+        raise error(ValueError, cell, f"transformed params {got}", need, do)
     for (path, want), leaf in zip(given, jax.tree.leaves(made), strict=True):
         if describe(leaf) != describe(want):
             got = f"transformed params{jax.tree_util.keystr(path)} {describe(leaf)}"
-            raise fail(ValueError, cell, got, describe(want), do)
+            raise error(ValueError, cell, got, describe(want), do)

@@ -5,13 +5,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.errors.shared import describe, fail
+from jaxrnn.errors.message import describe, error
 
 
 def check_stream(tokens: Any, batch: int, length: int) -> None:
     """A stream to be cut into segments."""
     if not (hasattr(tokens, "dtype") and jnp.issubdtype(tokens.dtype, jnp.integer)):
-        raise fail(
+        raise error(
             TypeError,
             "Segments",
             f"tokens as {describe(tokens)}",
@@ -20,7 +20,7 @@ def check_stream(tokens: Any, batch: int, length: int) -> None:
         )
     for name, value in (("batch", batch), ("length", length)):
         if not isinstance(value, int) or value < 1:
-            raise fail(
+            raise error(
                 ValueError,
                 "Segments",
                 f"{name}={value!r}",
@@ -28,17 +28,27 @@ def check_stream(tokens: Any, batch: int, length: int) -> None:
                 "One stream is batch=1.",
             )
     if tokens.ndim != 1 or len(tokens) < batch * length + 1:
-        raise fail(ValueError, "Segments", f"tokens {describe(tokens)}", f"one stream of at least batch * length + 1 = {batch * length + 1} tokens",
-                   "Give more tokens, or make batch or length smaller.")  # fmt: skip
+        raise error(
+            ValueError,
+            "Segments",
+            f"tokens {describe(tokens)}",
+            f"one stream of at least batch * length + 1 = {batch * length + 1} tokens",
+            "Give more tokens, or make batch or length smaller.",
+        )
 
 
 def not_text(path: Any, line: int, byte: int) -> Exception:
-    return fail(ValueError, str(path), f"the byte 0x{byte:02x} in line {line}, which is not UTF-8", "a file of UTF-8 text",
-                "Convert it (iconv -f latin1 -t utf-8), or read it as bytes with data.read_bytes.")  # fmt: skip
+    return error(
+        ValueError,
+        str(path),
+        f"the byte 0x{byte:02x} in line {line}, which is not UTF-8",
+        "a file of UTF-8 text",
+        "Convert it (iconv -f latin1 -t utf-8), or read it as bytes with data.read_bytes.",
+    )
 
 
 def empty_file(path: Any) -> Exception:
-    return fail(
+    return error(
         ValueError,
         str(path),
         "an empty file",
@@ -47,22 +57,21 @@ def empty_file(path: Any) -> Exception:
     )
 
 
-def no_catalogue(language: str, known: list[str], roots: Any) -> Exception:
-    where = ", ".join(map(str, roots)) or "the system's folder and an installed Django"
-    return fail(ValueError, "catalogue", f"the language {language!r}, of which {where} holds no message catalogue",
-                f"one of {', '.join(known)}" if known else "message catalogues", "pip install django brings some of ninety languages.")  # fmt: skip
-
-
 def no_last(net: Any, body: Any) -> Exception:
-    return fail(ValueError, type(net).__name__, f"pool='last' of {body!r}, no one output of which has read the whole sequence",
-                "a causal body, or one whose top is a recurrent cell or a Bidirectional of such",
-                "Move what lies above the Bidirectional into the head, or pass pool='mean'.")  # fmt: skip
+    return error(
+        ValueError,
+        type(net).__name__,
+        f"pool='last' of {body!r}, no one output of which has read the whole sequence",
+        "a causal body, or one whose top is a recurrent cell or a Bidirectional of such",
+        "Move what lies above the Bidirectional into the head, or pass pool='mean'.",
+    )
 
 
 def check_columns(columns: Any) -> None:
-    """The columns of ragged data: a tuple, of which one at least is a list of arrays, all of one number of rows."""
+    """The columns of ragged data: a tuple, of which one at least is a list of arrays, all of one
+    number of rows."""
     if not isinstance(columns, tuple) or not columns:
-        raise fail(
+        raise error(
             TypeError,
             "Buckets",
             f"columns as a {type(columns).__name__}",
@@ -71,11 +80,16 @@ def check_columns(columns: Any) -> None:
         )
     for i, column in enumerate(columns):
         if not (isinstance(column, (list, tuple)) or (hasattr(column, "shape") and column.ndim)):
-            raise fail(TypeError, "Buckets", f"column {i} as {describe(column)}", "a list of arrays, or an array [N, ...]",
-                       "Pass a list of arrays [t_i, ...] for sequences, np.asarray(labels) for labels.")  # fmt: skip
+            raise error(
+                TypeError,
+                "Buckets",
+                f"column {i} as {describe(column)}",
+                "a list of arrays, or an array [N, ...]",
+                "Pass a list of arrays [t_i, ...] for sequences, np.asarray(labels) for labels.",
+            )
     sizes = [len(column) for column in columns]
     if len(set(sizes)) > 1:
-        raise fail(
+        raise error(
             ValueError,
             "Buckets",
             f"columns of {', '.join(map(str, sizes))} rows",
@@ -83,7 +97,7 @@ def check_columns(columns: Any) -> None:
             "A row is one example in all.",
         )
     if not sizes[0]:
-        raise fail(
+        raise error(
             ValueError,
             "Buckets",
             "columns without rows",
@@ -93,7 +107,7 @@ def check_columns(columns: Any) -> None:
     if not any(
         isinstance(column, (list, tuple)) and hasattr(column[0], "__len__") for column in columns
     ):
-        raise fail(
+        raise error(
             ValueError,
             "Buckets",
             "no ragged column",
@@ -107,7 +121,7 @@ def check_rows(place: int, rows: list) -> None:
     first = rows[0]
     for i, row in enumerate(rows):
         if not row.ndim or not len(row):
-            raise fail(
+            raise error(
                 ValueError,
                 "Buckets",
                 f"row {i} of column {place} with no steps",
@@ -115,17 +129,27 @@ def check_rows(place: int, rows: list) -> None:
                 "Leave that row out.",
             )
         if row.dtype != first.dtype or row.shape[1:] != first.shape[1:]:
-            raise fail(ValueError, "Buckets", f"row {i} of column {place} {describe(row)} after {describe(first)}",
-                       "rows that differ in length alone", "Cast them to one dtype; time is axis 0 of a row.")  # fmt: skip
+            raise error(
+                ValueError,
+                "Buckets",
+                f"row {i} of column {place} {describe(row)} after {describe(first)}",
+                "rows that differ in length alone",
+                "Cast them to one dtype; time is axis 0 of a row.",
+            )
 
 
 def other_checkpoint(directory: Any, got: str, need: str) -> Exception:
-    return fail(ValueError, str(directory), f"a checkpoint with {got}", need,
-                "It belongs to another network or optimizer: give its own settings again, or another directory.")  # fmt: skip
+    return error(
+        ValueError,
+        str(directory),
+        f"a checkpoint with {got}",
+        need,
+        "It belongs to another network or optimizer: give its own settings again, or another directory.",
+    )
 
 
 def no_checkpoint(directory: Any) -> Exception:
-    return fail(
+    return error(
         FileNotFoundError,
         str(directory),
         "a directory without a checkpoint",
@@ -137,20 +161,20 @@ def no_checkpoint(directory: Any) -> Exception:
 def wrong_carry(cell: Any, carry: Any) -> Exception:
     need, do = (
         "the recurrent state",
-        "Make the state with training.init(..., batch_shape=(B,)) for truncated_bptt.",
+        "Make the state with TrainState.create(..., batch_shape=(B,)) for truncated_bptt_step.",
     )
     if carry is not None:
         need, do = (
             "carry=None",
-            "Make the state with training.init(...) without a batch_shape for bptt, which begins each batch afresh.",
+            "Make the state with TrainState.create(...) without a batch_shape for bptt_step, which begins each batch afresh.",
         )
-    return fail(
+    return error(
         ValueError, cell, f"a TrainState with carry {jax.tree.map(describe, carry)}", need, do
     )
 
 
 def wrong_optimizer(got: Any) -> Exception:
-    return fail(
+    return error(
         TypeError,
         "optimizer",
         f"{got!r}",
@@ -160,35 +184,17 @@ def wrong_optimizer(got: Any) -> Exception:
 
 
 def wrong_decoding(got: str, need: str) -> Exception:
-    return fail(ValueError, "decoding", got, need, "See the docstrings of greedy, sample and beam.")
-
-
-def missing_package(name: str, why: str, extra: str) -> Exception:
-    return ModuleNotFoundError(
-        f'the package {name} is not installed ({why}). Run: pip install -e ".[{extra}]"', name=name
+    return error(
+        ValueError, "decoding", got, need, "See the docstrings of greedy, sample and beam."
     )
 
 
 def wrong_task(task: str, got: str, need: str, do: str) -> Exception:
     """Settings that no sequence of a task can have."""
-    return fail(ValueError, task, got, need, do)
+    return error(ValueError, task, got, need, do)
 
 
-def wrong_columns(path: Any, got: int, need: str) -> Exception:
-    return fail(
-        ValueError,
-        str(path),
-        f"lines of {got} numbers",
-        need,
-        "Give a file whose lines look like that.",
-    )
-
-
-def few_digits(path: Any, got: int, kinds: int) -> Exception:
-    return fail(
-        ValueError,
-        str(path),
-        f"{got} digits, {kinds} classes in their first half",
-        "at least 20 digits and two classes",
-        "Give more.",
+def missing_package(name: str, why: str, extra: str) -> Exception:
+    return ModuleNotFoundError(
+        f'the package {name} is not installed ({why}). Run: pip install -e ".[{extra}]"', name=name
     )

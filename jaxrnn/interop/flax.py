@@ -12,7 +12,8 @@ from jaxrnn import GRU, LSTM, Cell, Elman, errors
 def from_linen(module: linen.RNNCellBase, variables: Any) -> tuple[Cell, Any]:
     """The cell and params that compute what a linen cell computes.
 
-    `LSTMCell`, `OptimizedLSTMCell`, `GRUCell` and `SimpleCell`. Flax's carry `(c, h)` is `LSTMState(h, c)` here.
+    `LSTMCell`, `OptimizedLSTMCell`, `GRUCell` and `SimpleCell`. Flax's carry `(c, h)` is
+    `LSTMState(h, c)` here.
 
     Args:
       module: the linen cell.
@@ -113,7 +114,8 @@ def to_linen(cell: Cell, params: Any) -> tuple[linen.RNNCellBase, Any]:
 def from_nnx(module: nnx.RNNCellBase) -> tuple[Cell, Any]:
     """The cell and params that compute what an nnx cell computes.
 
-    `LSTMCell`, `OptimizedLSTMCell`, `GRUCell` and `SimpleCell`. nnx's GRU has no recurrent bias in its candidate: `b_n` is zero.
+    `LSTMCell`, `OptimizedLSTMCell`, `GRUCell` and `SimpleCell`. nnx's GRU has no recurrent bias in
+    its candidate: `b_n` is zero.
 
     Args:
       module: the nnx cell.
@@ -160,7 +162,8 @@ def to_nnx(cell: Cell, params: Any) -> nnx.RNNCellBase:
 
     Args:
       cell: an `LSTM` without projection, `GRU` with the reset after, or `Elman`.
-      params: the cell's params, concrete; a GRU's `b_n` must be zero, since nnx has no place for it.
+      params: the cell's params, concrete; a GRU's `b_n` must be zero, since nnx has no place for
+        it.
 
     Returns:
       An `OptimizedLSTMCell`, `GRUCell` or `SimpleCell`.
@@ -251,5 +254,10 @@ def simple(module: Any, hidden: int) -> Elman:
 
 
 def unknown(module: Any) -> Exception:
-    return errors.not_convertible(module, f"a {type(module).__name__}", "an LSTM without projection, a GRU with the reset after, or an Elman cell, "
-                                  "or their Flax counterparts", "Convert its recurrent part.")  # fmt: skip
+    return errors.not_convertible(
+        module,
+        f"a {type(module).__name__}",
+        "an LSTM without projection, a GRU with the reset after, or an Elman cell, "
+        "or their Flax counterparts",
+        "Convert its recurrent part.",
+    )

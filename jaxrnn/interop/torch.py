@@ -14,14 +14,16 @@ from jaxrnn import GRU, LSTM, Bidirectional, Dropout, Elman, Layer, Stack, error
 def from_torch(module: nn.Module) -> tuple[Layer, Any]:
     """The cell and params that compute what a torch module computes.
 
-    `nn.LSTM` (projections too), `nn.GRU`, `nn.RNN`, `nn.LSTMCell`, `nn.GRUCell` and `nn.RNNCell`. Several layers become a `Stack`, both directions
-    a `Bidirectional`, dropout between layers a `Dropout` between them. Time is axis 0 here, whatever `batch_first` says.
+    `nn.LSTM` (projections too), `nn.GRU`, `nn.RNN`, `nn.LSTMCell`, `nn.GRUCell` and `nn.RNNCell`.
+    Several layers become a `Stack`, both directions a `Bidirectional`, dropout between layers a
+    `Dropout` between them. Time is axis 0 here, whatever `batch_first` says.
 
     Args:
       module: the module; its weights are copied.
 
     Returns:
-      `(cell, params)`: a layer's two biases are added, save the GRU candidate's, which become `b` and `b_n`.
+      `(cell, params)`: a layer's two biases are added, save the GRU candidate's, which become `b`
+        and `b_n`.
 
     Raises:
       ValueError: for another kind of module.
@@ -34,8 +36,12 @@ def from_torch(module: nn.Module) -> tuple[Layer, Any]:
     if isinstance(module, nn.RNNCellBase):
         return layer(module, "")
     if not isinstance(module, nn.RNNBase):
-        raise errors.not_convertible(module, f"a {type(module).__name__}", "an nn.LSTM, nn.GRU or nn.RNN, or one of their cells",
-                                     "Convert its recurrent part.")  # fmt: skip
+        raise errors.not_convertible(
+            module,
+            f"a {type(module).__name__}",
+            "an nn.LSTM, nn.GRU or nn.RNN, or one of their cells",
+            "Convert its recurrent part.",
+        )
     layers: list[tuple[Layer, Any]] = []
     for i in range(module.num_layers):
         cell, params = layer(module, f"_l{i}")
@@ -78,12 +84,14 @@ def to_torch(cell: Layer, params: Any) -> nn.RNNBase:
     """The torch module that computes what a cell computes: the inverse of `from_torch`.
 
     Args:
-      cell: an `LSTM`, `GRU` with the reset after, or `Elman` with tanh or relu; a `Bidirectional` of one, merged by concat; or a `Stack` of
-        equal ones, with equal `Dropout` between them or none.
+      cell: an `LSTM`, `GRU` with the reset after, or `Elman` with tanh or relu; a `Bidirectional`
+        of one, merged by concat; or a `Stack` of equal ones, with equal `Dropout` between them or
+        none.
       params: the cell's params.
 
     Returns:
-      An `nn.LSTM`, `nn.GRU` or `nn.RNN` whose sequences are time first; biases lie in `bias_ih`, the GRU's `b_n` in `bias_hh`.
+      An `nn.LSTM`, `nn.GRU` or `nn.RNN` whose sequences are time first; biases lie in `bias_ih`,
+      the GRU's `b_n` in `bias_hh`.
 
     Raises:
       ValueError: for a cell that torch does not have.
@@ -125,8 +133,13 @@ def to_torch(cell: Layer, params: Any) -> nn.RNNBase:
         case Elman(activation="tanh" | "relu") if same:
             module = nn.RNN(*sizes, nonlinearity=first.activation, **settings)
         case _:
-            raise errors.not_convertible(cell, "a cell that torch does not have", "equal layers of LSTM, GRU with the reset after, or Elman with "
-                                         "tanh or relu, alone or Bidirectional with concat", "Convert its layers one by one.")  # fmt: skip
+            raise errors.not_convertible(
+                cell,
+                "a cell that torch does not have",
+                "equal layers of LSTM, GRU with the reset after, or Elman with "
+                "tanh or relu, alone or Bidirectional with concat",
+                "Convert its layers one by one.",
+            )
     module = module.to(to_tensor(parts[0]["w_x"]).dtype)
     with torch.no_grad():
         for i, part in enumerate(parts):

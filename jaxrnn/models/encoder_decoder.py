@@ -15,16 +15,18 @@ from jaxrnn.advance import advance
 from jaxrnn.autodiff.products import matmul, wide
 from jaxrnn.layer import Layer, Params, State
 from jaxrnn.strategies import Scan, Strategy
-from jaxrnn.training import Loss, scheduled_sampling
+from jaxrnn.training import MaskedMean, scheduled_sampling
 from jaxrnn.unroll import unroll
 
 Bridge = Literal["dense", "copy", "none"]
 
 
-class Pairs(NamedTuple):
-    """A batch of sources `[S, ...]` and of what is to be written: inputs `xs [T, ...]`, each the token before its target `[T, ...]`.
+class Seq2SeqBatch(NamedTuple):
+    """A batch of sources `[S, ...]` and of what is to be written: inputs `xs [T, ...]`, each the
+    token before its target `[T, ...]`.
 
-    `sampling`, where given, is the probability that a token of `xs` is replaced by one of the decoder's own (scheduled sampling).
+    `sampling`, where given, is the probability that a token of `xs` is replaced by one of the
+    decoder's own (scheduled sampling).
     """
 
     source: Any
@@ -42,11 +44,12 @@ class Pairs(NamedTuple):
         source_mask: Any = None,
         mask: Any = None,
         sampling: Any = None,
-    ) -> Pairs:
-        """From whole texts `written [T + 1, ...]`, the token that begins them and the token that ends them among them.
+    ) -> Seq2SeqBatch:
+        """From whole texts `written [T + 1, ...]`, the token that begins them and the token that
+        ends them among them.
 
         Example:
-          >>> pairs = Pairs.of(jnp.zeros((4, 1)), jnp.array([[0], [5], [6], [1]]))
+          >>> pairs = Seq2SeqBatch.of(jnp.zeros((4, 1)), jnp.array([[0], [5], [6], [1]]))
           >>> pairs.xs[:, 0].tolist(), pairs.targets[:, 0].tolist()
           ([0, 5, 6], [5, 6, 1])
         """
@@ -63,25 +66,30 @@ class Pairs(NamedTuple):
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class EncoderDecoder:
-    """An encoder that reads a sequence, a bridge from its last state to a decoder's first, and the decoder that writes another.
+    """An encoder that reads a sequence, a bridge from its last state to a decoder's first, and the
+    decoder that writes another.
 
         memory, s = encoder(source);  s_0 = bridge(s);  logits = decoder(xs) from s_0, looking at the memory where it attends
 
-    The encoder's outputs are bound as the decoder's memory, which its `Attention` layers and `Attend` cells look at; a decoder without
-    them is told all through its first state. It is configuration, like a cell: hashable, and static under jit.
+    The encoder's outputs are bound as the decoder's memory, which its `Attention` layers and
+    `AttentionCell` cells look at; a decoder without them is told all through its first state. It is
+    configuration, like a cell: hashable, and static under jit.
 
-    Shapes: source `[S, ..., F]` or tokens `[S, ...]`, xs `[T, ..., F]` or tokens `[T, ...]`, logits `[T, ..., V]`. Params: a dict of
-    `encoder`, `decoder`, and `bridge`: for "dense" one `{"w" [E, D], "b" [D]}` for each array of the decoder's state, with E all
-    features of the encoder's last state and D those of the array; otherwise empty.
+    Shapes: source `[S, ..., F]` or tokens `[S, ...]`, xs `[T, ..., F]` or tokens `[T, ...]`, logits
+    `[T, ..., V]`. Params: a dict of `encoder`, `decoder`, and `bridge`: for "dense" one `{"w" [E,
+    D], "b" [D]}` for each array of the decoder's state, with E all features of the encoder's last
+    state and D those of the array; otherwise empty.
 
     Args:
       encoder: any cell, `Bidirectional` too.
       decoder: a causal cell, with or without attention.
-      bridge: "dense", `tanh(s @ w + b)`; "copy", where both states hold the same arrays; "none", the decoder's own initial state.
+      bridge: "dense", `tanh(s @ w + b)`; "copy", where both states hold the same arrays; "none",
+        the decoder's own initial state.
 
     Raises:
       TypeError: unless both are cells.
-      ValueError: for an unknown bridge or a decoder that looks ahead; in `init`, for a copy between unlike states.
+      ValueError: for an unknown bridge or a decoder that looks ahead; in `init`, for a copy between
+        unlike states.
 
     Example:
       >>> decoder = Stack((Embed(7, 4), LSTM(8), Attention(8, memory=16), Dense(7)))
@@ -111,7 +119,8 @@ class EncoderDecoder:
             raise errors.not_causal(self.decoder, "EncoderDecoder")
 
     def init(self, key: jax.Array, source: Any, target: Any) -> Params:
-        """Params for sources like `source` and decoder inputs like `target`: arrays or specs, as for `cell.init`."""
+        """Params for sources like `source` and decoder inputs like `target`: arrays or specs, as
+        for `cell.init`."""
         ke, kd, kb = jax.random.split(key, 3)
         encoder, decoder = self.encoder.init(ke, source), self.decoder.init(kd, target)
         given, need = self.encoder.initial_state(encoder), self.decoder.initial_state(decoder)
@@ -132,32 +141,48 @@ class EncoderDecoder:
         return {"encoder": encoder, "decoder": decoder, "bridge": bridge}
 
     def apply(
-        self, params: Params, source: Any, xs: Any, *, source_mask: Any = None, mask: Any = None, key: jax.Array | None = None,
+        self,
+        params: Params,
+        source: Any,
+        xs: Any,
+        *,
+        source_mask: Any = None,
+        mask: Any = None,
+        key: jax.Array | None = None,
         strategy: Strategy = Scan(),
-    ) -> jax.Array:  # fmt: skip
+    ) -> jax.Array:
         """The decoder's outputs `[T, ..., V]` for given inputs (teacher forcing).
 
         Args:
           params: what `init` made.
           source: what is read, `[S, ..., F]` or tokens `[S, ...]`.
-          xs: what the decoder is fed, `[T, ..., F]` or tokens `[T, ...]`: the target, one step late.
-          source_mask, mask: booleans `[S, ...]` and `[T, ...]`, true where a step counts; what lies under false changes nothing.
+          xs: what the decoder is fed, `[T, ..., F]` or tokens `[T, ...]`: the target, one step
+            late.
+          source_mask, mask: booleans `[S, ...]` and `[T, ...]`, true where a step counts; what lies
+            under false changes nothing.
           key: passing one is training mode, in both nets.
           strategy: how sequences are evaluated.
         """
         ke, kd, _ = keys(key)
         decoder, state = self.begin(params, source, source_mask, ke, strategy)
-        return unroll(self.decoder, decoder, xs, state, mask=mask, key=kd, strategy=strategy)[1]
+        return unroll(self.decoder, decoder, xs, state=state, mask=mask, key=kd, strategy=strategy)[
+            1
+        ]
 
     def start(self, params: Params, source: Any, source_mask: Any = None) -> tuple[Callable, State]:
-        """A step `(state, token) -> (state, logits)` and its first state, for `decoding`. A state repeated to `[B, K, ...]` takes tokens
-        `[B, K]`: beams share the memory of their row."""
+        """A step `(state, token) -> (state, logits)` and its first state, for `decoding`. A state
+        repeated to `[B, K, ...]` takes tokens `[B, K]`: beams share the memory of their row."""
         decoder, state = self.begin(params, source, source_mask)
         return jax.tree_util.Partial(advance, self.decoder, decoder), state
 
     def begin(
-        self, params: Params, source: Any, source_mask: Any = None, key: jax.Array | None = None, strategy: Strategy = Scan()
-    ) -> tuple[Params, State]:  # fmt: skip
+        self,
+        params: Params,
+        source: Any,
+        source_mask: Any = None,
+        key: jax.Array | None = None,
+        strategy: Strategy = Scan(),
+    ) -> tuple[Params, State]:
         """The decoder's params, bound to what the encoder read, and its first state."""
         if not isinstance(params, dict) or set(params) != {"encoder", "decoder", "bridge"}:
             raise errors.wrong_net(self, params)
@@ -190,18 +215,19 @@ class EncoderDecoder:
         )
 
     def objective(
-        self, loss: Callable[[Any, Any, Any], Loss]
-    ) -> Callable[[Params, Pairs, Any], Loss]:
-        """What `training.minimize` takes: the loss of a batch of `Pairs`, in training mode where a key is given.
+        self, loss: Callable[[Any, Any, Any], MaskedMean]
+    ) -> Callable[[Params, Seq2SeqBatch, Any], MaskedMean]:
+        """What `training.make_step` takes: the loss of a batch of `Seq2SeqBatch`, in training mode
+        where a key is given.
 
         Example:
           >>> net = EncoderDecoder(GRU(8), Stack((Embed(7, 4), GRU(8), Attention(8, memory=8), Dense(7))))
-          >>> state = init(None, net.init(jax.random.key(0), features(3), TOKEN), optimizer(1e-3), jax.random.key(1))
-          >>> pairs = Pairs.of(jnp.ones((5, 2, 3)), jnp.zeros((7, 2), jnp.int32))
-          >>> state, metrics = minimize(net.objective(cross_entropy), optimizer(1e-3))(state, pairs)
+          >>> state = TrainState.create(None, net.init(jax.random.key(0), features(3), TOKEN), optimizer(1e-3), jax.random.key(1))
+          >>> pairs = Seq2SeqBatch.of(jnp.ones((5, 2, 3)), jnp.zeros((7, 2), jnp.int32))
+          >>> state, metrics = make_step(net.objective(cross_entropy), optimizer(1e-3))(state, pairs)
         """
 
-        def objective(params: Params, batch: Pairs, key: Any = None) -> Loss:
+        def objective(params: Params, batch: Seq2SeqBatch, key: Any = None) -> MaskedMean:
             ke, kd, ks = keys(key)
             decoder, state = self.begin(params, batch.source, batch.source_mask, ke)
             xs = batch.xs
@@ -217,7 +243,7 @@ class EncoderDecoder:
                     mask=batch.mask,
                     noise=kd,
                 )
-            logits = unroll(self.decoder, decoder, xs, state, mask=batch.mask, key=kd)[1]
+            logits = unroll(self.decoder, decoder, xs, state=state, mask=batch.mask, key=kd)[1]
             return loss(logits, batch.targets, batch.mask)
 
         return objective
@@ -225,9 +251,10 @@ class EncoderDecoder:
     def attention(
         self, params: Params, source: Any, xs: Any, *, source_mask: Any = None, mask: Any = None
     ) -> tuple[jax.Array, ...]:
-        """Where the decoder looks while it is fed `xs`: for each of its layers that look, from the input on, the weights `[T, ..., S]`."""
+        """Where the decoder looks while it is fed `xs`: for each of its layers that look, from the
+        input on, the weights `[T, ..., S]`."""
         decoder, state = self.begin(params, source, source_mask)
-        seen = diagnostics.trace(self.decoder, decoder, xs, state, mask=mask)
+        seen = diagnostics.record(self.decoder, decoder, xs, state=state, mask=mask)
         traces = jax.tree.leaves(seen, is_leaf=lambda node: isinstance(node, diagnostics.Trace))
         return tuple(
             trace.gates.attention

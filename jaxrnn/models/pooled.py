@@ -16,7 +16,7 @@ from jaxrnn.combinators import Bidirectional, Stack
 from jaxrnn.data import Batch, Buckets, Padded
 from jaxrnn.layer import Feedforward, Layer, Params, WholeSequence
 from jaxrnn.strategies import Scan, Strategy
-from jaxrnn.training import Loss
+from jaxrnn.training import MaskedMean
 from jaxrnn.unroll import unroll
 
 Pool = Literal["last", "mean", "max"]
@@ -34,17 +34,20 @@ class Pooled:
         mean   the mean of h over valid steps
         max    the largest over valid steps, feature by feature
 
-    Masked steps are left out, whatever they hold. A row without a valid step has a pooled vector of zeros.
+    Masked steps are left out, whatever they hold. A row without a valid step has a pooled vector of
+    zeros.
 
     Shapes: xs `[T, ..., F]` or tokens `[T, ...]`, y `[..., K]`. Params: the pair (body's, head's).
 
     Args:
       body: any cell; its outputs are one array.
-      head: any cell, most often a Dense, with Dropout before it: `Stack((Dropout(0.5), Dense(10)))`.
+      head: any cell, most often a Dense, with Dropout before it: `Stack((Dropout(0.5),
+        Dense(10)))`.
       pool: "last", "mean" or "max".
 
     Raises:
-      TypeError, ValueError: unless both are cells and the pool is known; for "last" of a body that has not read everything at any one step.
+      TypeError, ValueError: unless both are cells and the pool is known; for "last" of a body that
+        has not read everything at any one step.
 
     Example:
       >>> net = Pooled(Stack((Embed(50, 8), Bidirectional(LSTM(16)))), Dense(3))
@@ -78,8 +81,14 @@ class Pooled:
         return body, self.head.init(keys[1], pooled)
 
     def apply(
-        self, params: Params, xs: Any, *, mask: Any = None, key: jax.Array | None = None, strategy: Strategy = Scan()
-    ) -> jax.Array:  # fmt: skip
+        self,
+        params: Params,
+        xs: Any,
+        *,
+        mask: Any = None,
+        key: jax.Array | None = None,
+        strategy: Strategy = Scan(),
+    ) -> jax.Array:
         """The answers `[..., K]`; a key is training mode.
 
         Raises:
@@ -105,23 +114,26 @@ class Pooled:
         return (mean if self.pool == "mean" else largest)(ys, mask)
 
     def objective(
-        self, loss: Callable[..., Loss], *, strategy: Strategy = Scan()
-    ) -> Callable[[Params, Any, jax.Array], Loss]:
-        """What `training.minimize` takes: the loss of the answers, rows being what steps are to a sequence's loss.
+        self, loss: Callable[..., MaskedMean], *, strategy: Strategy = Scan()
+    ) -> Callable[[Params, Any, jax.Array], MaskedMean]:
+        """What `training.make_step` takes: the loss of the answers, rows being what steps are to a
+        sequence's loss.
 
         Args:
-          loss: `loss(ys [B, K], targets [B, ...], rows) -> Loss`, such as `cross_entropy`; rows `[B]` are false for those that do not count, or None.
+          loss: `loss(ys [B, K], targets [B, ...], rows) -> MaskedMean`, such as `cross_entropy`;
+            rows `[B]` are false for those that do not count, or None.
 
         Returns:
-          `objective(params, batch, key)`. The batch is a `Batch(xs, targets [B], mask)`, or a `Padded` of two columns, the inputs and the targets.
+          `objective(params, batch, key)`. The batch is a `Batch(xs, targets [B], mask)`, or a
+          `Padded` of two columns, the inputs and the targets.
 
         Example:
           >>> net, tx = Pooled(GRU(8), Dense(2), "mean"), optimizer(1e-2)
-          >>> state = init(None, net.init(jax.random.key(0), features(3)), tx, jax.random.key(1))
-          >>> state, metrics = minimize(net.objective(cross_entropy), tx)(state, Batch(jnp.ones((5, 4, 3)), jnp.array([0, 1, 1, 0])))
+          >>> state = TrainState.create(None, net.init(jax.random.key(0), features(3)), tx, jax.random.key(1))
+          >>> state, metrics = make_step(net.objective(cross_entropy), tx)(state, Batch(jnp.ones((5, 4, 3)), jnp.array([0, 1, 1, 0])))
         """
 
-        def objective(params: Params, batch: Batch | Padded, key: jax.Array | None) -> Loss:
+        def objective(params: Params, batch: Batch | Padded, key: jax.Array | None) -> MaskedMean:
             if isinstance(batch, Padded):
                 (xs, targets), mask, rows = batch.columns, batch.masks[0], batch.rows
             else:
@@ -135,7 +147,8 @@ class Pooled:
     def predict(
         self, params: Params, buckets: Buckets, *, strategy: Strategy = Scan()
     ) -> np.ndarray:
-        """The answers `[N, K]` for all rows of the buckets' first column, in the order of the data, without noise.
+        """The answers `[N, K]` for all rows of the buckets' first column, in the order of the data,
+        without noise.
 
         Example:
           >>> net = Pooled(GRU(8), Dense(2))
@@ -183,7 +196,8 @@ def ends_informed(cell: Layer) -> bool:
 
 
 def end(ys: jax.Array, mask: Any, last: bool) -> jax.Array:
-    """The output at the last valid step, or at the first; zero where there is none (outputs under a false mask are zero)."""
+    """The output at the last valid step, or at the first; zero where there is none (outputs under a
+    false mask are zero)."""
     steps = ys.shape[0]
     if not steps:
         return jnp.zeros(ys.shape[1:], ys.dtype)

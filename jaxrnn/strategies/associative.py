@@ -7,7 +7,7 @@ from typing import Any
 from jaxrnn import errors
 from jaxrnn.cell import Cell, LinearCell
 from jaxrnn.controls import Piece
-from jaxrnn.strategies.linear import linear
+from jaxrnn.strategies.linear_cell import linear
 from jaxrnn.strategies.strategy import Strategy
 
 
@@ -24,16 +24,16 @@ class Associative(Strategy):
     Args:
       radix: the steps of a chunk, and of a chunk of chunks; by default 16 on accelerators and 0,
         one loop, on a CPU.
-      otherwise: how cells that are not linear are run; by default they are refused.
+      fallback: how cells that are not linear are run; by default they are refused.
 
     Raises:
-      TypeError, ValueError: for a radix that is no size, or an `otherwise` that is no strategy; in
+      TypeError, ValueError: for a radix that is no size, or a `fallback` that is no strategy; in
         a verb, for a cell that is not linear.
 
     Example:
       >>> net = Stack((LRU(8), GRU(8)))
       >>> params = net.init(jax.random.key(0), features(3))
-      >>> state, ys = unroll(net, params, jnp.ones((50, 3)), strategy=Associative(otherwise=Scan()))
+      >>> state, ys = unroll(net, params, jnp.ones((50, 3)), strategy=Associative(fallback=Scan()))
       >>> ys.shape
       (50, 8)
 
@@ -41,16 +41,16 @@ class Associative(Strategy):
     """
 
     radix: int | None = None
-    otherwise: Strategy | None = None
+    fallback: Strategy | None = None
 
     def __post_init__(self) -> None:
         errors.check_radix(self, self.radix)
-        if self.otherwise is not None and not isinstance(self.otherwise, Strategy):
-            raise errors.wrong_strategy(self, self.otherwise, "otherwise")
+        if self.fallback is not None and not isinstance(self.fallback, Strategy):
+            raise errors.wrong_strategy(self, self.fallback, "fallback")
 
     def run(self, cell: Cell, params: Any, piece: Piece) -> tuple[Any, Any]:
         if isinstance(cell, LinearCell):
             return linear(cell, params, piece, radix=self.radix)
-        if self.otherwise is None:
+        if self.fallback is None:
             raise errors.not_linear(self, cell)
-        return self.otherwise.run(cell, params, piece)
+        return self.fallback.run(cell, params, piece)

@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors
-from jaxrnn.autodiff.linear import forget, linear_scan, states_before
+from jaxrnn.autodiff.linear_scan import forget, linear_scan, states_before
 from jaxrnn.autodiff.tangent import with_tangent
 from jaxrnn.autodiff.transitions import map_transitions, multiply
 from jaxrnn.cell import Cell, LinearCell
 from jaxrnn.controls import Piece, blank
 from jaxrnn.strategies.jacobians import Inputs, Problem
-from jaxrnn.strategies.linear import linear
+from jaxrnn.strategies.linear_cell import linear
 from jaxrnn.strategies.strategy import Strategy
 
 
@@ -79,7 +79,7 @@ class Newton(Strategy):
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_iters, int) or self.max_iters < 1:
-            raise errors.fail(
+            raise errors.error(
                 ValueError,
                 self,
                 f"max_iters={self.max_iters!r}",
@@ -87,7 +87,7 @@ class Newton(Strategy):
                 "Contracting cells take less than ten.",
             )
         if self.tol is not None and not self.tol > 0:
-            raise errors.fail(
+            raise errors.error(
                 ValueError,
                 self,
                 f"tol={self.tol!r}",

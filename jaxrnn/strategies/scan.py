@@ -6,18 +6,20 @@ from jaxrnn import controls, errors
 from jaxrnn.autodiff.recurrence import recurrence
 from jaxrnn.cell import Cell, LinearCell
 from jaxrnn.controls import Piece
-from jaxrnn.strategies.linear import linear
+from jaxrnn.strategies.linear_cell import linear
 from jaxrnn.strategies.strategy import Strategy
 
 
 class Scan(Strategy):
     """One `lax.scan` over time: O(T) steps, O(T) memory under reverse differentiation.
 
-    Weight gradients of every `dot` are one matmul after the loop. A `LinearCell`'s coefficients are made for all steps at once, outside it.
-    On a CPU a large pass through which nothing is differentiated projects its inputs a few steps at a time, so that z never exists for all steps.
+    Weight gradients of every `dot` are one matmul after the loop. A `LinearCell`'s coefficients are
+    made for all steps at once, outside it. On a CPU a large pass through which nothing is
+    differentiated projects its inputs a few steps at a time, so that z never exists for all steps.
 
     Args:
-      unroll: how many steps one iteration of the compiled loop holds; four at least for short rows on a CPU.
+      unroll: how many steps one iteration of the compiled loop holds; four at least for short rows
+        on a CPU.
 
     Raises:
       ValueError: for an `unroll` that is no positive integer.
@@ -32,7 +34,7 @@ class Scan(Strategy):
 
     def __post_init__(self) -> None:
         if not isinstance(self.unroll, int) or self.unroll < 1:
-            raise errors.fail(
+            raise errors.error(
                 ValueError,
                 self,
                 f"unroll={self.unroll!r}",

@@ -1,4 +1,5 @@
-"""Tasks that ask for a stack: bracket languages of bounded depth, and nested lists of operations."""
+"""Tasks that ask for a stack: bracket languages of bounded depth, and nested lists of
+operations."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from jaxrnn.tasks.scored import Scored
 
 @functools.cache
 def completions(length: int, depth: int) -> list[list[int]]:
-    """`[r][d]`: how many paths of r brackets lead from depth d back to 0, never deeper than `depth`, all of one kind."""
+    """`[r][d]`: how many paths of r brackets lead from depth d back to 0, never deeper than
+    `depth`, all of one kind."""
     rows = [[1] + [0] * depth]
     for _ in range(length):
         last = [*rows[-1], 0]
@@ -37,7 +39,8 @@ def check_dyck(name: str, length: int, batch: int, kinds: int, depth: int) -> No
 
 
 def words(key: jax.Array, length: int, batch: int, kinds: int, depth: int) -> jax.Array:
-    """Words `[length, B]`, every word of the length equally likely: a bracket is opened with the share of the words that go on so."""
+    """Words `[length, B]`, every word of the length equally likely: a bracket is opened with the
+    share of the words that go on so."""
     count = completions(length, depth)
     share = [
         [
@@ -85,13 +88,15 @@ def moved(
 def dyck(
     key: jax.Array, length: int = 40, batch: int = 32, kinds: int = 2, depth: int = 4
 ) -> Batch:
-    """Well-formed brackets of k kinds, at most `depth` deep, said token by token: Dyck-(k, m) (Hewitt et al. 2020).
+    """Well-formed brackets of k kinds, at most `depth` deep, said token by token: Dyck-(k, m)
+    (Hewitt et al. 2020).
 
         xs = bound, w_1 .. w_L          values = w_1 .. w_L, bound          every step counts
         token i < k opens kind i, token k + i closes it, 2 k is the word's bound
 
-    Words are drawn uniformly from all of the length, so the least possible cross entropy is known, `dyck_floor`. What may follow by the
-    grammar is `dyck_allowed(batch.xs, kinds, depth)`: the share of likeliest tokens that are allowed is the field's usual score.
+    Words are drawn uniformly from all of the length, so the least possible cross entropy is known,
+    `dyck_floor`. What may follow by the grammar is `dyck_allowed(batch.xs, kinds, depth)`: the
+    share of likeliest tokens that are allowed is the field's usual score.
 
     Args:
       length: L, even.
@@ -112,7 +117,8 @@ def dyck(
 
 
 def dyck_floor(length: int = 40, kinds: int = 2, depth: int = 4) -> float:
-    """The least cross entropy that `dyck` allows, in nats a step: log(number of words) / (length + 1).
+    """The least cross entropy that `dyck` allows, in nats a step: log(number of words) / (length +
+    1).
 
     Example:
       >>> dyck_floor(4, kinds=1, depth=2) == math.log(2) / 5  # ()() and (())
@@ -125,9 +131,11 @@ def dyck_floor(length: int = 40, kinds: int = 2, depth: int = 4) -> float:
 
 
 def dyck_allowed(xs: jax.Array, kinds: int = 2, depth: int = 4) -> jax.Array:
-    """Which tokens the grammar allows after each step of well-formed beginnings `xs [T, ...]`: booleans `[T, ..., 2 kinds + 1]`.
+    """Which tokens the grammar allows after each step of well-formed beginnings `xs [T, ...]`:
+    booleans `[T, ..., 2 kinds + 1]`.
 
-    An opening one where `depth` is not reached, the innermost open one's closing one, the bound where none is open.
+    An opening one where `depth` is not reached, the innermost open one's closing one, the bound
+    where none is open.
 
     Example:
       >>> dyck_allowed(jnp.array([2, 0, 1]), kinds=1, depth=1).astype(int).tolist()
@@ -149,12 +157,14 @@ def dyck_allowed(xs: jax.Array, kinds: int = 2, depth: int = 4) -> jax.Array:
 def dyck_recognition(
     key: jax.Array, length: int = 40, batch: int = 32, kinds: int = 2, depth: int = 4
 ) -> Batch:
-    """Whether brackets are well-formed, said at the last step; half of the words have one token replaced by another, which always breaks them.
+    """Whether brackets are well-formed, said at the last step; half of the words have one token
+    replaced by another, which always breaks them.
 
     The trivial score: log 2 nats, half of the answers right.
 
     Returns:
-      Tokens `xs [L, B]` as in `dyck`, without bounds, `targets.values [L, B]` of 0 and 1, for `scored(training.cross_entropy)`.
+      Tokens `xs [L, B]` as in `dyck`, without bounds, `targets.values [L, B]` of 0 and 1, for
+      `scored(training.cross_entropy)`.
 
     Example:
       >>> batch = dyck_recognition(jax.random.key(0), length=6, batch=4)
@@ -185,20 +195,24 @@ def listops(
     arguments: int = 5,
     share: float = 0.25,
 ) -> Batch:
-    """The value of nested operations on digits, e.g. `[MAX 2 9 [MIN 4 7 ] 0 ]` is 9 (Nangia & Bowman 2018; flat, as in Tay et al. 2021).
+    """The value of nested operations on digits, e.g. `[MAX 2 9 [MIN 4 7 ] 0 ]` is 9 (Nangia &
+    Bowman 2018; flat, as in Tay et al. 2021).
 
-    Tokens 0 to 9 are digits, 10 to 14 are `[MIN`, `[MAX`, `[MED`, `[SM` and `]`. The median of an even number is the mean of the two
-    in the middle, rounded down; SM is the sum modulo 10. Trees are drawn as by the authors: each argument is an operation with
-    probability `share`, of 2 to `arguments` arguments, down to `depth`; here the root always is one, and where `length` holds no more
-    an operation has fewer arguments, or a digit stands in its place.
+    Tokens 0 to 9 are digits, 10 to 14 are `[MIN`, `[MAX`, `[MED`, `[SM` and `]`. The median of an
+    even number is the mean of the two in the middle, rounded down; SM is the sum modulo 10. Trees
+    are drawn as by the authors: each argument is an operation with probability `share`, of 2 to
+    `arguments` arguments, down to `depth`; here the root always is one, and where `length` holds no
+    more an operation has fewer arguments, or a digit stands in its place.
 
-    The trivial score: one of ten classes; always the likeliest of them (0 or 9, for MIN and MAX) is right about one time in six.
+    The trivial score: one of ten classes; always the likeliest of them (0 or 9, for MIN and MAX) is
+    right about one time in six.
 
     Args:
       length: T, at least 4; rows are shorter, and masked from their end on.
 
     Returns:
-      Tokens `xs [T, B]`, `mask [T, B]`, `targets.values [T, B]`, the answer at each row's last step, for `scored(training.cross_entropy)`.
+      Tokens `xs [T, B]`, `mask [T, B]`, `targets.values [T, B]`, the answer at each row's last
+      step, for `scored(training.cross_entropy)`.
 
     Example:
       >>> batch = listops(jax.random.key(0), length=20, batch=3)
@@ -231,7 +245,8 @@ def listops(
 def expression(
     key: jax.Array, *, length: int, depth: int, most: int, share: float
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """One expression from left to right, valued as it goes: tokens `[length]`, how many there are, and the value."""
+    """One expression from left to right, valued as it goes: tokens `[length]`, how many there are,
+    and the value."""
     keys = jax.random.split(key, 4)
     chance = jax.random.uniform(keys[0], (length,), jnp.float32)
     digits = jax.random.randint(keys[1], (length,), 0, 10, jnp.int32)
@@ -249,7 +264,8 @@ def expression(
         inner = jnp.maximum(level - 1, 0)
         begins, done = t == 0, (t > 0) & (level == 0)
         closes = ~begins & ~done & (seen[inner] == size[inner])
-        # The tokens that close all, with digits alone; an open list is an argument of the one around it that need not come any more.
+        # The tokens that close all, with digits alone; an open list is an argument of the one
+        # around it that need not come any more.
         needed = jnp.where(levels < level, size - seen + jnp.where(levels == inner, 1, 0), 0).sum(
             dtype=jnp.int32
         )
@@ -259,7 +275,8 @@ def expression(
         n = jnp.minimum(n, room - 2)
         opens = begins | (~done & ~closes & (chance < share) & (level < depth) & (room >= 4))
         value = jnp.where(closes, result(operation[inner], size[inner], values[inner]), digit)
-        # A finished argument goes to the list around it: the innermost for a digit, the next one out for a closed list.
+        # A finished argument goes to the list around it: the innermost for a digit, the next one
+        # out for a closed list.
         level = jnp.where(closes, level - 1, level)
         said = ~opens & ~done & (level > 0)
         here = levels == level - 1

@@ -1,4 +1,5 @@
-"""What all tasks share: answers that count at some steps only, and batches as a function of the step."""
+"""What all tasks share: answers that count at some steps only, and batches as a function of the
+step."""
 
 from __future__ import annotations
 
@@ -12,13 +13,15 @@ import jax.numpy as jnp
 from jaxrnn import training
 from jaxrnn.data import Batch
 
-Loss = Callable[[Any, Any, Any], training.Loss]  # loss(ys, targets, mask)
+MaskedMean = Callable[[Any, Any, Any], training.MaskedMean]  # loss(ys, targets, mask)
 
 
 class Scored(NamedTuple):
-    """Answers `values [T, B, ...]`, and where they count, booleans `where [T, B]`; elsewhere they are zero.
+    """Answers `values [T, B, ...]`, and where they count, booleans `where [T, B]`; elsewhere they
+    are zero.
 
-    It is not the batch's mask: that would stop the state too, while here the net runs on and is asked at some steps only.
+    It is not the batch's mask: that would stop the state too, while here the net runs on and is
+    asked at some steps only.
     """
 
     values: jax.Array
@@ -41,8 +44,9 @@ class Scored(NamedTuple):
 
 
 @functools.cache
-def scored(loss: Loss) -> Loss:
-    """A masked loss over a task's targets: it counts where the task asks for an answer and the mask is true.
+def scored(loss: MaskedMean) -> MaskedMean:
+    """A masked loss over a task's targets: it counts where the task asks for an answer and the mask
+    is true.
 
         scored(loss)(ys, targets, mask) = loss(ys, targets.values, targets.where & mask)
 
@@ -50,23 +54,25 @@ def scored(loss: Loss) -> Loss:
       loss: such as `training.cross_entropy` or `training.mse`.
 
     Returns:
-      A loss for `training.bptt`, `training.truncated_bptt` and `training.evaluate`; the same one for the same loss.
+      A loss for `training.bptt_step`, `training.truncated_bptt_step` and `training.evaluate`; the
+      same one for the same loss.
 
     Example:
       >>> net, tx = Stack((Embed(10, 8), GRU(16), Dense(10))), optimizer(1e-2)
-      >>> state = init(net, net.init(jax.random.key(0), TOKEN), tx, jax.random.key(1))
-      >>> step = bptt(net, scored(training.cross_entropy), tx)
+      >>> state = TrainState.create(net, net.init(jax.random.key(0), TOKEN), tx, jax.random.key(1))
+      >>> step = bptt_step(net, scored(training.cross_entropy), tx)
       >>> state, metrics = step(state, rnn.tasks.copy(jax.random.key(2), lag=5, batch=4))
     """
 
-    def over(ys: Any, targets: Scored, mask: Any = None) -> training.Loss:
+    def over(ys: Any, targets: Scored, mask: Any = None) -> training.MaskedMean:
         return loss(ys, targets.values, targets.where if mask is None else targets.where & mask)
 
     return over
 
 
 def batches(task: Callable[..., Batch], key: jax.Array, **settings: Any) -> Callable[[int], Batch]:
-    """Fresh data at every step, as `training.fit` takes it: `batches(step) = task(fold_in(key, step), **settings)`, in one jit.
+    """Fresh data at every step, as `training.fit` takes it: `batches(step) = task(fold_in(key,
+    step), **settings)`, in one jit.
 
     Example:
       >>> source = batches(rnn.tasks.parity, jax.random.key(0), length=6, batch=4)

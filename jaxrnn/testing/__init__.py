@@ -26,14 +26,16 @@ def check_cell(
 
         1  unroll is a loop over advance             5  a batch is its rows
         2  a strategy never changes the answer       6  every mode of differentiation, finite differences included
-        3  what is masked changes nothing            7  equal cells are one, and a step keeps its state's kind
-        4  a reset begins a new sequence
+        3  what is masked changes nothing            7  equal cells are one, and a step keeps its
+        state's kind 4  a reset begins a new sequence
 
-    Params, states and inputs are random, of a few steps and rows; most of the time taken is compilation.
+    Params, states and inputs are random, of a few steps and rows; most of the time taken is
+    compilation.
 
     Args:
       cell: any cell, leaf or composite.
-      x: an example input or its spec, as for `cell.init`. Of integers, the largest in an example bounds the tokens drawn.
+      x: an example input, its spec or a number of features, as for `cell.init`. Of integers, the
+        largest in an example bounds the tokens drawn.
       key: a PRNG key for params and data.
       laws: the numbers of the laws to check, all of them by default.
       strategies: what law 2 compares with `Scan()`.
@@ -47,7 +49,7 @@ def check_cell(
     errors.check_cell(cell, Layer)
     chosen = tuple(LAWS) if laws is None else tuple(laws)
     if unknown := set(chosen) - set(LAWS):
-        raise errors.fail(
+        raise errors.error(
             ValueError,
             cell,
             f"laws {sorted(unknown)}",

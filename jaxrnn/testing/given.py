@@ -46,10 +46,11 @@ CUT = 3
 
 
 def example(cell: Layer, x: Any, key: jax.Array) -> Given:
-    """Random params, state and inputs `[T, B, ...]` of a cell, with a mask and resets that meet every case.
+    """Random params, state and inputs `[T, B, ...]` of a cell, with a mask and resets that meet
+    every case.
 
-    Params are those of `init`, shaken a little so that no bias is zero. Tokens are drawn up to the largest of an example
-    array, from 0 and 1 where `x` is only a spec.
+    Params are those of `init`, shaken a little so that no bias is zero. Tokens are drawn up to the
+    largest of an example array, from 0 and 1 where `x` is only a spec.
     """
     spec = jax.ShapeDtypeStruct(x.shape[len(x.shape) - cell.feature_ndim :], x.dtype)
     params = compiled(begin)(spec, cell, key)
@@ -83,7 +84,8 @@ def first(batch_shape: tuple[int, ...], cell: Layer, params: Params) -> State:
 
 @functools.cache
 def options() -> dict[str, Any]:
-    """What XLA may leave out on CPU, where compiling takes four times as long as all else; each only where this version knows it."""
+    """What XLA may leave out on CPU, where compiling takes four times as long as all else; each
+    only where this version knows it."""
     known = {}
     for option in ({"xla_backend_optimization_level": 0}, {"xla_cpu_use_fusion_emitters": False}):
         try:

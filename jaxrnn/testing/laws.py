@@ -1,6 +1,8 @@
-"""The seven laws, each a function of a cell, what it is given and a direction of time, that raises where the law is broken.
+"""The seven laws, each a function of a cell, what it is given and a direction of time, that raises
+where the law is broken.
 
-What is done to arrays between two compiled functions is done by NumPy: JAX would compile each such operation, which takes longer than the laws.
+What is done to arrays between two compiled functions is done by NumPy: JAX would compile each such
+operation, which takes longer than the laws.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ from jaxrnn.unroll import unroll
 
 
 def advancing(cell: Layer, given: Given, reverse: bool = False) -> None:
-    """Law 1. `unroll` equals a loop over `advance`, bare and controlled, with and without a key; T=0 is the initial state."""
+    """Law 1. `unroll` equals a loop over `advance`, bare and controlled, with and without a key;
+    T=0 is the initial state."""
     seen = observe(Whole(reverse=reverse), cell, given.bare()._replace(xs=np.asarray(given.xs)[:0]))
     equal(
         1,
@@ -63,15 +66,21 @@ def advancing(cell: Layer, given: Given, reverse: bool = False) -> None:
             raise LawError(1, cell, f"{verb} must refuse a cell that is not causal")
         return
     for claim, case in (("bare", with_key(cell, given).bare()), ("with mask and resets", given)):
-        agree(1, cell, f"unroll{' reversed' * reverse}, {claim}, against a loop over advance", observe(Whole(reverse=reverse), cell, case),
-              observe(Steps(reverse), cell, case))  # fmt: skip
+        agree(
+            1,
+            cell,
+            f"unroll{' reversed' * reverse}, {claim}, against a loop over advance",
+            observe(Whole(reverse=reverse), cell, case),
+            observe(Steps(reverse), cell, case),
+        )
 
 
 def draws(cell: Layer, given: Given) -> bool:
-    """Whether a key makes a  read off without computing: does anything vary along an axis of keys?"""
+    """Whether a key makes a  read off without computing: does anything vary along an axis of
+    keys?"""
 
     def run(key: jax.Array) -> Any:
-        return unroll(cell, given.params, given.xs, given.state, key=key)
+        return unroll(cell, given.params, given.xs, state=given.state, key=key)
 
     keys = jax.random.split(jax.random.key(0), 2)
     jax.eval_shape(run, keys[0])
@@ -93,7 +102,8 @@ def strategic(
     reverse: bool = False,
     folded: Strategy | None = None,
 ) -> None:
-    """Law 2. Every strategy gives what a plain scan gives; so does `fold`, under the last of them or the one named."""
+    """Law 2. Every strategy gives what a plain scan gives; so does `fold`, under the last of them
+    or the one named."""
     noisy = with_key(cell, given)
     want = observe(Whole(reverse=reverse), cell, noisy)
     for strategy in strategies:
@@ -116,7 +126,8 @@ def strategic(
 
 
 def masked(cell: Layer, given: Given, reverse: bool = False) -> None:
-    """Law 3. Garbage under a false mask, NaN too, reaches no value and no gradient; the state is carried through."""
+    """Law 3. Garbage under a false mask, NaN too, reaches no value and no gradient; the state is
+    carried through."""
     mask, way = np.asarray(given.mask), Whole(reverse=reverse)
     clean = observe(way, cell, given)
     garbage = (
@@ -154,8 +165,13 @@ def masked(cell: Layer, given: Given, reverse: bool = False) -> None:
         observe(way, cell, whole),
         observe(way, cell, given.bare()),
     )
-    agree(3, cell, "a mask with resets that are all false against a mask alone", observe(way, cell, given._replace(resets=never)),
-          observe(way, cell, given._replace(resets=None)))  # fmt: skip
+    agree(
+        3,
+        cell,
+        "a mask with resets that are all false against a mask alone",
+        observe(way, cell, given._replace(resets=never)),
+        observe(way, cell, given._replace(resets=None)),
+    )
     short = whole._replace(mask=np.broadcast_to(np.arange(STEPS)[:, None] < CUT, mask.shape))
     agree(
         3,
@@ -167,7 +183,8 @@ def masked(cell: Layer, given: Given, reverse: bool = False) -> None:
 
 
 def reset(cell: Layer, given: Given, reverse: bool = False) -> None:
-    """Law 4. A reset run is its pieces run apart; resets replace, so a NaN state does not survive; those under a false mask are ignored."""
+    """Law 4. A reset run is its pieces run apart; resets replace, so a NaN state does not survive;
+    those under a false mask are ignored."""
     alone = not cell.causal  # such a cell has a last state at either end of time
     given = given._replace(mask=np.asarray(given.mask), resets=np.asarray(given.resets))
     cut = np.broadcast_to((np.arange(STEPS) == CUT)[:, None], given.mask.shape)
@@ -230,7 +247,8 @@ def differentiated(
     reverse: bool = False,
     measure: bool = True,
 ) -> None:
-    """Law 6. The gradient agrees with finite differences in float64, and with it jvp, both second derivatives, vmap of grad and checkpoint."""
+    """Law 6. The gradient agrees with finite differences in float64, and with it jvp, both second
+    derivatives, vmap of grad and checkpoint."""
     way, by = Whole(strategy, reverse), f" by {strategy!r}"
     if measure:
         with jax.enable_x64(True):
@@ -291,7 +309,8 @@ def filled(tree: Any, value: Any) -> Any:
 
 
 def finite(cell: Layer, given: Given, way: Way, size: float = 1e-5) -> None:
-    """The gradient against central differences, along a random direction in each leaf that is trained or given."""
+    """The gradient against central differences, along a random direction in each leaf that is
+    trained or given."""
     gradient = observe(way, cell, given).gradients
     leaves, treedef = jax.tree.flatten(gradient)
     paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(gradient)[0]]
@@ -311,8 +330,12 @@ def finite(cell: Layer, given: Given, way: Way, size: float = 1e-5) -> None:
         got = float(np.vdot(leaves[i], arrows[i]))
         allowed = 1e-6 * max(abs(slope), 1.0)
         if not abs(got - slope) <= allowed:
-            raise LawError(6, cell, f"{name((jax.tree_util.GetAttrKey('gradients'), *paths[i]))} in float64 against finite differences: "
-                           f"{got:.9g} against {slope:.9g} by {abs(got - slope):.3g} where {allowed:.3g} is allowed")  # fmt: skip
+            raise LawError(
+                6,
+                cell,
+                f"{name((jax.tree_util.GetAttrKey('gradients'), *paths[i]))} in float64 against finite differences: "
+                f"{got:.9g} against {slope:.9g} by {abs(got - slope):.3g} where {allowed:.3g} is allowed",
+            )
 
 
 def directions(tree: Any) -> Any:
@@ -344,7 +367,8 @@ def recast(given: Given, dtype: Any) -> Given:
 
 
 def consistent(cell: Layer, given: Given) -> None:
-    """Law 7. Equal cells hash, compare, print and trace as one; a step keeps structure, shapes and dtypes; dtypes follow the params."""
+    """Law 7. Equal cells hash, compare, print and trace as one; a step keeps structure, shapes and
+    dtypes; dtypes follow the params."""
     static(cell, given)
     for dtype in (jnp.bfloat16, jnp.float32):
         kinds(cell, recast(given, dtype), dtype)
@@ -368,7 +392,7 @@ def static(cell: Layer, given: Given) -> None:
         @jax.jit
         def run(cell: Layer, given: Given, traces: list = traces) -> Any:
             traces.append(cell)
-            return unroll(cell, given.params, given.xs, given.state)
+            return unroll(cell, given.params, given.xs, state=given.state)
 
         run.trace(cell, given)
         run.trace(twin, given)
@@ -431,7 +455,7 @@ def kinds(cell: Any, given: Given, dtype: Any) -> None:
     if isinstance(cell, Cell):
         states.append(("step", jax.eval_shape(step, given)))
     state, ys = jax.eval_shape(
-        lambda given: unroll(cell, given.params, given.xs, given.state), given
+        lambda given: unroll(cell, given.params, given.xs, state=given.state), given
     )
     states.append(("unroll", state))
     for verb, got in states:

@@ -1,4 +1,5 @@
-"""A way run and differentiated in one compiled function, and what was seen compared leaf by leaf."""
+"""A way run and differentiated in one compiled function, and what was seen compared leaf by
+leaf."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ LAWS = {
     7: "equal cells are one, and a step keeps its state's kind",
 }
 TOLERANCE = {"float64": 1e-9, "float32": 1e-4, "bfloat16": 6e-2, "float16": 2e-2}
-"""How far two ways may lie apart, relative to the largest entry of the leaf; for the narrow ones, from the float32 answer."""
+"""How far two ways may lie apart, relative to the largest entry of the leaf; for the narrow ones,
+from the float32 answer."""
 
 
 class LawError(AssertionError):
@@ -36,7 +38,8 @@ class LawError(AssertionError):
 
 
 class Seen(NamedTuple):
-    """The answer of a way: outputs, last state, and gradients in params, initial state and inputs."""
+    """The answer of a way: outputs, last state, and gradients in params, initial state and
+    inputs."""
 
     outputs: Any
     state: State
@@ -44,7 +47,8 @@ class Seen(NamedTuple):
 
 
 def functional(state: State, ys: Any) -> jax.Array:
-    """A fixed random functional of state and outputs, with a curvature, so that second derivatives show."""
+    """A fixed random functional of state and outputs, with a curvature, so that second derivatives
+    show."""
     total: Any = 0.0
     for i, leaf in enumerate(jax.tree.leaves((state, ys))):
         leaf = leaf.astype(wide(leaf.dtype))
@@ -56,7 +60,8 @@ def functional(state: State, ys: Any) -> jax.Array:
 def objective(
     way: Way, cell: Layer, given: Given
 ) -> tuple[Callable[..., tuple[jax.Array, Any]], dict[str, Any]]:
-    """The functional as a function of what may be differentiated, and that: params, state, and inputs that are not tokens."""
+    """The functional as a function of what may be differentiated, and that: params, state, and
+    inputs that are not tokens."""
     inputs = {"params": given.params, "state": given.state}
     if jnp.issubdtype(given.xs.dtype, jnp.floating):
         inputs["xs"] = given.xs
@@ -112,7 +117,8 @@ def values(way: Way, cell: Layer, given: Given, steps: dict[str, Any]) -> jax.Ar
 
 
 def observe(way: Way, cell: Layer, given: Given) -> Seen:
-    """What `way` gives, and its gradients, as NumPy arrays: compiled once for equal ways, cells and shapes."""
+    """What `way` gives, and its gradients, as NumPy arrays: compiled once for equal ways, cells and
+    shapes."""
     return jax.device_get(compiled(observed)(way, cell, given))
 
 
@@ -145,8 +151,12 @@ def agree(
         if bad.any():
             at = np.unravel_index(np.argmax(np.where(np.isfinite(gap), gap, np.inf)), g.shape)
             where = [int(i) for i in at]
-            raise LawError(law, cell, f"{claim}: {name(path)} is off in {int(bad.sum())} of {g.size} entries, most at {where}"
-                           f"{place(path, where)}: {g[at]:.6g} against {w[at]:.6g}, by {gap[at]:.3g} where {allowed:.3g} is allowed")  # fmt: skip
+            raise LawError(
+                law,
+                cell,
+                f"{claim}: {name(path)} is off in {int(bad.sum())} of {g.size} entries, most at {where}"
+                f"{place(path, where)}: {g[at]:.6g} against {w[at]:.6g}, by {gap[at]:.3g} where {allowed:.3g} is allowed",
+            )
 
 
 def equal(law: int, cell: Layer, claim: str, got: Any, want: Any) -> None:
@@ -156,8 +166,13 @@ def equal(law: int, cell: Layer, claim: str, got: Any, want: Any) -> None:
 def name(path: tuple) -> str:
     """`gradient in params['w_h']` and the like."""
     text = jax.tree_util.keystr(path)
-    for short, long in ((".gradients['params']", "the gradient in params"), (".gradients['state']", "the gradient in the initial state"),
-                        (".gradients['xs']", "the gradient in the inputs"), (".outputs", "the outputs"), (".state", "the last state")):  # fmt: skip
+    for short, long in (
+        (".gradients['params']", "the gradient in params"),
+        (".gradients['state']", "the gradient in the initial state"),
+        (".gradients['xs']", "the gradient in the inputs"),
+        (".outputs", "the outputs"),
+        (".state", "the last state"),
+    ):
         text = text.replace(short, long, 1) if text.startswith(short) else text
     return text or "it"
 

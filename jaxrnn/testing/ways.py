@@ -21,7 +21,8 @@ from jaxrnn.unroll import fold, unroll
 
 @dataclasses.dataclass(frozen=True)
 class Whole:
-    """`unroll`, as it is or under jax.checkpoint; for a cell that looks ahead, whose two ends of time differ, the outputs alone."""
+    """`unroll`, as it is or under jax.checkpoint; for a cell that looks ahead, whose two ends of
+    time differ, the outputs alone."""
 
     strategy: Strategy = Scan()
     reverse: bool = False
@@ -34,7 +35,7 @@ class Whole:
                 cell,
                 params,
                 xs,
-                state,
+                state=state,
                 mask=given.mask,
                 resets=given.resets,
                 reverse=self.reverse,
@@ -50,7 +51,8 @@ class Whole:
 
 @dataclasses.dataclass(frozen=True)
 class Steps:
-    """A Python loop over `advance`: the truth. Reversed, a step whose later neighbour began a sequence begins afresh."""
+    """A Python loop over `advance`: the truth. Reversed, a step whose later neighbour began a
+    sequence begins afresh."""
 
     reverse: bool = False
 
@@ -70,7 +72,8 @@ class Steps:
 
 @dataclasses.dataclass(frozen=True)
 class Pieces:
-    """The steps before and after CUT run apart, the later begun from the initial state (reversed, the earlier)."""
+    """The steps before and after CUT run apart, the later begun from the initial state (reversed,
+    the earlier)."""
 
     reverse: bool = False
     outputs_alone: bool = False
@@ -78,7 +81,7 @@ class Pieces:
     def __call__(self, cell: Layer, given: Given) -> tuple[State, Any]:
         earlier, later = given.xs[:CUT], given.xs[CUT:]
         first, second = (later, earlier) if self.reverse else (earlier, later)
-        _, ya = unroll(cell, given.params, first, given.state, reverse=self.reverse)
+        _, ya = unroll(cell, given.params, first, state=given.state, reverse=self.reverse)
         state, yb = unroll(cell, given.params, second, reverse=self.reverse)
         ys = jax.tree.map(lambda a, b: jnp.concatenate([b, a] if self.reverse else [a, b]), ya, yb)
         return (() if self.outputs_alone else state), ys
@@ -91,7 +94,9 @@ class Shorter:
     reverse: bool = False
 
     def __call__(self, cell: Layer, given: Given) -> tuple[State, Any]:
-        state, ys = unroll(cell, given.params, given.xs[:CUT], given.state, reverse=self.reverse)
+        state, ys = unroll(
+            cell, given.params, given.xs[:CUT], state=given.state, reverse=self.reverse
+        )
         return state, jax.tree.map(
             lambda y: jnp.pad(y, [(0, STEPS - CUT)] + [(0, 0)] * (y.ndim - 1)), ys
         )
@@ -112,8 +117,20 @@ class Folded:
             return jax.tree.map(lambda a, y: a.at[t].set(y), acc, ys)
 
         empty = jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), spec)
-        return fold(cell, given.params, given.xs, gather, empty, extra=jnp.arange(steps), state=given.state, mask=given.mask,
-                    resets=given.resets, reverse=self.reverse, key=given.key, strategy=self.strategy)  # fmt: skip
+        return fold(
+            cell,
+            given.params,
+            given.xs,
+            gather,
+            empty,
+            extra=jnp.arange(steps),
+            state=given.state,
+            mask=given.mask,
+            resets=given.resets,
+            reverse=self.reverse,
+            key=given.key,
+            strategy=self.strategy,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +145,7 @@ class Rows:
 
     def __call__(self, cell: Layer, given: Given) -> tuple[State, Any]:
         def row(state: State, xs: Any, mask: Any, resets: Any) -> tuple[State, Any]:
-            return unroll(cell, given.params, xs, state, mask=mask, resets=resets)
+            return unroll(cell, given.params, xs, state=state, mask=mask, resets=resets)
 
         rows = (given.state, given.xs, given.mask, given.resets)
         if self.by == "vmap":
@@ -153,14 +170,20 @@ class Blocks:
 
         xs, mask, resets = jax.tree.map(split(1), (given.xs, given.mask, given.resets))
         state, ys = unroll(
-            cell, given.params, xs, jax.tree.map(split(0), given.state), mask=mask, resets=resets
+            cell,
+            given.params,
+            xs,
+            state=jax.tree.map(split(0), given.state),
+            mask=mask,
+            resets=resets,
         )
         return jax.tree.map(join(0), state), jax.tree.map(join(1), ys)
 
 
 @dataclasses.dataclass(frozen=True)
 class Packed:
-    """The valid steps of each row moved to its front, the gaps behind them, and the outputs moved back."""
+    """The valid steps of each row moved to its front, the gaps behind them, and the outputs moved
+    back."""
 
     reverse: bool = False
 
@@ -174,7 +197,13 @@ class Packed:
 
         xs, mask, resets = (permute(order, a) for a in (given.xs, given.mask, given.resets))
         state, ys = unroll(
-            cell, given.params, xs, given.state, mask=mask, resets=resets, reverse=self.reverse
+            cell,
+            given.params,
+            xs,
+            state=given.state,
+            mask=mask,
+            resets=resets,
+            reverse=self.reverse,
         )
         return state, jax.tree.map(lambda y: permute(jnp.argsort(order, axis=0), y), ys)
 

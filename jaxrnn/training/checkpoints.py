@@ -1,4 +1,5 @@
-"""Checkpoints by orbax: a training state and its history, written to a folder that takes its name only when it is whole."""
+"""Checkpoints by orbax: a training state and its history, written to a folder that takes its name
+only when it is whole."""
 
 from __future__ import annotations
 
@@ -15,15 +16,16 @@ from jaxrnn.errors import describe
 
 
 class History(NamedTuple):
-    """What a run has seen: `metrics`, one entry a step under each name of the step's metrics, and `evaluations`, one entry each time
-    under `step` and each name that `evaluate` gave."""
+    """What a run has seen: `metrics`, one entry a step under each name of the step's metrics, and
+    `evaluations`, one entry each time under `step` and each name that `evaluate` gave."""
 
     metrics: dict[str, np.ndarray]
     evaluations: dict[str, np.ndarray]
 
 
 class Checkpoints:
-    """The checkpoints under a directory, newest last; `keep` of them stay. A killed write leaves the earlier ones as they were."""
+    """The checkpoints under a directory, newest last; `keep` of them stay. A killed write leaves
+    the earlier ones as they were."""
 
     def __init__(self, directory: Any, keep: int = 2, read_only: bool = False):
         import orbax.checkpoint as ocp  # takes a second to import, and only checkpoints need it
@@ -66,7 +68,8 @@ class Checkpoints:
         self.manager.save(step, args=args.Composite(**items))
 
     def restore(self, template: Any) -> tuple[Any, History]:
-        """The newest state, in the template's structure (without one tuples would come back as lists), and its history."""
+        """The newest state, in the template's structure (without one tuples would come back as
+        lists), and its history."""
         step, args = self.latest, self.ocp.args
         if step is None:
             raise errors.no_checkpoint(self.directory)
@@ -98,7 +101,8 @@ class Checkpoints:
 
 
 def restore(directory: Any, template: Any) -> tuple[Any, History]:
-    """The newest state that `fit` saved under a directory, and its history. `template` is a state of the same structure, as from `init`.
+    """The newest state that `fit` saved under a directory, and its history. `template` is a state
+    of the same structure, as from `init`.
 
     Raises:
       FileNotFoundError: where there is no checkpoint.

@@ -34,26 +34,31 @@ def fit(
 ) -> tuple[TrainState, History]:
     """Run a step until `state.step == steps`, and return the state and the history.
 
-    With a `directory`, checkpoints are written every `save_every` steps, at the end and on Ctrl-C, and a directory that already
-    holds some is gone on with from the newest: the same call made again after any interruption, `kill -9` included, ends with the
-    same numbers bit for bit, since a batch and a step's noise depend on the step alone. On Ctrl-C the loop ends after the current
+    With a `directory`, checkpoints are written every `save_every` steps, at the end and on Ctrl-C,
+    and a directory that already holds some is gone on with from the newest: the same call made
+    again after any interruption, `kill -9` included, ends with the same numbers bit for bit, since
+    a batch and a step's noise depend on the step alone. On Ctrl-C the loop ends after the current
     step and returns as usual, with `state.step < steps`; a second Ctrl-C raises at once.
 
     Args:
-      step: `step(state, batch) -> (state, metrics)`, as from `bptt` or `truncated_bptt`; metrics are a NamedTuple of scalars.
+      step: `step(state, batch) -> (state, metrics)`, as from `bptt_step` or `truncated_bptt_step`;
+        metrics are a NamedTuple of scalars.
       state: the state to begin with, and the template for a checkpoint's.
       batches: the batch of each step, a pure function of its number.
       steps: how many steps the whole run has, those before an interruption included.
       directory: where checkpoints are, or None for none.
       keep: how many checkpoints stay.
-      evaluate: `evaluate(state) -> {name: number}`, called every `evaluate_every` steps and at the end.
-      fetch_every: metrics are brought from the device so often; in between the device is not waited for.
-      progress: show a progress bar with loss and steps/s; where the output is no terminal, a line every ten seconds.
+      evaluate: `evaluate(state) -> {name: number}`, called every `evaluate_every` steps and at the
+        end.
+      fetch_every: metrics are brought from the device so often; in between the device is not waited
+        for.
+      progress: show a progress bar with loss and steps/s; where the output is no terminal, a line
+        every ten seconds.
 
     Example:
       >>> net, tx, tokens = Stack((Embed(9, 4), LSTM(8), Dense(9))), optimizer(1e-2), np.arange(99) % 9
-      >>> state = init(net, net.init(jax.random.key(0), TOKEN), tx, jax.random.key(1), batch_shape=(2,))
-      >>> state, history = fit(truncated_bptt(net, cross_entropy, tx), state, data.Segments(tokens, 2, 8), 20, progress=False)
+      >>> state = TrainState.create(net, net.init(jax.random.key(0), TOKEN), tx, jax.random.key(1), batch_shape=(2,))
+      >>> state, history = fit(truncated_bptt_step(net, cross_entropy, tx), state, data.Segments(tokens, 2, 8), 20, progress=False)
       >>> history.metrics["loss"].shape
       (20,)
     """
@@ -111,7 +116,8 @@ def fit(
 
 
 class Progress:
-    """A tqdm bar on a terminal; elsewhere a plain line every ten seconds, so that a log stays readable."""
+    """A tqdm bar on a terminal; elsewhere a plain line every ten seconds, so that a log stays
+    readable."""
 
     def __init__(self, begin: int, steps: int, shown: bool, every: float = 10.0):
         self.live = shown and sys.stderr.isatty()
@@ -159,7 +165,8 @@ class Progress:
 
 @contextlib.contextmanager
 def interrupts() -> Iterator[list[bool]]:
-    """A list that is filled by the first Ctrl-C; the second one raises. Only the main thread can catch it."""
+    """A list that is filled by the first Ctrl-C; the second one raises. Only the main thread can
+    catch it."""
     caught: list[bool] = []
     if threading.current_thread() is not threading.main_thread():
         yield caught

@@ -1,4 +1,5 @@
-"""Losses over sequences with padding. Each is a sum over valid steps beside their number, so pieces of a sequence add up."""
+"""Losses over sequences with padding. Each is a sum over valid steps beside their number, so pieces
+of a sequence add up."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from jaxrnn import errors
 from jaxrnn.autodiff.products import wide
 
 
-class Loss(NamedTuple):
+class MaskedMean(NamedTuple):
     """A loss summed over valid steps, and how many there were."""
 
     total: jax.Array
@@ -31,8 +32,9 @@ class Loss(NamedTuple):
         return self.mean / math.log(2)
 
     @classmethod
-    def over(cls, values: jax.Array, mask: Any = None) -> Loss:
-        """From the losses of single steps `[T, ...]`, those under a false mask left out; any loss of one's own is made with it."""
+    def over(cls, values: jax.Array, mask: Any = None) -> MaskedMean:
+        """From the losses of single steps `[T, ...]`, those under a false mask left out; any loss
+        of one's own is made with it."""
         values = values.astype(wide(values.dtype))
         if mask is None:
             return cls(values.sum(), jnp.int32(values.size))
@@ -40,18 +42,19 @@ class Loss(NamedTuple):
         return cls(jnp.where(mask, values, 0).sum(), mask.sum(dtype=jnp.int32))
 
 
-LossFunction = Callable[[Any, Any, Any], Loss]  # loss(ys, targets, mask)
+LossFunction = Callable[[Any, Any, Any], MaskedMean]  # loss(ys, targets, mask)
 
 
 def cross_entropy(
     logits: jax.Array, targets: jax.Array, mask: Any = None, *, smoothing: float = 0.0
-) -> Loss:
+) -> MaskedMean:
     """-log softmax(logits)[target], in nats: logits `[T, ..., V]`, integer targets `[T, ...]`.
 
         loss = -sum_v q_v log softmax(logits)_v,  q = (1 - smoothing) onehot(target) + smoothing / V
 
-    What lies under a false mask, even NaN or a token out of range, changes neither the loss nor its gradient. A step takes a loss with
-    label smoothing as `functools.partial(cross_entropy, smoothing=0.1)`, made once: a new partial is a new function, and traces again.
+    What lies under a false mask, even NaN or a token out of range, changes neither the loss nor its
+    gradient. A step takes a loss with label smoothing as `functools.partial(cross_entropy,
+    smoothing=0.1)`, made once: a new partial is a new function, and traces again.
 
     Raises:
       ValueError: for a smoothing outside [0, 1).
@@ -69,7 +72,7 @@ def cross_entropy(
     values = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
     if smoothing:
         values = (1 - smoothing) * values - smoothing * jax.nn.log_softmax(logits).mean(-1)
-    return Loss.over(values, mask)
+    return MaskedMean.over(values, mask)
 
 
 def ctc(
@@ -79,20 +82,23 @@ def ctc(
     *,
     target_mask: Any = None,
     blank: int = 0,
-) -> Loss:
-    """-log of the probability, in nats, of all ways to spread the labels over the steps: connectionist temporal classification.
+) -> MaskedMean:
+    """-log of the probability, in nats, of all ways to spread the labels over the steps:
+    connectionist temporal classification.
 
         loss = -log sum over paths of prod_t softmax(logits_t)[path_t],  the paths that give the labels once
         repeated tokens are made one and blanks are taken out
 
-    It counts sequences, not steps, and is not a sum over steps: give it to `minimize`. Where the labels need more steps than there are
-    (one each, and a blank between equal ones), the loss is infinite. Rows without a valid step are left out.
+    It counts sequences, not steps, and is not a sum over steps: give it to `make_step`. Where the
+    labels need more steps than there are (one each, and a blank between equal ones), the loss is
+    infinite. Rows without a valid step are left out.
 
     Args:
       logits: `[T, ..., V]`; one of the V tokens is the blank.
       targets: labels `[L, ...]`, never the blank.
       mask: booleans `[T, ...]`; a step under false is not there, whatever its logits hold.
-      target_mask: booleans `[L, ...]`, true up to each row's number of labels; by default wherever the target is not the blank.
+      target_mask: booleans `[L, ...]`, true up to each row's number of labels; by default wherever
+        the target is not the blank.
       blank: the token that stands for no label.
 
     Example:
@@ -123,11 +129,12 @@ def ctc(
         there.sum(0, dtype=jnp.int32) + again.sum(0, dtype=jnp.int32),
         mask.sum(0, dtype=jnp.int32),
     )
-    return Loss.over(jnp.where(need > steps, jnp.inf, values.reshape(batch)), steps > 0)
+    return MaskedMean.over(jnp.where(need > steps, jnp.inf, values.reshape(batch)), steps > 0)
 
 
-def mse(ys: jax.Array, targets: jax.Array, mask: Any = None) -> Loss:
-    """The squared error, mean over the features: both `[T, ..., F]`. What lies under a false mask changes nothing.
+def mse(ys: jax.Array, targets: jax.Array, mask: Any = None) -> MaskedMean:
+    """The squared error, mean over the features: both `[T, ..., F]`. What lies under a false mask
+    changes nothing.
 
     Example:
       >>> mse(jnp.zeros((3, 2)), jnp.ones((3, 2))).mean.item()
@@ -135,7 +142,7 @@ def mse(ys: jax.Array, targets: jax.Array, mask: Any = None) -> Loss:
     """
     ys, targets = visible(ys, mask), visible(targets, mask)
     dtype = wide(ys.dtype)
-    return Loss.over(jnp.square(ys.astype(dtype) - targets.astype(dtype)).mean(-1), mask)
+    return MaskedMean.over(jnp.square(ys.astype(dtype) - targets.astype(dtype)).mean(-1), mask)
 
 
 def visible(x: jax.Array, mask: Any) -> jax.Array:

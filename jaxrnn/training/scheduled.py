@@ -23,19 +23,23 @@ def scheduled_sampling(
     mask: Any = None,
     noise: Any = None,
 ) -> jax.Array:
-    """The tokens `[T, ...]` to train on: each but the first replaced, with probability `rate`, by one drawn from the net's own logits.
+    """The tokens `[T, ...]` to train on: each but the first replaced, with probability `rate`, by
+    one drawn from the net's own logits.
 
         x'_0 = x_0;  x'_t = token ~ softmax(logits_{t-1}) with probability rate, else x_t;  logits_t = net(x'_0 .. x'_t)
 
-    A drawn token has no gradient, so the loss on `unroll(cell, params, x')` with the same state, mask and key has the gradient of the
-    whole procedure, at the speed of `unroll`: first the net runs once without gradients, step by step, to write its inputs. Rate 0
-    gives `xs` and so what `unroll` gives; at rate 1 the tokens are those of `decoding.sample(step, state, xs[:1], T - 1, key)`.
+    A drawn token has no gradient, so the loss on `unroll(cell, params, x')` with the same state,
+    mask and key has the gradient of the whole procedure, at the speed of `unroll`: first the net
+    runs once without gradients, step by step, to write its inputs. Rate 0 gives `xs` and so what
+    `unroll` gives; at rate 1 the tokens are those of `decoding.sample(step, state, xs[:1], T - 1,
+    key)`.
 
     Args:
       cell: a causal net from tokens to logits.
       params: its params, bound where it looks at a memory.
       xs: the true tokens.
-      rate: a number or an array that broadcasts with `[...]`; it may be traced, as a schedule's value is.
+      rate: a number or an array that broadcasts with `[...]`; it may be traced, as a schedule's
+        value is.
       key: draws coins and tokens; those of step t depend on (key, t) alone.
       state: the state before the first step.
       mask: booleans `[T, ...]`; what lies under false stays as it is.
@@ -56,7 +60,7 @@ def scheduled_sampling(
     errors.check_cell(cell, Layer)
     errors.check_array("scheduled_sampling", "xs", xs)
     if not jnp.issubdtype(xs.dtype, jnp.integer):
-        raise errors.fail(
+        raise errors.error(
             TypeError,
             "scheduled_sampling",
             f"xs {errors.describe(xs)}",

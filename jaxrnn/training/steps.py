@@ -1,4 +1,5 @@
-"""Pure training steps over optax: for any objective, through a whole sequence, and through segments of a long one."""
+"""Pure training steps over optax: for any objective, through a whole sequence, and through segments
+of a long one."""
 
 from __future__ import annotations
 
@@ -17,15 +18,16 @@ from jaxrnn.data import Batch
 from jaxrnn.layer import Layer, Params, State
 from jaxrnn.params import trainable
 from jaxrnn.strategies import Scan, Strategy
-from jaxrnn.training.losses import Loss, LossFunction
+from jaxrnn.training.losses import LossFunction, MaskedMean
 from jaxrnn.unroll import fold, unroll
 
 
 class TrainState(NamedTuple):
     """All that a training run is: a pytree, saved and restored whole.
 
-    `carry` is the recurrent state between segments (None where every batch begins afresh); `skipped` counts the
-    steps whose update was not finite; the noise of a step depends on (key, step) alone.
+    `carry` is the recurrent state between segments (None where every batch begins afresh);
+    `skipped` counts the steps whose update was not finite; the noise of a step depends on (key,
+    step) alone.
     """
 
     params: Params
@@ -35,10 +37,34 @@ class TrainState(NamedTuple):
     carry: State
     skipped: jax.Array
 
+    @classmethod
+    def create(
+        cls,
+        cell: Layer | None,
+        params: Params,
+        tx: optax.GradientTransformation,
+        key: jax.Array,
+        batch_shape: tuple[int, ...] | None = None,
+    ) -> TrainState:
+        """The state of a run before its first step.
+
+        Args:
+          cell: the network, or None where no recurrent state is carried.
+          params: what `cell.init` made.
+          tx: the optimizer that the step is made with.
+          key: a PRNG key for the noise of every step.
+          batch_shape: the batch axes, `(32,)` say, that `truncated_bptt_step` carries a recurrent
+            state for; every other step begins afresh and takes none.
+        """
+        carry = None
+        if batch_shape is not None and cell is not None:
+            carry = cell.initial_state(params, batch_shape)
+        return cls(params, tx.init(params), jnp.int32(0), key, carry, jnp.int32(0))
+
 
 class Metrics(NamedTuple):
-    """Of one step: the mean loss of a valid step, the gradient's global norm before clipping, whether the update was skipped, and
-    the number of valid steps (tokens)."""
+    """Of one step: the mean loss of a valid step, the gradient's global norm before clipping,
+    whether the update was skipped, and the number of valid steps (tokens)."""
 
     loss: jax.Array
     grad_norm: jax.Array
@@ -47,13 +73,14 @@ class Metrics(NamedTuple):
 
 
 Step = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
-Objective = Callable[[Params, Any, jax.Array], Loss]  # objective(params, batch, key)
+Objective = Callable[[Params, Any, jax.Array], MaskedMean]  # objective(params, batch, key)
 
 
 def optimizer(
     rule: float | optax.Schedule | optax.GradientTransformation, clip: float | None = 1.0
 ) -> optax.GradientTransformation:
-    """Gradients clipped to a global norm, then the rule; leaves under a key `fixed` never move, whatever the rule (weight decay too).
+    """Gradients clipped to a global norm, then the rule; leaves under a key `fixed` never move,
+    whatever the rule (weight decay too).
 
     Args:
       rule: an optax transformation, or a learning rate or schedule for Adam.
@@ -81,97 +108,97 @@ def optimizer(
 def warmup_cosine(
     rate: float, steps: int, warmup: int = 200, floor: float = 0.02
 ) -> optax.Schedule:
-    """A learning rate that rises to `rate` over the first `warmup` steps, at most a tenth of all, and falls as a cosine to `floor * rate`."""
+    """A learning rate that rises to `rate` over the first `warmup` steps, at most a tenth of all,
+    and falls as a cosine to `floor * rate`."""
     return optax.warmup_cosine_decay_schedule(
         0.0, rate, min(warmup, max(steps // 10, 1)), max(steps, 2), floor * rate
     )
 
 
-def init(
-    cell: Layer | None,
-    params: Params,
-    tx: optax.GradientTransformation,
-    key: jax.Array,
-    batch_shape: tuple[int, ...] | None = None,
-) -> TrainState:
-    """The state of a run before its first step; `batch_shape`, e.g. `(32,)`, is what `truncated_bptt` carries a recurrent state of the cell for."""
-    carry = None if batch_shape is None or cell is None else cell.initial_state(params, batch_shape)
-    return TrainState(params, tx.init(params), jnp.int32(0), key, carry, jnp.int32(0))
-
-
-def bptt(
+def bptt_step(
     cell: Layer,
     loss: LossFunction,
     tx: optax.GradientTransformation,
     *,
     strategy: Strategy = Scan(),
 ) -> Step:
-    """A training step that takes every batch for whole sequences, begun from the initial state (Werbos 1990).
+    """A training step that takes every batch for whole sequences, begun from the initial state
+    (Werbos 1990).
 
     Args:
       cell: the network.
-      loss: `loss(ys, targets, mask) -> Loss`, such as `cross_entropy`; a sum over steps, since a strategy may hand it pieces.
+      loss: `loss(ys, targets, mask) -> MaskedMean`, such as `cross_entropy`; a sum over steps,
+        since a strategy may hand it pieces.
       tx: an optax transformation, as from `optimizer`.
-      strategy: how the sequence is evaluated; under `Chunked` the outputs and the loss exist one chunk at a time.
+      strategy: how the sequence is evaluated; under `Chunked` the outputs and the loss exist one
+        chunk at a time.
 
     Returns:
-      A jitted pure `step(state, batch) -> (state, metrics)`. The step's noise key is `fold_in(state.key, state.step)`. Where the loss,
-      the gradient, the update or the new carry is not finite, params, optimizer state and carry stay as they were and
-      `metrics.skipped` is true; the step still counts.
+      A jitted pure `step(state, batch) -> (state, metrics)`. The step's noise key is
+      `fold_in(state.key, state.step)`. Where the loss, the gradient, the update or the new carry is
+      not finite, params, optimizer state and carry stay as they were and `metrics.skipped` is true;
+      the step still counts.
 
     Example:
       >>> net = Stack((Embed(9, 4), LSTM(8), Dense(9)))
       >>> tx = optimizer(1e-2)
-      >>> state = init(net, net.init(jax.random.key(0), TOKEN), tx, jax.random.key(1))
+      >>> state = TrainState.create(net, net.init(jax.random.key(0), TOKEN), tx, jax.random.key(1))
       >>> tokens = jnp.arange(12).reshape(6, 2) % 9
-      >>> state, metrics = bptt(net, cross_entropy, tx)(state, Batch(tokens, tokens))
+      >>> state, metrics = bptt_step(net, cross_entropy, tx)(state, Batch(tokens, tokens))
     """
 
-    def measured(params: Params, batch: Batch, carry: State, key: jax.Array) -> tuple[State, Loss]:
+    def measured(
+        params: Params, batch: Batch, carry: State, key: jax.Array
+    ) -> tuple[State, MaskedMean]:
         return None, measure(cell, loss, params, batch, None, key, strategy)[1]
 
     return _step(repr(cell), measured, tx, carried=False)
 
 
-def truncated_bptt(
+def truncated_bptt_step(
     cell: Layer,
     loss: LossFunction,
     tx: optax.GradientTransformation,
     *,
     strategy: Strategy = Scan(),
 ) -> Step:
-    """A training step over one segment of a long sequence: the state is carried from segment to segment, the gradient is cut between
-    them (Williams & Peng 1990).
+    """A training step over one segment of a long sequence: the state is carried from segment to
+    segment, the gradient is cut between them (Williams & Peng 1990).
 
-    Arguments, result and example are those of `bptt`; the state is made with `init(..., batch_shape=(B,))`, and batches follow one
-    another in time, row by row, as those of `data.Segments` do. `batch.resets` says where a row begins a new sequence.
+    Arguments, result and example are those of `bptt_step`; the state is made with
+    `TrainState.create(..., batch_shape=(B,))`, and batches follow one another in time, row by row,
+    as those of `data.Segments` do. `batch.resets` says where a row begins a new sequence.
     """
 
-    def measured(params: Params, batch: Batch, carry: State, key: jax.Array) -> tuple[State, Loss]:
+    def measured(
+        params: Params, batch: Batch, carry: State, key: jax.Array
+    ) -> tuple[State, MaskedMean]:
         return measure(cell, loss, params, batch, carry, key, strategy)
 
     return _step(repr(cell), measured, tx, carried=True)
 
 
-def minimize(objective: Objective, tx: optax.GradientTransformation) -> Step:
-    """A training step for any objective, of one net or several: an encoder with its decoder, a pooled classifier, a penalty added.
+def make_step(objective: Objective, tx: optax.GradientTransformation) -> Step:
+    """A training step for any objective, of one net or several: an encoder with its decoder, a
+    pooled classifier, a penalty added.
 
     Args:
-      objective: `objective(params, batch, key) -> Loss`, pure; the mean loss is what is minimised, and the key is of this step alone.
-        The batch is whatever pytree the objective takes.
+      objective: `objective(params, batch, key) -> MaskedMean`, pure; the mean loss is what is
+        minimised, and the key is of this step alone. The batch is whatever pytree the objective
+        takes.
       tx: an optax transformation, as from `optimizer`.
 
     Returns:
-      As `bptt`; the state is made with `init(None, params, tx, key)`.
+      As `bptt_step`; the state is made with `TrainState.create(None, params, tx, key)`.
 
     Example:
       >>> cell, tx = LSTM(8), optimizer(1e-2)
-      >>> final = lambda params, batch, key: Loss.over(jnp.square(unroll(cell, params, batch.xs)[1][-1] - batch.targets).mean(-1))
-      >>> state = init(None, cell.init(jax.random.key(0), features(3)), tx, jax.random.key(1))
-      >>> state, metrics = minimize(final, tx)(state, Batch(jnp.ones((5, 2, 3)), jnp.ones((2, 8))))
+      >>> final = lambda params, batch, key: MaskedMean.over(jnp.square(unroll(cell, params, batch.xs)[1][-1] - batch.targets).mean(-1))
+      >>> state = TrainState.create(None, cell.init(jax.random.key(0), features(3)), tx, jax.random.key(1))
+      >>> state, metrics = make_step(final, tx)(state, Batch(jnp.ones((5, 2, 3)), jnp.ones((2, 8))))
     """
     return _step(
-        "minimize",
+        "make_step",
         lambda params, batch, carry, key: (None, objective(params, batch, key)),
         tx,
         carried=False,
@@ -180,15 +207,15 @@ def minimize(objective: Objective, tx: optax.GradientTransformation) -> Step:
 
 def _step(
     name: str,
-    measured: Callable[..., tuple[State, Loss]],
+    measured: Callable[..., tuple[State, MaskedMean]],
     tx: optax.GradientTransformation,
     carried: bool,
 ) -> Step:
-    """A step for `measured(params, batch, carry, key) -> (carry, Loss)`."""
+    """A step for `measured(params, batch, carry, key) -> (carry, MaskedMean)`."""
 
     def objective(
         params: Params, batch: Any, carry: State, key: jax.Array
-    ) -> tuple[jax.Array, tuple[State, Loss]]:
+    ) -> tuple[jax.Array, tuple[State, MaskedMean]]:
         carry, total = measured(params, batch, carry, key)
         return total.mean, (carry, total)
 
@@ -236,7 +263,7 @@ def measure(
     state: State,
     key: jax.Array | None,
     strategy: Strategy,
-) -> tuple[State, Loss]:
+) -> tuple[State, MaskedMean]:
     """The recurrent state after a batch, and its loss."""
     dtype = max(
         (wide(p.dtype) for p in jax.tree.leaves(params)),
@@ -244,35 +271,43 @@ def measure(
         default=jnp.float32,
     )
 
-    def add(params: Params, total: Loss, ys: Any, targets: Any, mask: Any) -> Loss:
+    def add(total: MaskedMean, params: Params, ys: Any, targets: Any, mask: Any) -> MaskedMean:
         piece = loss(ys, targets, mask)
-        return Loss(
+        return MaskedMean(
             total.total + piece.total.astype(dtype), total.steps + piece.steps.astype(jnp.int32)
         )
 
-    nothing = Loss(jnp.zeros((), dtype), jnp.int32(0))
+    nothing = MaskedMean(jnp.zeros((), dtype), jnp.int32(0))
     controls: Any = {"mask": batch.mask, "resets": batch.resets, "key": key, "strategy": strategy}
     if cell.causal:
         return fold(
             cell, params, batch.xs, add, nothing, extra=batch.targets, state=state, **controls
         )
-    state, ys = unroll(cell, params, batch.xs, state, **controls)
-    return state, add(params, nothing, ys, batch.targets, batch.mask)
+    state, ys = unroll(cell, params, batch.xs, state=state, **controls)
+    return state, add(nothing, params, ys, batch.targets, batch.mask)
 
 
 @partial(jax.jit, static_argnums=1)
 def _evaluate(
     cell: Layer, loss: LossFunction, params: Params, batch: Batch, state: State, strategy: Strategy
-) -> tuple[State, Loss]:
+) -> tuple[State, MaskedMean]:
     return measure(cell, loss, params, batch, state, None, strategy)
 
 
 def evaluate(
-    cell: Layer, loss: LossFunction, params: Params, batch: Batch, state: State = None, *, strategy: Strategy = Scan()
-) -> tuple[State, Loss]:  # fmt: skip
-    """The loss over a batch of any length, without noise and without a gradient: `(state, Loss)`.
+    cell: Layer,
+    loss: LossFunction,
+    params: Params,
+    batch: Batch,
+    state: State = None,
+    *,
+    strategy: Strategy = Scan(),
+) -> tuple[State, MaskedMean]:
+    """The loss over a batch of any length, without noise and without a gradient: `(state,
+    MaskedMean)`.
 
-    Under `Chunked(256)` memory does not grow with the length, so a whole held-out stream is one call (`data.stream(tokens)`); the
-    state it returns goes on into the next call where a stream comes in parts. `Loss.bits` are bits per token.
+    Under `Chunked(256)` memory does not grow with the length, so a whole held-out stream is one
+    call (`data.stream(tokens)`); the state it returns goes on into the next call where a stream
+    comes in parts. `MaskedMean.bits` are bits per token.
     """
     return _evaluate(cell, loss, params, batch, state, strategy)

@@ -1,0 +1,225 @@
+"""Layers without memory."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import errors, initializers
+from jaxrnn.authoring import input_spec, output
+from jaxrnn.autodiff.products import matmul, wide
+from jaxrnn.layer import Feedforward, Noise, Params
+from jaxrnn.layers.noise import PERS, Per, bernoulli, drop
+
+
+class Dense(Feedforward):
+    """An affine map of the features.
+
+        y = activation(x @ w + b)
+
+    Shapes: x `[..., F]`, y `[..., width]`. Params: `w [F, width]`, `b [width]`.
+
+    Args:
+      width: the size of the output.
+      activation: the name of a function in `jax.nn`.
+
+    Raises:
+      TypeError, ValueError: for a width below one, or an unknown activation.
+
+    Example:
+      >>> head = Dense(10, activation="relu")
+      >>> params = head.init(jax.random.key(0), features(3))
+    """
+
+    width: int
+    activation: str = "identity"
+
+    def __post_init__(self) -> None:
+        errors.check_size(self, "width", self.width)
+        errors.check_activation(self, self.activation)
+
+    def init(self, key: jax.Array, x: Any) -> Params:
+        size, dtype = input_spec(self, x)
+        return {
+            "w": initializers.glorot(key, size, self.width, 1, dtype),
+            "b": jnp.zeros(self.width, dtype),
+        }
+
+    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
+        y = matmul(xs, params["w"])
+        y = getattr(jax.nn, self.activation)(y + params["b"].astype(y.dtype))
+        return output(y, params["w"])
+
+
+class Embed(Feedforward):
+    """A learned vector for each token.
+
+        y = w[x]
+
+    A token outside `0 .. vocabulary-1`, negative ones included, gives NaN instead of another
+    token's vector; under a false mask, where padding lies, any token will do.
+
+    Shapes: x `[...]` integers, y `[..., width]`. Params: `w [vocabulary, width]`, each entry normal
+    with variance 1 / width.
+
+    Args:
+      vocabulary: how many tokens there are.
+      width: the size of a vector.
+
+    Raises:
+      TypeError, ValueError: for a size below one; while tracing, for inputs that are not integers.
+
+    Example:
+      >>> net = Stack((Embed(256, 16), LSTM(32), Dense(256)))
+      >>> params = net.init(jax.random.key(0), TOKEN)
+    """
+
+    vocabulary: int
+    width: int
+
+    def __post_init__(self) -> None:
+        errors.check_size(self, "vocabulary", self.vocabulary)
+        errors.check_size(self, "width", self.width)
+
+    @property
+    def takes_tokens(self) -> bool:
+        return True
+
+    @property
+    def feature_ndim(self) -> int:
+        return 0
+
+    def init(self, key: jax.Array, x: Any) -> Params:
+        errors.check_input(self, x)
+        w = initializers.normal(key, (self.vocabulary, self.width))
+        return {"w": w * self.width**-0.5}
+
+    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
+        return params["w"].at[xs].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+
+
+class Dropout(Feedforward):
+    """Features set to zero at random, the rest scaled up.
+
+        y = m * x / (1 - rate),  each entry of m one with probability 1 - rate, else zero
+
+    With a key; without one it is the identity, which is the expectation.
+
+    Shapes: x and y `[..., F]`. Params: none.
+
+    Args:
+      rate: the probability of dropping, in [0, 1).
+      per: "step" for a fresh mask at each step, "sequence" for one mask at all steps (variational
+        dropout). Rows differ either way.
+
+    Raises:
+      TypeError, ValueError: for a rate outside [0, 1) or an unknown `per`.
+
+    Example:
+      >>> net = Stack((LSTM(8), Dropout(0.5), Dense(4)))
+      >>> params = net.init(jax.random.key(0), features(3))
+      >>> state, ys = unroll(net, params, jnp.ones((5, 3)), key=jax.random.key(1))
+
+    Srivastava et al. 2014; between recurrent layers: Zaremba et al. 2014; one mask per sequence:
+    Gal & Ghahramani 2016.
+    """
+
+    rate: float
+    per: Per = "step"
+
+    def __post_init__(self) -> None:
+        errors.check_rate(self, "rate", self.rate)
+        if self.per not in PERS:
+            raise errors.unknown(self, "per", self.per, PERS)
+
+    def init(self, key: jax.Array, x: Any) -> Params:
+        input_spec(self, x)
+        return {}
+
+    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
+        if noise is None:
+            return xs
+        return drop(xs, bernoulli(noise, 1 - self.rate, xs.shape[1:], self.per), self.rate)
+
+
+class LayerNorm(Feedforward):
+    """Each step's features shifted and scaled to mean 0 and variance 1, then by a learned scale and
+    bias.
+
+        y = (x - mean(x)) / sqrt(var(x) + eps) * scale + bias
+
+    Shapes: x and y `[..., F]`; the statistics are taken over F, in float32 or wider. Params:
+    `scale [F]`, ones, and `bias [F]`, zeros.
+
+    Args:
+      eps: a positive number that keeps constant features finite.
+
+    Raises:
+      ValueError: for an eps that is not positive.
+
+    Example:
+      >>> net = Stack((LSTM(8), LayerNorm(), Dense(4)))
+      >>> params = net.init(jax.random.key(0), features(3))
+
+    Ba et al. 2016.
+    """
+
+    eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        errors.check_eps(self, self.eps)
+
+    def init(self, key: jax.Array, x: Any) -> Params:
+        size, dtype = input_spec(self, x)
+        return {"scale": jnp.ones(size, dtype), "bias": jnp.zeros(size, dtype)}
+
+    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
+        xs = _wide(xs, params["scale"])
+        xs = xs - xs.mean(-1, keepdims=True)
+        y = _scaled(xs, params["scale"], self.eps) + params["bias"].astype(xs.dtype)
+        return output(y, params["scale"])
+
+
+class RMSNorm(Feedforward):
+    """Each step's features scaled to root mean square 1, then by a learned scale.
+
+        y = x / sqrt(mean(x^2) + eps) * scale
+
+    Shapes: x and y `[..., F]`; the statistics are taken over F, in float32 or wider. Params:
+    `scale [F]`, ones.
+
+    Args:
+      eps: a positive number that keeps zero features finite.
+
+    Raises:
+      ValueError: for an eps that is not positive.
+
+    Example:
+      >>> net = Stack((LSTM(8), RMSNorm(), Dense(4)))
+      >>> params = net.init(jax.random.key(0), features(3))
+
+    Zhang & Sennrich 2019.
+    """
+
+    eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        errors.check_eps(self, self.eps)
+
+    def init(self, key: jax.Array, x: Any) -> Params:
+        size, dtype = input_spec(self, x)
+        return {"scale": jnp.ones(size, dtype)}
+
+    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
+        return output(
+            _scaled(_wide(xs, params["scale"]), params["scale"], self.eps), params["scale"]
+        )
+
+
+def _wide(xs: jax.Array, scale: jax.Array) -> jax.Array:
+    return xs.astype(wide(scale.dtype))
+
+
+def _scaled(xs: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
+    """`x / rms(x) * scale` over the last axis."""
+    return xs * jax.lax.rsqrt((xs * xs).mean(-1, keepdims=True) + eps) * scale.astype(xs.dtype)

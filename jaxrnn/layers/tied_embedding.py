@@ -1,0 +1,60 @@
+"""An embedding that is also the output head."""
+
+from typing import Any
+
+from jaxrnn import errors
+from jaxrnn.authoring import output
+from jaxrnn.autodiff.products import matmul
+from jaxrnn.composite import Child, Composite
+from jaxrnn.layer import Layer, Params
+from jaxrnn.layers.feedforward import Embed
+
+
+class TiedEmbedding(Composite):
+    """Tokens in, logits out, with one matrix E for both ends of a body.
+
+        y = body(E[x]) @ E^T
+
+    Shapes: x `[...]` tokens, y `[..., vocabulary]`. Params and state: the pairs (embedding's,
+    body's); E is `params[0]["w"] [vocabulary, width]`. The logits have no bias.
+
+    Args:
+      vocabulary: how many tokens there are.
+      width: the size of an embedding, which the body must give back.
+      body: any cell from `width` features to `width` features: `Stack((LSTM(512), Dense(width)))`
+        where it has another size inside.
+
+    Raises:
+      TypeError: unless `body` is a cell.
+      ValueError: for a size below one; while tracing, where the body's output is not `width` wide.
+
+    Example:
+      >>> net = TiedEmbedding(256, 16, LSTM(16))
+      >>> params = net.init(jax.random.key(0), TOKEN)
+      >>> state, logits = unroll(net, params, jnp.zeros((5, 2), jnp.int32))
+      >>> logits.shape
+      (5, 2, 256)
+
+    Press & Wolf 2017.
+    """
+
+    vocabulary: int
+    width: int
+    body: Layer
+
+    def __post_init__(self) -> None:
+        errors.check_child(self, self.body, Layer)
+        errors.check_size(self, "vocabulary", self.vocabulary)
+        errors.check_size(self, "width", self.width)
+
+    @property
+    def children(self) -> tuple[Layer, ...]:
+        return (Embed(self.vocabulary, self.width), self.body)
+
+    def compose(self, params: Params, x: Any, child: Child) -> Any:
+        y = child(1, child(0, x))
+        errors.check_array(self, "its body's output", y)
+        if y.shape[-1] != self.width:
+            raise errors.tied_width(self, self.body, y)
+        embedding = params[0]["w"]
+        return output(matmul(y, embedding.T), embedding)

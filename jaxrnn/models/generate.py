@@ -1,0 +1,105 @@
+"""Generation from ragged sources by an encoder-decoder, many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn import decoding
+from jaxrnn.data import Buckets
+from jaxrnn.layer import Params
+from jaxrnn.models.encoder_decoder import EncoderDecoder
+
+
+def generate(
+    net: EncoderDecoder,
+    params: Params,
+    sources: Sequence[Any],
+    length: int,
+    *,
+    start: int,
+    end: int,
+    beams: int = 5,
+    penalty: float = 0.6,
+    batch: int = 256,
+    buckets: int = 2,
+    forbidden: Sequence[int] = (),
+) -> list[np.ndarray]:
+    """The tokens that a net generates for each source, by beam search (greedily for one beam), in
+    batches of few shapes.
+
+    Args:
+      net, params: an encoder-decoder over tokens.
+      sources: arrays `[s_i, ...]`, at least one step each.
+      length: how many tokens to generate at most.
+      start, end: the tokens that begin and end a sequence.
+      beams, penalty: as in `decoding.beam`.
+      batch: how many sources at a time.
+      buckets: how many lengths they are padded to, each compiled for once.
+      forbidden: tokens that are never generated.
+
+    Returns:
+      For each source its tokens `[n_i]`, start and end not among them.
+
+    Example:
+      >>> net = EncoderDecoder(Stack((Embed(9, 4), GRU(8))), Stack((Embed(7, 4), GRU(8), Attention(8, memory=8), Dense(7))))
+      >>> params = net.init(jax.random.key(0), TOKEN, TOKEN)
+      >>> outputs = generate(net, params, [np.array([1, 2, 3]), np.array([4])], 6, start=1, end=0)
+      >>> len(outputs), max(map(len, outputs)) <= 6
+      (2, True)
+    """
+    outputs: list[Any] = [None] * len(sources)
+    sources = list(sources)
+    for part in Buckets((sources,), min(batch, len(sources)), buckets).ordered():
+        tokens = np.asarray(
+            _generate(
+                net,
+                params,
+                part.columns[0],
+                part.masks[0],
+                start,
+                end,
+                penalty,
+                tuple(forbidden),
+                length,
+                beams,
+            )
+        )
+        for i, row in zip(part.index, tokens.T, strict=True):
+            if i >= 0:
+                outputs[i] = row[: np.argmax(row == end)] if end in row else row
+    return outputs
+
+
+@partial(jax.jit, static_argnames=("forbidden", "length", "beams"))
+def _generate(
+    net: EncoderDecoder,
+    params: Params,
+    source: Any,
+    mask: Any,
+    start: Any,
+    end: Any,
+    penalty: Any,
+    forbidden: tuple,
+    length: int,
+    beams: int,
+) -> jax.Array:
+    step, state = net.start(params, source, mask)
+
+    def allowed(state: Any, token: jax.Array) -> tuple[Any, jax.Array]:
+        state, logits = step(state, token)
+        return state, logits.at[..., np.array(forbidden, int)].set(
+            -jnp.inf
+        ) if forbidden else logits
+
+    first = jnp.broadcast_to(jnp.asarray(start, jnp.int32), mask.shape[1:])
+    if beams == 1:
+        return decoding.greedy(allowed, state, first[None], length, end=end)[1]
+    return decoding.beam(
+        allowed, state, first, length, beams=beams, end=end, penalty=penalty
+    ).tokens[..., 0]

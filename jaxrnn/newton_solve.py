@@ -1,0 +1,118 @@
+"""One cell's trajectory by Newton's method, with a guess and a report."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import controls, errors
+from jaxrnn.cell import Cell
+from jaxrnn.layer import Layer, Noise, Params, State
+from jaxrnn.strategies import Newton
+from jaxrnn.unroll import prepare
+
+
+class NewtonInfo(NamedTuple):
+    """How the iteration ended.
+
+    `states [T, ...]`, leaf by leaf, are the guess for a next time; `iterations []`; for each row
+    `step` (the last change), `residual` (how far a state is from one step after the state before
+    it), `rounding` (what a rounding of every step may have grown to, an estimate), all relative to
+    1 + |state| and the largest of the row, and `converged`.
+    """
+
+    states: State
+    iterations: jax.Array
+    step: jax.Array
+    residual: jax.Array
+    rounding: jax.Array
+    converged: jax.Array
+
+
+def newton_solve(
+    cell: Cell,
+    params: Params,
+    xs: Any,
+    guess: State | None = None,
+    *,
+    state: State | None = None,
+    mask: Any = None,
+    resets: Any = None,
+    reverse: bool = False,
+    key: jax.Array | None = None,
+    strategy: Newton = Newton(),
+) -> tuple[State, Any, NewtonInfo]:
+    """A whole sequence by Newton's method, begun from a guess: `(state, ys, info)`.
+
+    As `unroll(cell, params, xs, strategy=strategy)`, for one cell that is no composite. Where the
+    params have moved little since the last time, as in training, the states of then (`info.states`)
+    are a guess that saves iterations.
+
+    Args:
+      guess: states `[T, ...]`, leaf by leaf, like the cell's; by default one step from the initial
+        state at every t.
+      strategy: a `Newton`; the rest as in `unroll`.
+
+    Returns:
+      The last state, the outputs `[T, ..., *]` and a `NewtonInfo`. Rows that have not converged are
+      NaN in the first two; `info.states` are too.
+
+    Raises:
+      TypeError, ValueError: as `unroll`; for a composite or a cell without a state; for a guess of
+        other shapes.
+
+    Example:
+      >>> cell = GRU(8)
+      >>> params, xs = cell.init(jax.random.key(0), features(3)), jnp.ones((50, 3))
+      >>> state, ys, info = newton_solve(cell, params, xs)
+      >>> state, ys, again = newton_solve(cell, params, xs, info.states)
+      >>> int(again.iterations) < int(info.iterations)
+      True
+
+    Lim et al. 2024.
+    """
+    errors.check_cell(cell, Layer)
+    if not isinstance(cell, Cell):
+        raise errors.no_trajectory(cell)
+    if not isinstance(strategy, Newton):
+        raise errors.error(
+            TypeError,
+            cell,
+            f"strategy {strategy!r}",
+            "a Newton",
+            "Pass Newton(), or use unroll for another strategy.",
+        )
+    errors.check_array(cell, "xs", xs)
+    return _solve(cell, strategy, bool(reverse), params, xs, guess, state, mask, resets, key)
+
+
+@partial(jax.jit, static_argnums=2)
+def _solve(
+    cell: Cell,
+    strategy: Newton,
+    reverse: bool,
+    params: Params,
+    xs: Any,
+    guess: Any,
+    state: Any,
+    mask: Any,
+    resets: Any,
+    key: Any,
+) -> tuple[State, Any, NewtonInfo]:
+    params, xs, state, start, mask, resets = prepare(cell, params, xs, state, mask, resets)
+    if guess is not None:
+        errors.check_state(
+            cell,
+            guess,
+            jax.tree.map(lambda s: jax.ShapeDtypeStruct((xs.shape[0], *s.shape), s.dtype), start),
+            "guess",
+        )
+    zs = cell.project(params, controls.blank(xs, mask), Noise.at(key, jnp.arange(xs.shape[0])))
+    piece = controls.Piece(
+        state, start, zs, mask, controls.directed(mask, resets, reverse), xs.shape[0], reverse
+    )
+    last, states, report = strategy.trajectory(cell, params, piece, guess)
+    return last, controls.blank(cell.readout(params, states, zs), mask), NewtonInfo(states, *report)

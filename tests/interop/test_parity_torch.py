@@ -1,0 +1,203 @@
+"""torch's recurrent modules against the cells that `from_torch` makes of them: outputs, last states
+and every gradient, to 1e-5."""
+
+import copy
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxrnn as rnn
+
+torch = pytest.importorskip("torch")
+torch.set_num_threads(1)
+
+from jaxrnn.interop.torch import from_torch, to_torch  # noqa: E402  it needs torch
+
+nn = torch.nn
+T, B, F, H = 6, 3, 3, 4
+LENGTHS = (T, 2, 4)
+
+CASES = {
+    f"{kind} layers={layers} {'both' if both else 'forward'}": (kind, layers, both)
+    for kind in ("lstm", "lstm projected", "gru", "tanh", "relu")
+    for layers in (1, 2)
+    for both in (False, True)
+    if kind != "relu" or (layers == 2) == both
+}
+
+
+def module_of(kind, layers, both, **settings):
+    torch.manual_seed(0)
+    settings = {"num_layers": layers, "bidirectional": both} | settings
+    match kind:
+        case "lstm":
+            return nn.LSTM(F, H, **settings)
+        case "lstm projected":
+            return nn.LSTM(F, H, proj_size=2, **settings)
+        case "gru":
+            return nn.GRU(F, H, **settings)
+    return nn.RNN(F, H, nonlinearity=kind, **settings)
+
+
+def arrange(module, leaves):
+    """torch's `h_n [layers * directions, B, H]`, or `(h_n, c_n)`, as the state of the cell that
+    `from_torch` makes."""
+    leaves = [np.asarray(a) for a in leaves]
+
+    def one(i):
+        return rnn.LSTMState(leaves[0][i], leaves[1][i]) if len(leaves) == 2 else leaves[0][i]
+
+    if module.bidirectional:
+        states = tuple((one(2 * i), one(2 * i + 1)) for i in range(module.num_layers))
+    else:
+        states = tuple(one(i) for i in range(module.num_layers))
+    return states if module.num_layers > 1 else states[0]
+
+
+def theirs(module, xs, state, weights, lengths):
+    """Outputs, last state, and the gradients of a loss over them in params, first state and inputs,
+    in our structure."""
+    module.zero_grad()
+    xs = torch.tensor(xs, requires_grad=True)
+    state = [torch.tensor(a, requires_grad=True) for a in state]
+    given = (
+        xs
+        if lengths is None
+        else nn.utils.rnn.pack_padded_sequence(xs, torch.tensor(lengths), enforce_sorted=False)
+    )
+    ys, last = module(given, tuple(state) if len(state) == 2 else state[0])
+    if lengths is not None:
+        ys, _ = nn.utils.rnn.pad_packed_sequence(ys, total_length=T)
+    last = list(last) if len(state) == 2 else [last]
+    sum((torch.tensor(w) * a).sum() for w, a in zip(weights, [ys, *last], strict=True)).backward()
+
+    gradients = copy.deepcopy(
+        module
+    )  # a module whose weights are the gradients; those of two added biases are equal, so one is enough
+    with torch.no_grad():
+        for (name, slot), p in zip(gradients.named_parameters(), module.parameters(), strict=True):
+            grad = p.grad.clone()
+            if name.startswith("bias_hh"):
+                grad[: 2 * H if isinstance(module, nn.GRU) else None] = 0
+            slot.copy_(grad)
+    last, grad_state = (
+        arrange(module, [a.detach() for a in last]),
+        arrange(module, [a.grad for a in state]),
+    )
+    return (last, ys.detach().numpy()), (from_torch(gradients)[1], grad_state, xs.grad.numpy())
+
+
+def close(got, want):
+    assert jax.tree.structure(got) == jax.tree.structure(want)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_outputs_and_gradients(name):
+    module = module_of(*CASES[name])
+    cell, params = from_torch(module)
+    rng = np.random.default_rng(0)
+    xs = rng.normal(size=(T, B, F)).astype("float32")
+    rows = module.num_layers * (1 + module.bidirectional)
+    sizes = {"LSTM": (module.proj_size or H, H)}.get(type(module).__name__, (H,))
+    state = [rng.normal(size=(rows, B, size)).astype("float32") for size in sizes]
+    weights = [rng.normal(size=(T, B, sizes[0] * (1 + module.bidirectional))).astype("float32")]
+    weights += [rng.normal(size=a.shape).astype("float32") for a in state]
+
+    def loss(inputs, mask):
+        params, state, xs = inputs
+        last, ys = rnn.unroll(cell, params, xs, state=state, mask=mask)
+        pairs = zip(
+            jax.tree.leaves((weights[0], arrange(module, weights[1:]))),
+            jax.tree.leaves((ys, last)),
+            strict=True,
+        )
+        return sum((w * a).sum() for w, a in pairs), (last, ys)
+
+    run = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    for lengths in (None, LENGTHS):
+        mask = rnn.lengths_to_mask(jnp.array(lengths or (T,) * B), T)
+        ours = run(jax.tree.map(jnp.asarray, (params, arrange(module, state), xs)), mask)
+        (_, results), grads = ours
+        want, want_grads = theirs(module, xs, state, weights, lengths)
+        close(results, want)
+        close(grads, want_grads)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "lstm projected", "gru", "tanh", "relu"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"layers": 2, "both": True, "dropout": 0.25},
+        {"bias": False, "dtype": torch.float64},
+        {"dtype": torch.bfloat16},
+    ],
+)
+def test_there_and_back(kind, settings):
+    settings = {"layers": 1, "both": False} | settings
+    with jax.enable_x64(settings.get("dtype") == torch.float64):
+        module = module_of(kind, **settings)
+        cell, params = from_torch(module)
+        assert {str(a.dtype) for a in jax.tree.leaves(params)} == {
+            str(settings.get("dtype", torch.float32)).removeprefix("torch.")
+        }
+        back = to_torch(cell, params)
+        assert type(back) is type(module)
+        assert back.dropout == module.dropout
+        again, same = from_torch(back)
+        assert again == cell
+        jax.tree.map(np.testing.assert_array_equal, params, same)
+        xs = torch.ones(T, B, F, dtype=settings.get("dtype"))
+        if "dtype" not in settings:
+            torch.testing.assert_close(back.eval()(xs)[0], module.eval()(xs)[0])
+
+
+@pytest.mark.parametrize("make", [nn.LSTMCell, nn.GRUCell, nn.RNNCell])
+def test_single_cells(make):
+    torch.manual_seed(0)
+    module = make(F, H)
+    cell, params = from_torch(module)
+    x = torch.randn(B, F)
+    want = module(x)
+    want = want[0] if isinstance(want, tuple) else want
+    close(
+        rnn.advance(cell, params, cell.initial_state(params, (B,)), jnp.asarray(x.numpy()))[1],
+        want.detach().numpy(),
+    )
+
+
+def test_gru_holds_the_recurrent_bias():
+    """Defect 4 of the peers: nnx.GRUCell has no place for it."""
+    module = module_of("gru", 1, False)
+    _, params = from_torch(module)
+    np.testing.assert_array_equal(params["b_n"], module.bias_hh_l0.detach()[2 * H :])
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        rnn.GRU(H, reset_after=False),
+        rnn.PeepholeLSTM(H),
+        rnn.Elman(H, "softplus"),
+        rnn.Stack((rnn.LSTM(H), rnn.GRU(H))),
+        rnn.Stack((rnn.LSTM(H), rnn.LSTM(H + 1))),
+        rnn.Stack((rnn.LSTM(H), rnn.Dropout(0.1, per="sequence"), rnn.LSTM(H))),
+        rnn.Stack((rnn.LSTM(H), rnn.LSTM(H), rnn.Dropout(0.1))),
+        rnn.Bidirectional(rnn.GRU(H), merge="sum"),
+        rnn.Bidirectional(rnn.GRU(H), rnn.GRU(H, reset_after=False)),
+    ],
+    ids=repr,
+)
+def test_what_torch_lacks_is_refused(cell):
+    params = jax.eval_shape(lambda: cell.init(jax.random.key(0), rnn.features(F)))
+    with pytest.raises(ValueError, match="torch does not have"):
+        to_torch(cell, params)
+
+
+def test_other_modules_are_refused():
+    with pytest.raises(ValueError, match=r"got a Linear; need an nn\.LSTM"):
+        from_torch(nn.Linear(2, 3))
