@@ -46,7 +46,9 @@ def test_symbolic_shapes_pass_and_numbers_are_compared():
         xs = jax.ShapeDtypeStruct((t, b, features), jnp.float32)
         state = jax.eval_shape(lambda xs: net.initial_state(params, xs.shape[1:-1]), xs)
         verb = functools.partial(rnn.unroll, net, params)
-        return jax.eval_shape(lambda xs, s, m: verb(xs, state=s, mask=m, resets=m), xs, state, flags)
+        return jax.eval_shape(
+            lambda xs, s, m: verb(xs, state=s, mask=m, resets=m), xs, state, flags
+        )
 
     assert run(3)[1].shape == (t, b, 4)
     with refused(ValueError, r"w_x'\]", r"\(7, 16\)"):

@@ -322,14 +322,22 @@ def wanted(name, cell):
     return bare(cell) if TABLE[name] in UNCHANGED else transformed(name, cell)
 
 
-PRODUCT = [(name, cell, strategy) for name in TABLE for cell in CELLS for strategy in STRATEGIES]
+# What is not linear runs under `Associative` as it does under its fallback, so one of them does.
+PRODUCT = [
+    (name, cell, strategy)
+    for name in TABLE
+    for cell in CELLS
+    for strategy in STRATEGIES
+    if strategy != "associative" or cell in ("lru", "user")
+]
 
 
 def in_turn(name, cell, strategy):
     """The user's cell and two others meet a transformation, each under one strategy."""
     turn, place = list(TABLE).index(name), list(CELLS).index(cell)
     meets = cell == "user" or (turn + place) % 4 == 0
-    return meets and list(STRATEGIES)[(turn + place // 2) % len(STRATEGIES)] == strategy
+    strategies = [s for s in STRATEGIES if (name, cell, s) in PRODUCT]
+    return meets and strategies[(turn + place // 2) % len(strategies)] == strategy
 
 
 def compared(name, cell, strategy):
@@ -352,12 +360,10 @@ def test_transformed_as_a_plain_scan_the_rest(name, cell, strategy):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("name", [f.__name__ for f in TABLE.values() if f in UNCHANGED])
 def test_the_table_is_right(name, cell):
-    """A plain scan passes it, and what should change nothing does not."""
-    got = transformed(name, cell)
-    if TABLE[name] in UNCHANGED:
-        close(got, bare(cell))
+    """What should change nothing does not change a plain scan; the others are compared with one."""
+    close(transformed(name, cell), bare(cell))
 
 
 @pytest.mark.parametrize("strategy", NEWTON)

@@ -255,11 +255,11 @@ class EncoderDecoder:
         input on, the weights `[T, ..., S]`."""
         decoder, state = self.begin(params, source, source_mask)
         seen = diagnostics.record(self.decoder, decoder, xs, state=state, mask=mask)
-        traces = jax.tree.leaves(seen, is_leaf=lambda node: isinstance(node, diagnostics.Trace))
+        records = jax.tree.leaves(seen, is_leaf=lambda node: isinstance(node, diagnostics.Record))
         return tuple(
-            trace.gates.attention
-            for trace in traces
-            if hasattr(getattr(trace, "gates", None), "attention")
+            record.gates.attention
+            for record in records
+            if hasattr(getattr(record, "gates", None), "attention")
         )
 
 

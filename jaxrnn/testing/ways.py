@@ -113,7 +113,7 @@ class Folded:
         steps = given.xs.shape[0]
         spec = jax.eval_shape(Whole(), cell, given)[1]
 
-        def gather(params: Params, acc: Any, ys: Any, t: Any, mask: Any) -> Any:
+        def gather(acc: Any, params: Params, ys: Any, t: Any, mask: Any) -> Any:
             return jax.tree.map(lambda a, y: a.at[t].set(y), acc, ys)
 
         empty = jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), spec)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxrnn as rnn
-from jaxrnn.autodiff import linear
+from jaxrnn.autodiff import linear_scan as engine
 from jaxrnn.autodiff.linear_scan import linear_scan
 from jaxrnn.autodiff.transitions import Complex, Matrix, evolve, has_time_axis, map_transitions
 from jaxrnn.controls import choose
@@ -137,9 +137,9 @@ def test_loops_that_go_back_block_by_block_are_those_of_the_loop(reverse):
     long, wide = 2048, 1024
     (a, b), start = jax.random.uniform(jax.random.key(0), (2, long, wide)), jnp.ones(wide)
     resets = jnp.arange(long) % 700 == 5
-    assert linear.nested_steps(b) == 128
-    assert not linear.nested_steps(b[:, :64])
-    assert linear.nested_steps(b[: 2048 - 6]) == 0  # no length between 32 and 128 divides it
+    assert engine.nested_steps(b) == 128
+    assert not engine.nested_steps(b[:, :64])
+    assert engine.nested_steps(b[: 2048 - 6]) == 0  # no length between 32 and 128 divides it
 
     def step(h, now):
         h = now[0] * jnp.where(now[2], 0, h) + now[1]

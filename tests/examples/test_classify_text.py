@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers.running import example
 
-from jaxrnn import data
+from support import catalogues
 
 classify_text = example("classify_text")
 TINY = ["--steps", "3", "--hidden", "3", "--seeds", "1"]
@@ -59,11 +59,11 @@ def said(monkeypatch):
     def catalogue(language, roots=None):
         words = {"xx": "apri il file numero", "yy": "öffne die Datei Nummer"}[language]
         messages = {source: f"{words} {i} {language}" for i, source in enumerate(sources)}
-        return data.Catalogue(
+        return catalogues.Catalogue(
             {"same": "same", "both": "a b c d e", "short": "two words", **messages}, 3, ("bad.mo",)
         )
 
-    monkeypatch.setattr(data, "catalogue", catalogue)
+    monkeypatch.setattr(catalogues, "catalogue", catalogue)
 
 
 def test_it_runs_on_catalogues(said, tmp_path, capsys):

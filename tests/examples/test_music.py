@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers.running import example
 
-from jaxrnn.data import Note, Part
+from support.scores import Note, Part
 
 music = example("music")
 TINY = [
