@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from jaxrnn.training.checkpoints import Checkpoints, History
 from jaxrnn.training.steps import Step, TrainState
@@ -120,6 +119,8 @@ class Progress:
     readable."""
 
     def __init__(self, begin: int, steps: int, shown: bool, every: float = 10.0):
+        from tqdm import tqdm  # only a loop with progress needs it
+
         self.live = shown and sys.stderr.isatty()
         self.lines = shown and not self.live
         self.bar = tqdm(
@@ -159,7 +160,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         if self.live or self.lines:
-            tqdm.write(line, file=sys.stderr)
+            self.bar.write(line, file=sys.stderr)
             sys.stderr.flush()
 
 

@@ -214,7 +214,7 @@ def test_arguments():
 
 
 def test_the_example(capsys):
-    main = runpy.run_path(str(Path(__file__).parent.parent / "examples/your_own_cell.py"))["main"]
+    main = runpy.run_path(str(Path(__file__).parents[2] / "examples/your_own_cell.py"))["main"]
     with jax.numpy_dtype_promotion("standard"):  # optax needs it
         loss = main(["--updates", "150", "--steps", "10", "--hidden", "16", "--skip-laws"])
     assert loss < 0.1  # the mean as an answer has 0.167
