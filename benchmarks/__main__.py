@@ -2,18 +2,21 @@
 
 Every library runs in a process of its own, by turns, the others stopped meanwhile; each is held to
 the textbook's loss and gradients before a time is printed. Times are medians; compile time and
-memory are apart. A whole record goes to benchmarks/results/, with tables and a picture made from
-it.
+memory are apart. A whole record goes to benchmarks/results/, with tables and a picture.
 
     python -m benchmarks --quick                         a few cases, in under five minutes
     python -m benchmarks --cell lstm --peer torch linen  some of it
-    python -m benchmarks --work population ensemble      a layer under vmap over params, inputs or both
-    python -m benchmarks --heap                          every library with the heap kept between
-    calls python -m benchmarks --devices 2                     the batch split over two virtual
-    devices, for every library on JAX python -m benchmarks --strategy chunked auto         this
-    library by other strategies too, beside the default python -m benchmarks --device gpu
-    on a GPU, with cuDNN and a larger shape beside the others python -m benchmarks --compare A.json
-    B.json         two records: this library's times, B over A
+    python -m benchmarks --work population ensemble      a layer under vmap over params, inputs
+                                                         or both
+    python -m benchmarks --heap                          every library with the heap kept
+                                                         between calls
+    python -m benchmarks --devices 2                     the batch split over two virtual devices,
+                                                         for every library on JAX
+    python -m benchmarks --strategy chunked auto         this library by other strategies too,
+                                                         beside the default
+    python -m benchmarks --device gpu                    on a GPU, with cuDNN and a larger shape
+                                                         beside the others
+    python -m benchmarks --compare A.json B.json         two records: this library's times, B over A
 """
 
 from __future__ import annotations
@@ -78,7 +81,8 @@ def main() -> None:
     parser.add_argument(
         "--out",
         type=pathlib.Path,
-        help="the record (default: benchmarks/results/<device>.json, or runs/ for a part of the cases or libraries)",
+        help="the record (default: benchmarks/results/<device>.json, "
+        "or runs/ for a part of the cases or libraries)",
     )
     parser.add_argument("--list", action="store_true", help="only name the cases")
     parser.add_argument(
@@ -93,13 +97,15 @@ def main() -> None:
     device, kind = turns.found(settings)
     if not device:
         parser.error(
-            f"got --device {options.device}, but JAX finds none here ({kind}). Install JAX for it, say jax[cuda13], or leave it out."
+            f"got --device {options.device}, but JAX finds none here ({kind}). "
+            "Install JAX for it, say jax[cuda13], or leave it out."
         )
     if options.tf32 and device == "cpu":
         parser.error("got --tf32 on a CPU, whose products take their inputs whole. Leave it out.")
     if options.devices > 1 and device == "gpu":
         parser.error(
-            f"got --devices {options.devices} on a GPU; only a CPU is made into several. Give --device cpu."
+            f"got --devices {options.devices} on a GPU; only a CPU is made into several. "
+            "Give --device cpu."
         )
     cases = [*CASES, *(GPU_CASES if device == "gpu" else [])]
     cases = [
@@ -160,9 +166,8 @@ def main() -> None:
         for record in turns.measure(cases, peers, environment, seconds, bar):
             records.append(record)
             out.parent.mkdir(parents=True, exist_ok=True)
-            out.write_text(
-                json.dumps({"machine": machine, "records": records}, indent=1) + "\n"
-            )  # nothing is lost on interruption
+            # Nothing is lost on interruption.
+            out.write_text(json.dumps({"machine": machine, "records": records}, indent=1) + "\n")
     page = report.page(machine, records)
     print("\n" + page)
     out.with_suffix(".md").write_text(page)

@@ -27,8 +27,7 @@ OVER = {  # what a population's members differ in: the axes that `vmap` maps of 
 
 
 class Case(NamedTuple):
-    """A piece of work with a recurrent cell: lstm, gru (the reset after the matmul), elman, or
-    linear.
+    """Work with a recurrent cell: lstm, gru (the reset after the matmul), elman, or linear.
 
     - layer: one or a few over a sequence; the loss is the mean square of all outputs, the gradient
       that in params and inputs.
@@ -40,8 +39,8 @@ class Case(NamedTuple):
       rows of a batch that comes first, and for comparison the same rows in the layer's own batch
       axis. The gradient is that in params.
     - ensemble: a population of eight over params, on the same inputs.
-    - recurrence: `h_t = a_t h_{t-1} + b_t` of H numbers; the gradient is that in a, b and the first
-      state.
+    - recurrence: `h_t = a_t h_{t-1} + b_t` of H numbers;
+      the gradient is that in a, b and the first state.
     """
 
     cell: str
@@ -82,8 +81,8 @@ class Case(NamedTuple):
         return [self.features] + [self.hidden * (2 if self.both else 1)] * (self.layers - 1)
 
     def weights(self) -> list[dict[str, np.ndarray]]:
-        """For each layer (with both directions: forward and backward in turn) `w_x [F, G*H]`, `w_h
-        [H, G*H]`, `b`, and a GRU's `b_n`, zero since nnx has none."""
+        """For each layer (with both directions: forward and backward in turn) `w_x [F, G*H]`,
+        `w_h [H, G*H]`, `b`, and a GRU's `b_n`, zero since nnx has none."""
         if self.work == "recurrence":
             return []
         draw, h = np.random.default_rng(0), self.hidden
@@ -135,8 +134,8 @@ class Case(NamedTuple):
         return a.astype(np.float32), b.astype(np.float32), np.ones(self.hidden, np.float32)
 
     def inputs(self) -> np.ndarray:
-        """`[T, B, F]`; `[N, T, B, F]` for members with inputs of their own, `[B, T, F]` for
-        rows."""
+        """`[T, B, F]`; for members with inputs of their own `[N, T, B, F]`, for rows
+        `[B, T, F]`."""
         several = (
             (self.members,) if self.work == "population" and self.over in ("xs", "both") else ()
         )

@@ -31,9 +31,8 @@ COPY = (
     tasks.copy_baseline(LAG),
 )
 LONG = {"r_min": 0.99, "r_max": 0.9999}
-SLOW = LONG | {
-    "max_phase": math.pi / 100
-}  # as its paper's longest task has it: a sum over all time wants states that hardly turn
+# As its paper's longest task has it: a sum over all time wants states that hardly turn.
+SLOW = LONG | {"max_phase": math.pi / 100}
 
 
 def adds(cell):
@@ -112,7 +111,8 @@ def main():
     options = parser.parse_args()
     if unknown := set(options.names) - set(CHECKS):
         parser.error(
-            f"no check is called {', '.join(map(repr, sorted(unknown)))}; there are {', '.join(map(repr, CHECKS))}"
+            f"no check is called {', '.join(map(repr, sorted(unknown)))}; "
+            f"there are {', '.join(map(repr, CHECKS))}"
         )
     for name in options.names or CHECKS:
         found = learn(name, options.steps, options.seed)
@@ -121,7 +121,8 @@ def main():
         options.out.write_text(json.dumps(record | {name: found}, indent=1) + "\n")
         said = "reached" if found["reached"] else "NOT reached"
         print(
-            f"{name}: {found['loss']:.2e} after {found['steps']:,} steps, goal {found['goal']:.2e} {said}, trivial {found['trivial']:.3f}"
+            f"{name}: {found['loss']:.2e} after {found['steps']:,} steps, "
+            f"goal {found['goal']:.2e} {said}, trivial {found['trivial']:.3f}"
         )
 
 

@@ -1,5 +1,6 @@
-"""The gradient of a diagonal linear recurrence, by every way of writing it: `python -m
-benchmarks.linear_scan`.
+"""The gradient of a diagonal linear recurrence, by every way of writing it.
+
+    python -m benchmarks.linear_scan
 
 `h_t = a_t h_{t-1} + b_t` over T=16,384 steps of N=256 numbers; the gradient of a sum of squares in
 a, b and the first state. Each way's gradient is held to that through `lax.scan` before it is timed.
@@ -51,9 +52,8 @@ def measured(name, steps, size, repeats):
     seconds, kept = [], None
     for _ in range(repeats + 2):
         began = time.perf_counter()
-        kept = jax.block_until_ready(
-            program(*args)
-        )  # the last results are let go when the next are there, as in training
+        # The last results are let go when the next are there, as in training.
+        kept = jax.block_until_ready(program(*args))
         seconds.append(time.perf_counter() - began)
     del kept
     return {
@@ -77,7 +77,8 @@ def main():
         print(json.dumps(measured(options.only, options.steps, options.size, options.repeats)))
         return
     print(
-        f"jax {jax.__version__} on {jax.devices()[0].device_kind}; T={options.steps:,}, N={options.size}",
+        f"jax {jax.__version__} on {jax.devices()[0].device_kind}; "
+        f"T={options.steps:,}, N={options.size}",
         flush=True,
     )
     found = {name: [] for name in WAYS}
@@ -96,8 +97,10 @@ def main():
         middle = statistics.median(times)
         first = first or middle
         print(
-            f"  {name:42s}{middle:8.1f} ms ({times[0]:.1f} to {times[-1]:.1f}){first / middle:7.2f} times as fast"
-            f"{each[0]['temporaries'] / 1e6:9.1f} MB temporaries{each[0]['compile']:6.1f} s to compile"
+            f"  {name:42s}{middle:8.1f} ms ({times[0]:.1f} to {times[-1]:.1f})"
+            f"{first / middle:7.2f} times as fast"
+            f"{each[0]['temporaries'] / 1e6:9.1f} MB temporaries"
+            f"{each[0]['compile']:6.1f} s to compile"
         )
 
 

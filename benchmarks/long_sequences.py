@@ -1,5 +1,6 @@
-"""What backpropagation through a long sequence costs, and what vmap costs: `python -m
-benchmarks.long_sequences [--million]`.
+"""What backpropagation through a long sequence costs, and what vmap costs.
+
+    python -m benchmarks.long_sequences [--million]
 
 Gradient in the params of an LSTM(128) on 32 features at B=1, loss on the final state: temporaries
 as the compiler plans them, and times by turns, medians. Then a stack with embedding, head and

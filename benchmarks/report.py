@@ -254,8 +254,8 @@ def page(machine: dict[str, Any], records: Records) -> str:
 
 
 def compared(first: Records, second: Records) -> str:
-    """Markdown: the second result's time over the first's, for each case and pass of this
-    library."""
+    """Markdown: the second result's time over the first's,
+    for each case and pass of this library."""
     a, b = by_case(first), by_case(second)
     lines = ["| | forward | gradient |", "|---|---|---|"]
     for case in a:

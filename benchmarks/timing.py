@@ -35,6 +35,7 @@ def compare(title, cases, repeats):
     for name, seconds in times.items():
         megabytes, took = facts[name]
         print(
-            f"  {name:44s}{seconds * 1e3:10.1f} ms{seconds / first:7.2f} x{megabytes:10.1f} MB temporaries{took:7.1f} s to compile",
+            f"  {name:44s}{seconds * 1e3:10.1f} ms{seconds / first:7.2f} x"
+            f"{megabytes:10.1f} MB temporaries{took:7.1f} s to compile",
             flush=True,
         )

@@ -34,14 +34,16 @@ HEAP = {
 
 
 CPU = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+# The libraries share a GPU's memory.
 GPU = {
     "JAX_PLATFORMS": "cuda",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-}  # the libraries share its memory
+}
+# Products on a GPU, for every library.
 FLOAT32 = {
     "JAX_DEFAULT_MATMUL_PRECISION": "float32",
     "NVIDIA_TF32_OVERRIDE": "0",
-}  # products on a GPU, for every library
+}
 
 
 def found(environment: dict[str, str]) -> tuple[str, str]:

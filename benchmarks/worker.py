@@ -42,9 +42,10 @@ def apart(got: dict[str, np.ndarray], want: Any) -> float:
     """The largest difference, as a share of the largest number of its array."""
     if set(got) != set(want):
         raise ValueError(f"results {sorted(got)} where the reference has {sorted(want)}")
+    # NaN wherever one is.
     return float(
         np.max([np.abs(got[name] - want[name]).max() / np.abs(want[name]).max() for name in got])
-    )  # NaN wherever one is
+    )
 
 
 def peak(program: Any, name: str) -> int:
@@ -91,9 +92,8 @@ def run(program: Any, name: str, times: int) -> dict[str, Any]:
     kept = None
     for _ in range(times):
         began = time.perf_counter()
-        kept = program.run(
-            name
-        )  # the last results are let go when the next are there, as in a training loop
+        # The last results are let go when the next are there, as in a training loop.
+        kept = program.run(name)
         seconds.append(time.perf_counter() - began)
     after = resource.getrusage(resource.RUSAGE_SELF)
     del kept

@@ -1,9 +1,11 @@
 """One to many: a picture of a digit in, its name out, letter by letter.
 
-    python examples/caption.py                       first half of 1,797 digits to learn from, second half to caption; five seeds, about a minute
-    python examples/caption.py --validate            scored on the last fifth of the training half
-    instead: how the defaults were chosen python examples/caption.py --digits FILE         a csv.gz
-      of your own: 64 brightnesses from 0 to 16 and a digit a line
+    python examples/caption.py                  first half of 1,797 digits to learn from, second
+                                                half to caption; five seeds, about a minute
+    python examples/caption.py --validate       scored on the last fifth of the training half
+                                                instead: how the defaults were chosen
+    python examples/caption.py --digits FILE    a csv.gz of your own: 64 brightnesses from 0 to 16
+                                                and a digit a line
 
 A stand-in: captions of photographs need photographs, which no package carries. With ten captions in
 all this is classification in disguise, and only the way is that of a captioner (Vinyals et al.
@@ -170,7 +172,8 @@ def work(args: argparse.Namespace) -> None:
         shows="a picture captioned letter by letter",
         picture=picture,
         notes=(
-            "With ten captions in all this is classification in disguise: a stand-in for captions of photographs.",
+            "With ten captions in all this is classification in disguise: "
+            "a stand-in for captions of photographs.",
         ),
     )
 

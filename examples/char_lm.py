@@ -1,9 +1,10 @@
 """A character-level language model on real text, next to gzip, bz2 and xz (Karpathy 2015, "The
 Unreasonable Effectiveness of Recurrent Neural Networks").
 
-    python examples/char_lm.py                        Python's own standard library, about three minutes on two cores
-    python examples/char_lm.py --text book.txt        a file or a folder of your own, whatever its
-    bytes python examples/char_lm.py --sample-only          write more from the last checkpoint
+    python examples/char_lm.py                    Python's own standard library, about three minutes
+                                                  on two cores
+    python examples/char_lm.py --text book.txt    a file or a folder of your own, whatever its bytes
+    python examples/char_lm.py --sample-only      write more from the last checkpoint
 
 Interrupted (Ctrl-C or kill), the same command goes on where the last checkpoint is.
 """
@@ -69,13 +70,14 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+# Options of what comes after training.
 WRITING = (
     "sample_only",
     "prompt",
     "length",
     "temperature",
     "top_k",
-)  # options of what comes after training
+)
 
 
 def load(args: argparse.Namespace) -> tuple[bytes, bytes]:
@@ -88,9 +90,11 @@ def load(args: argparse.Namespace) -> tuple[bytes, bytes]:
     cut = len(text) - int(len(text) * HELD_OUT)
     need = args.batch * args.segment + 1
     if cut < need or len(text) - cut < 2:
-        short = f"{args.text or PYTHON}: {len(text)} bytes are too few; --batch {args.batch} and --segment {args.segment} take at least"
+        least = max(need * 10 // 9 + 1, 20)
         raise ValueError(
-            f"{short} {max(need * 10 // 9 + 1, 20)}. Give a longer text, or smaller --batch and --segment."
+            f"{args.text or PYTHON}: {len(text)} bytes are too few; --batch {args.batch} and "
+            f"--segment {args.segment} take at least {least}. "
+            "Give a longer text, or smaller --batch and --segment."
         )
     return text[:cut], text[cut:]
 
@@ -123,7 +127,8 @@ def train(args: argparse.Namespace) -> None:
     text, held = load(args)
     vocabulary = data.Bytes.of(text)
     print(
-        f"{args.text or PYTHON}: {len(text):,} bytes to train on, {len(held):,} held out, {len(vocabulary.known)} different"
+        f"{args.text or PYTHON}: {len(text):,} bytes to train on, {len(held):,} held out, "
+        f"{len(vocabulary.known)} different"
     )
     net = network(vars(args), vocabulary)
     strategy = rnn.Chunked(args.chunk) if args.chunk else rnn.Scan()
@@ -140,7 +145,8 @@ def train(args: argparse.Namespace) -> None:
     def one(seed: int, folder: pathlib.Path) -> dict[str, Any]:
         tx, state = beginning(vars(args), net, seed)
         print(
-            f"{net}\n{sum(p.size for p in jax.tree.leaves(state.params)):,} parameters, {args.steps / segments.per_epoch:.1f} times through the text"
+            f"{net}\n{sum(p.size for p in jax.tree.leaves(state.params)):,} parameters, "
+            f"{args.steps / segments.per_epoch:.1f} times through the text"
         )
         step = training.truncated_bptt_step(net, training.cross_entropy, tx, strategy=strategy)
         run = training.fit(
@@ -168,7 +174,10 @@ def train(args: argparse.Namespace) -> None:
     others = corpus.compressors(text, held)
     name = f"{args.cell.upper()}({args.hidden})"
     plot(args.out / "char_lm.png", runs, others, f"{name}, character by character", args.steps)
-    title = f"bits per character on the {len(held):,} held out, having seen the {len(text):,} before them"
+    title = (
+        f"bits per character on the {len(held):,} held out, "
+        f"having seen the {len(text):,} before them"
+    )
     experiments.report(
         args,
         runs,
@@ -178,7 +187,8 @@ def train(args: argparse.Namespace) -> None:
         data=PYTHON if args.text is None else "a text of one's own",
         shows="a language model next to compressors",
         notes=[
-            "The held-out text is scored throughout training, for the curve; there is no third part that was left unread."
+            "The held-out text is scored throughout training, for the curve; "
+            "there is no third part that was left unread."
         ],
     )
 

@@ -1,9 +1,10 @@
 """Which class a sentence is of: by default, which of ten languages the messages of the system's
 programs are in, character by character.
 
-    python examples/classify_text.py                                        ten languages
-    python examples/classify_text.py --train a.tsv --test b.tsv --units words     sentences of your
-    own, label<TAB>text a line: sentiment, topics
+    python examples/classify_text.py
+        ten languages
+    python examples/classify_text.py --train a.tsv --test b.tsv --units words
+        sentences of your own, label<TAB>text a line: sentiment, topics
 
 A net reads each sentence in both directions, the outputs are pooled over time, and one answer is
 given. A tenth of the training sentences is left out of training, and the parameters that do best on
@@ -31,6 +32,7 @@ from support import catalogues, experiments
 import jaxrnn as rnn
 from jaxrnn import data, metrics, training
 
+# Ten of those with the most messages.
 LANGUAGES = [
     "de",
     "es",
@@ -42,15 +44,18 @@ LANGUAGES = [
     "sv",
     "tr",
     "uk",
-]  # ten of those with the most messages
+]
+# Dropout, blanked units, smoothing: few sentences hold each word.
 REGULAR = {
     "characters": (0.15, 0.0, 0.1),
     "words": (0.3, 0.1, 0.0),
-}  # dropout, blanked units, smoothing: few sentences hold each word
+}
 CHOSEN = (
-    "The ten languages are a second choice: a first ten, with Danish beside Swedish, Spanish beside Portuguese and German beside Dutch, was"
-    " scored once on its own test part (84.7 %) and then given up for languages that short messages tell apart more easily, without sentences"
-    " under four words. The present test part was read once before, with half the steps and unsmoothed labels (97.0 ± 0.1 %)."
+    "The ten languages are a second choice: a first ten, with Danish beside Swedish, Spanish "
+    "beside Portuguese and German beside Dutch, was scored once on its own test part (84.7 %) and "
+    "then given up for languages that short messages tell apart more easily, without sentences "
+    "under four words. The present test part was read once before, with half the steps and "
+    "unsmoothed labels (97.0 ± 0.1 %)."
 )
 
 
@@ -304,7 +309,8 @@ def work(args: argparse.Namespace) -> None:
     train, test, name = load(args)
     classes = sorted(set(train.labels))
     print(
-        f"{name}: {len(train.labels):,} sentences to train on, {len(test.labels):,} to score on, {len(classes)} classes"
+        f"{name}: {len(train.labels):,} sentences to train on, "
+        f"{len(test.labels):,} to score on, {len(classes)} classes"
     )
     order = sorted(range(len(train.labels)), key=lambda i: place(f"{i} {train.sentences[i]}"))
     rows, held = (
@@ -313,7 +319,8 @@ def work(args: argparse.Namespace) -> None:
     )
     if longer := sum(len(row) > args.limit for row in rows + held):
         print(
-            f"{longer:,} sentences are longer than {args.limit} {args.units}; what lies beyond is cut off (--limit)"
+            f"{longer:,} sentences are longer than {args.limit} {args.units}; "
+            "what lies beyond is cut off (--limit)"
         )
     rows, held = [row[: args.limit] for row in rows], [row[: args.limit] for row in held]
     labels = np.array([classes.index(train.labels[i]) for i in order])

@@ -1,10 +1,11 @@
 """The next value of a series: sunspots by year and airline passengers by month, beside
 autoregression and persistence on the same split.
 
-    python examples/forecast.py                       both series, about two minutes on two cores
-    python examples/forecast.py --series mine.csv     a series of your own: the last column, one
-    line a time; its last third is the test python examples/forecast.py --validate            scored
-    on the last part of the training years: how the defaults were chosen
+    python examples/forecast.py                      both series, about two minutes on two cores
+    python examples/forecast.py --series mine.csv    a series of your own: the last column, one line
+                                                     a time; its last third is the test
+    python examples/forecast.py --validate           scored on the last part of the training years:
+                                                     how the defaults were chosen
 
 Each forecast is linear in the last values, begun as the least-squares autoregression, plus what a
 GRU says: y = Dense(x) + GRU(x), x being the last values, made roughly symmetric (the root of
@@ -142,8 +143,7 @@ class Series(NamedTuple):
 
 
 def read(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
-    """The first and the last column of a file of values, one line a time; a heading may stand
-    above."""
+    """The first and the last column of a file, one line a time; a heading may stand above."""
     rows = [
         line.replace(";", ",").replace("\t", ",").split(",")
         for line in data.read_lines(path)
@@ -156,7 +156,8 @@ def read(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
         except ValueError:
             if i:
                 raise ValueError(
-                    f"{path}: line {i + 1} ends with {row[-1].strip()!r}; need a number at the end of every line below the heading."
+                    f"{path}: line {i + 1} ends with {row[-1].strip()!r}; "
+                    "need a number at the end of every line below the heading."
                 ) from None
     times = (
         [row[0].strip().strip('"') for row in rows[-len(values) :]]
@@ -177,9 +178,12 @@ def load(args: argparse.Namespace) -> list[Series]:
             or values.min() < lowest
             or values[:train].std() == 0
         ):
-            need = f"at least {(3 * args.lags + 10) * 3 // 2 + 2} finite numbers, not all equal, that the {args.transform} transform takes"
+            least = (3 * args.lags + 10) * 3 // 2 + 2
             raise ValueError(
-                f"{args.series}: {len(values)} values will not do; need {need}. Give more of them, or another --lags or --transform."
+                f"{args.series}: {len(values)} values will not do; "
+                f"need at least {least} finite numbers, not all equal, "
+                f"that the {args.transform} transform takes. "
+                "Give more of them, or another --lags or --transform."
             )
         test = {f"{times[train]} to {times[-1]}": slice(train, len(values))}
         found = [Series(args.series.stem, times, values, train, test, args.lags, args.transform)]

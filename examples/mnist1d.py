@@ -1,10 +1,11 @@
 """Digits as waves of 40 steps, shifted, stretched, tilted and noisy (MNIST-1D; Greydanus & Kobak
-2020/2024): the paper's own GRU done again, and a recurrent net beside the paper's convolutional
-one.
+2020/2024): the paper's own GRU done again, and a recurrent net
+beside the paper's convolutional one.
 
-    python examples/mnist1d.py                          both nets, three seeds
-    python examples/mnist1d.py --validate               scored on a fifth of the training set left out: how the defaults were chosen
-    python examples/mnist1d.py --nets paper --seeds 5   one of them
+    python examples/mnist1d.py                           both nets, three seeds
+    python examples/mnist1d.py --validate                scored on a fifth of the training set left
+                                                         out: how the defaults were chosen
+    python examples/mnist1d.py --nets paper --seeds 5    one of them
 
 The paper's GRU: 6 units in each direction, all outputs read by one layer, Adam at 0.01, 6,000
 batches of 100 in the order of the data. What it reaches depends on how it begins, so that four of
@@ -39,7 +40,10 @@ PUBLISHED = {
     "people": 0.96,
 }
 
-BEFORE = "The test set had been read once before with one beginning a seed (88.1 ± 0.9 over three), which is too few for how far they differ."
+BEFORE = (
+    "The test set had been read once before with one beginning a seed (88.1 ± 0.9 over three), "
+    "which is too few for how far they differ."
+)
 
 
 class Waves(NamedTuple):
@@ -109,9 +113,8 @@ def load(args: argparse.Namespace) -> tuple[Waves, Waves]:
     """The training set and what is scored: 4,000 and 1,000 waves, made as the paper makes them,
     nothing downloaded."""
     here = pathlib.Path(__file__).parent.resolve()
-    sys.path[:] = [
-        path for path in sys.path if pathlib.Path(path).resolve() != here
-    ]  # this file is no package, though it bears its name
+    # This file is no package, though it bears its name.
+    sys.path[:] = [path for path in sys.path if pathlib.Path(path).resolve() != here]
     experiments.package("mnist1d", extra="mnist1d")
     from mnist1d.data import make_dataset
 
@@ -261,7 +264,8 @@ def work(args: argparse.Namespace) -> None:
     train, test = load(args)
     scored = "a fifth of the training set left out" if args.validate else "the test set"
     print(
-        f"MNIST-1D: {len(train.labels):,} waves to train on, scored on {scored} of {len(test.labels):,}"
+        f"MNIST-1D: {len(train.labels):,} waves to train on, "
+        f"scored on {scored} of {len(test.labels):,}"
     )
     runs = experiments.seeds(args, functools.partial(one, args, train, test))
 
@@ -284,10 +288,12 @@ def work(args: argparse.Namespace) -> None:
     ]
     if "paper" in args.nets:
         notes.append(
-            "The paper counts 5,134: its GRU adds two biases to each of two gates where one does the same."
+            "The paper counts 5,134: its GRU adds two biases to each of two gates "
+            "where one does the same."
         )
         notes.append(
-            f"The paper's GRU is a mean over {len(runs) * args.paper_members} beginnings, {args.paper_members} for each seed."
+            f"The paper's GRU is a mean over {len(runs) * args.paper_members} beginnings, "
+            f"{args.paper_members} for each seed."
         )
         notes += [] if args.validate else [BEFORE]
     table = experiments.Table(f"accuracy on {scored}", ours, {} if args.validate else PUBLISHED)
@@ -306,8 +312,7 @@ def work(args: argparse.Namespace) -> None:
 def draw(
     path: pathlib.Path, train: Waves, scores: list[tuple[str, list[float]]], validate: bool
 ) -> None:
-    """A wave of each digit, and the accuracies: a dot for each net, the published ones as bars in
-    grey."""
+    """A wave of each digit, and the accuracies: a dot for each net, grey bars as published."""
     with experiments.figure(path, 1, 2, size=(9, 4.6)) as (left, right):
         for k in range(10):
             which = np.flatnonzero(train.labels == k)[:3]

@@ -1,10 +1,12 @@
 """One to many: a chorale in four voices out of one chord (Bach's chorales, from the corpus that
 music21 carries, read without importing it).
 
-    python examples/music.py                        about three minutes on two cores; writes chorale.mid and a piano roll
-    python examples/music.py --write-only --chord 67 62 59 43 --temperature 0.8     another one,
-    from a chord of your own (MIDI numbers) python examples/music.py --corpus DIR           MusicXML
-    of your own in four parts (.xml, .musicxml, .mxl)
+    python examples/music.py
+        about three minutes on two cores; writes chorale.mid and a piano roll
+    python examples/music.py --write-only --chord 67 62 59 43 --temperature 0.8
+        another one, from a chord of your own (MIDI numbers)
+    python examples/music.py --corpus DIR
+        MusicXML of your own in four parts (.xml, .musicxml, .mxl)
 
 Time goes by eighth notes; at each, soprano, alto, tenor and bass say in turn what they do: strike a
 pitch, hold, or rest, each knowing all that came before. So a piece is one stream of tokens, and the
@@ -125,8 +127,10 @@ def load(args: argparse.Namespace) -> tuple[list[np.ndarray], list[np.ndarray]]:
         parts[max(0, int(digest, 16) % 10 - 7)].append(piece)
     if not all(parts):
         counts = " + ".join(str(len(part)) for part in parts)
-        need = "Give more: at least one each to train, validate and test on, in four parts of equal length."
-        raise ValueError(f"{folder}: {len(paths)} MusicXML files hold {counts} pieces. {need}")
+        raise ValueError(
+            f"{folder}: {len(paths)} MusicXML files hold {counts} pieces. Give more: at least one "
+            "each to train, validate and test on, in four parts of equal length."
+        )
     return parts[0], parts[1 if args.validate else 2]
 
 
@@ -169,9 +173,8 @@ def encode(piece: np.ndarray, names: data.Vocabulary) -> np.ndarray:
 # What counting gives
 
 
-Context = Callable[
-    [int, tuple, list], tuple
-]  # of a voice, all pitches that sounded a step before, and the ones above it that sound now
+# Of a voice, all pitches that sounded a step before, and the ones above it that sound now.
+Context = Callable[[int, tuple, list], tuple]
 CONTEXTS: dict[str, list[Context]] = {
     "each voice's frequencies": [lambda v, before, now: (v,)],
     "the last chord again, or frequencies": [lambda v, before, now: (v,)],
@@ -207,8 +210,8 @@ def counted(
     """Nats a step by counts, from the shortest context to the longest (Witten & Bell 1991), the
     last resort being all tokens alike:
 
-    p(token) = (n(context, token) + kinds(context) * p_shorter(token)) / (n(context) +
-    kinds(context))
+    p(token) = (n(context, token) + kinds(context) * p_shorter(token))
+               / (n(context) + kinds(context))
     """
     contexts, again = CONTEXTS[name], "again" in name
     pairs = Counter(pair for _, found in events(train, contexts, again) for pair in found)
@@ -286,9 +289,8 @@ def write(
         spans = [
             sorted(int(n[1:]) for n in names.known if n[0] == v and n[1:].isdigit()) for v in VOICES
         ]
-        raise ValueError(
-            f"--chord {' '.join(map(str, first))}: need {', '.join(f'{s[0]} to {s[-1]}' for s in spans)}, soprano to bass"
-        )
+        need = ", ".join(f"{s[0]} to {s[-1]}" for s in spans)
+        raise ValueError(f"--chord {' '.join(map(str, first))}: need {need}, soprano to bass")
     net, place = network(args, names), {name: i for i, name in enumerate(names.known, 4)}
     allowed = np.full((4, names.size), -np.inf, np.float32)  # whose turn it is
     for name, i in place.items():
@@ -378,7 +380,8 @@ def work(args: argparse.Namespace) -> None:
     names = vocabulary(train)
     net, everywhere = network(args, names), transposed(train, names)
     print(
-        f"{len(train)} chorales to learn from, in {len(everywhere)} keys together; {len(held)} held out, {sum(map(len, held)):,} eighth notes"
+        f"{len(train)} chorales to learn from, in {len(everywhere)} keys together; "
+        f"{len(held)} held out, {sum(map(len, held)):,} eighth notes"
     )
     score = scored(net, held, names)
 
@@ -434,9 +437,8 @@ def work(args: argparse.Namespace) -> None:
     print(f"{len(piece) / 2:g} quarter notes in {args.out / 'chorale.mid'}")
     if args.write_only:
         return
-    every = {
-        name: everywhere if "chord by" in name else train for name in CONTEXTS
-    }  # in other keys too where that helps
+    # In other keys too where that helps.
+    every = {name: everywhere if "chord by" in name else train for name in CONTEXTS}
     references = {
         name: counted(name, pieces, held, names.size / 4) for name, pieces in every.items()
     }
@@ -461,8 +463,8 @@ def work(args: argparse.Namespace) -> None:
         shows="a chorale out of one chord, as MIDI",
         picture=args.out / "music.png",
         notes=[
-            "Not comparable, for context: 5.56 nats a quarter-note step, all in C, without onsets, on another split (RNN-NADE,"
-            " Boulanger-Lewandowski et al. 2012)."
+            "Not comparable, for context: 5.56 nats a quarter-note step, all in C, without onsets, "
+            "on another split (RNN-NADE, Boulanger-Lewandowski et al. 2012)."
         ],
     )
 

@@ -1,9 +1,10 @@
 """One to one: over a single step a recurrent net is a feed-forward net, shown equal on the digits
 that scikit-learn carries.
 
-    python examples/one_to_one.py                  first half of 1,797 digits to learn from, second half to read, under a minute
-    python examples/one_to_one.py --validate       scored on the last fifth of the training half
-    instead: how the defaults were chosen
+    python examples/one_to_one.py               first half of 1,797 digits to learn from, second
+                                                half to read, under a minute
+    python examples/one_to_one.py --validate    scored on the last fifth of the training half
+                                                instead: how the defaults were chosen
 
 An Elman net over T=1 begins from a state of zeros, so h = tanh(x @ w_x + 0 @ w_h + b) is a dense
 layer, and no gradient reaches w_h. Both nets are given the same weights: their values, their
@@ -211,10 +212,10 @@ def draw(path: pathlib.Path, seen: Any, most: float, held: tuple[np.ndarray, np.
             label="dense, the same weights",
         )
         left.set(yscale="log", xlabel="step", ylabel="training loss (nats)")
-        left.set_title(
-            f"Training: {f'never further apart than {1e-9 * most:.0e}' if most else 'the same to the last bit'}",
-            loc="left",
+        apart = (
+            f"never further apart than {1e-9 * most:.0e}" if most else "the same to the last bit"
         )
+        left.set_title(f"Training: {apart}", loc="left")
         left.legend(frameon=False)
         said, truth = seen["recurrent said"], held[1][0]
         wrong = np.flatnonzero(said != truth)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import pathlib
+import textwrap
 from typing import Any
 
 HERE = pathlib.Path(__file__).parent
@@ -29,25 +30,33 @@ ORDER += ["forecast", "char_lm", "parallel_in_time"]
 
 HEAD = """# Examples
 
-Recurrent nets by what they map: one to one, one to many, many to one, many to many of equal and of unequal length, and the next value of a
-series. Each is one file that runs on real data from installed packages with one command, and each has `--help`, a progress bar, checkpoints
-(interrupted, the same command goes on where it was), a picture and a record. Set-up for all of them, from the folder above:
+Recurrent nets by what they map: one to one, one to many, many to one, many to many of equal and of
+unequal length, and the next value of a series. Each is one file that runs on real data from
+installed packages with one command, and each has `--help`, a progress bar, checkpoints
+(interrupted, the same command goes on where it was), a picture and a record. Set-up for all of
+them, from the folder above:
 
 ```sh
 python3 -m venv .venv && .venv/bin/pip install -q -e ".[all-examples]"
 ```
 
-`quickstart.py` is the tour of the library in a minute and `your_own_cell.py` a cell of one's own; the others are below. Numbers are means over
-seeds with their standard deviation; time is that of training and scoring, all seeds; while
-`pronounce`, `pronounce_long` and `translate` ran the machine did much other work (a seed of `pronounce` or `translate` takes four to five
-minutes where it does none). Choices were made on a part of the training set, and the
-test set was read once, except where a section says otherwise. This page is made by `overview.py` from the records in [results/](results).
+`quickstart.py` is the tour of the library in a minute and `your_own_cell.py` a cell of one's own;
+the others are below. Numbers are means over seeds with their standard deviation; time is that of
+training and scoring, all seeds; while `pronounce`, `pronounce_long` and `translate` ran the machine
+did much other work (a seed of `pronounce` or `translate` takes four to five minutes where it does
+none). Choices were made on a part of the training set, and the test set was read once, except where
+a section says otherwise.
+This page is made by `overview.py` from the records in [results/](results).
 """
 
 
 def duration(seconds: float) -> str:
     minutes = round(seconds / 60)
     return f"{seconds:.0f} s" if seconds < 100 else f"{minutes} min"
+
+
+def prose(text: str) -> str:
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def cell(text: str) -> str:
@@ -80,11 +89,15 @@ def row(name: str, record: dict[str, Any]) -> str:
 
 def section(name: str, record: dict[str, Any]) -> str:
     machine = record["machine"]
-    lines = [f"## {name}", "", record["shows"][0].upper() + record["shows"][1:] + ".", ""]
+    shows = record["shows"]
+    lines = [f"## {name}", "", prose(f"{shows[0].upper()}{shows[1:]}."), ""]
     lines += ["```sh", record["command"], "```", ""]
     seeds = f", {len(record['runs'])} seeds" if len(record["runs"]) > 1 else ""
     lines += [
-        f"{duration(record['seconds'])} on {machine['cores']} cores ({machine['device']}), JAX {record['versions']['jax']}{seeds}.",
+        prose(
+            f"{duration(record['seconds'])} on {machine['cores']} cores ({machine['device']}), "
+            f"JAX {record['versions']['jax']}{seeds}."
+        ),
         "",
     ]
     for table in record["tables"]:
@@ -93,7 +106,7 @@ def section(name: str, record: dict[str, Any]) -> str:
             "|---|---|",
         ]
         lines += [f"| {cell(r['name'])} | {r['text']} |" for r in table["rows"]] + [""]
-    lines += [note for text in record["notes"] for note in (text, "")]
+    lines += [line for note in record["notes"] for line in (prose(note), "")]
     if (HERE / "results" / f"{name}.png").exists():
         lines += [f"![{name}](results/{name}.png)", ""]
     return "\n".join(lines)

@@ -1,9 +1,9 @@
 """How a sequence is evaluated is a value: one GRU and one LRU, every strategy, against the length
 of the sequence.
 
-    python examples/parallel_in_time.py                            about a minute on two cores
-    python examples/parallel_in_time.py --lengths 256 65536        other lengths
-    python examples/parallel_in_time.py --hidden 64 --batch 16     where Newton's Jacobians are large
+    python examples/parallel_in_time.py                           about a minute on two cores
+    python examples/parallel_in_time.py --lengths 256 65536       other lengths
+    python examples/parallel_in_time.py --hidden 64 --batch 16    where Newton's Jacobians are large
 
 Each strategy computes the same loss and its gradient in params and inputs. Shown are the time of
 that (strategies by turns, medians, compile time apart), the temporaries as the compiler plans them,
@@ -139,15 +139,16 @@ def measured(
 
 
 def apart(got: Any, want: Any) -> float:
-    """The largest difference between two gradients, leaf by leaf, as a share of the leaf's largest
-    number."""
+    """The largest difference between two gradients, leaf by leaf,
+    as a share of the leaf's largest number."""
     pairs = zip(*(map(np.asarray, jax.tree.leaves(tree)) for tree in (got, want)), strict=True)
     return float(np.max([np.abs(a - b).max() / np.abs(b).max() for a, b in pairs]))
 
 
 def shown(row: dict[str, Any], scan: dict[str, Any]) -> str:
     error = "not converged" if math.isnan(row["error"]) else f"{row['error']:.1e}"
-    line = f"  {row['strategy']:27s}{row['T']:8,d}{row['milliseconds']:11.1f} ms{row['milliseconds'] / scan['milliseconds']:8.2f} x"
+    line = f"  {row['strategy']:27s}{row['T']:8,d}{row['milliseconds']:11.1f} ms"
+    line += f"{row['milliseconds'] / scan['milliseconds']:8.2f} x"
     line += f"{row['megabytes']:10.2f} MB   {error:>13s}"
     return line + (
         f"{row['iterations']:5d} iterations, residual {row['residual']:.0e}"
@@ -165,9 +166,13 @@ def verdict(name: str, rows: list[dict[str, Any]]) -> str:
         for f, k in ((min, "milliseconds"), (max, "milliseconds"), (min, "megabytes"))
     )
     scan = last[0]
-    said = f"{name} at T={scan['T']:,}: fastest {fast['strategy']} ({fast['milliseconds'] / scan['milliseconds']:.2f} of Scan's time),"
-    said += f" slowest {slow['strategy']} ({slow['milliseconds'] / scan['milliseconds']:.1f} times Scan's),"
-    said += f" leanest {lean['strategy']} ({lean['megabytes'] / scan['megabytes']:.2f} of Scan's memory)."
+    took, memory = scan["milliseconds"], scan["megabytes"]
+    said = (
+        f"{name} at T={scan['T']:,}: "
+        f"fastest {fast['strategy']} ({fast['milliseconds'] / took:.2f} of Scan's time), "
+        f"slowest {slow['strategy']} ({slow['milliseconds'] / took:.1f} times Scan's), "
+        f"leanest {lean['strategy']} ({lean['megabytes'] / memory:.2f} of Scan's memory)."
+    )
     lost = [row["strategy"] for row in last if math.isnan(row["error"])]
     return said + (f" Not converged, so NaN: {', '.join(lost)}." if lost else "")
 
@@ -229,8 +234,8 @@ def work(args: argparse.Namespace) -> None:
 
 
 def draw(path: pathlib.Path, rows: dict[str, list[dict[str, Any]]]) -> None:
-    """Time, memory and error against T, a row of panels for each cell, and Newton's iterations and
-    residual."""
+    """Time, memory and error against T, a row of panels for each cell,
+    and Newton's iterations and residual."""
     kinds = (
         ("milliseconds", "gradient, ms"),
         ("megabytes", "temporaries, MB"),
@@ -245,13 +250,14 @@ def draw(path: pathlib.Path, rows: dict[str, list[dict[str, Any]]]) -> None:
                     mine = [row for row in found if row["strategy"] == label and row.get(key)]
                     if mine:
                         values = np.array([row[key] for row in mine], float)
+                        # Where two agree both are seen.
                         style = {
                             "lw": 5 - 0.8 * k,
                             "alpha": 0.7,
                             "ms": 8 - k,
                             "color": f"C{k}",
                             "label": label,
-                        }  # where two agree both are seen
+                        }
                         panel.plot([row["T"] for row in mine], values, "o-", **style)
                 panel.set(xscale="log", xlabel="T", title=f"{name}: {title}")
                 if key != "iterations" and panel.lines:

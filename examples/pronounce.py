@@ -1,18 +1,24 @@
 """Many to many of unequal length: from the letters of an English word to its sounds, on the CMU
 pronouncing dictionary without stress.
 
-    python examples/pronounce.py                        the default, about five minutes on two cores: how the error falls
-    python examples/pronounce.py --say colonel ghoti    how the last checkpoint pronounces words,
-    and where it looks meanwhile python examples/pronounce.py --words FILE           a dictionary of
-    your own: word<TAB>pronunciation, its sounds between spaces
+    python examples/pronounce.py
+        the default, about five minutes on two cores: how the error falls
+    python examples/pronounce.py --say colonel ghoti
+        how the last checkpoint pronounces words, and where it looks meanwhile
+    python examples/pronounce.py --words FILE
+        a dictionary of your own: word<TAB>pronunciation, its sounds between spaces
 
 Half an hour to an hour on two cores, which gets below both published numbers (its record is in
 examples/results):
-    python examples/pronounce.py --out runs/pronounce_long --encoder 192 --hidden 384 --dropout 0.3 --steps 12000 --lr 2e-3 \\
-        --evaluate-every 1000 --save-every 1000
+
+    python examples/pronounce.py --out runs/pronounce_long --encoder 192 --hidden 384 \\
+        --dropout 0.3 --steps 12000 --lr 2e-3 --evaluate-every 1000 --save-every 1000
+
 For a GPU, larger still (not yet run):
-    python examples/pronounce.py --out runs/pronounce_gpu --encoder 256 --hidden 512 --layers 2 --dropout 0.3 --steps 15000 --batch 512 \\
-        --lr 2e-3 --evaluate-every 1000 --save-every 1000
+
+    python examples/pronounce.py --out runs/pronounce_gpu --encoder 256 --hidden 512 --layers 2 \\
+        --dropout 0.3 --steps 15000 --batch 512 --lr 2e-3 \\
+        --evaluate-every 1000 --save-every 1000
 
 A bidirectional LSTM reads the letters, an LSTM with attention writes the sounds, beam search
 chooses among them. A word is right if the best of the beam is one of its pronunciations; the
@@ -181,8 +187,8 @@ def where(net: EncoderDecoder, params: Any, letters: np.ndarray, sounds: Any) ->
 
 
 def errors(words: Dictionary, spoken: list[tuple[str, ...]]) -> dict[str, float]:
-    """Words that are none of their pronunciations, and the edits to the nearest of them beside its
-    sounds."""
+    """Words that are none of their pronunciations, and the edits to the nearest of them
+    beside its sounds."""
     wrong = [
         sounds not in references for sounds, references in zip(spoken, words.values(), strict=True)
     ]
@@ -221,7 +227,8 @@ def work(args: argparse.Namespace) -> None:
     references = PUBLISHED if args.words is None else {}
     net = network(vars(args), letters.size, sounds.size)
     print(
-        f"{len(train):,} words with {len(pairs):,} pronunciations to learn, {len(validation):,} to validate, {len(test):,} to test"
+        f"{len(train):,} words with {len(pairs):,} pronunciations to learn, "
+        f"{len(validation):,} to validate, {len(test):,} to test"
     )
 
     def encoded(words: Dictionary) -> list[np.ndarray]:
@@ -250,7 +257,8 @@ def work(args: argparse.Namespace) -> None:
 
         tx, state = beginning(vars(args), net, seed)
         print(
-            f"{sum(p.size for p in jax.tree.leaves(state.params)):,} parameters, {args.steps / buckets.per_epoch:.1f} epochs"
+            f"{sum(p.size for p in jax.tree.leaves(state.params)):,} parameters, "
+            f"{args.steps / buckets.per_epoch:.1f} epochs"
         )
         step = training.make_step(
             net.objective(functools.partial(training.cross_entropy, smoothing=args.smoothing)), tx

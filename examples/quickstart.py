@@ -3,8 +3,8 @@
     python examples/quickstart.py
 
 The task is to add: of two rows of random numbers, a second channel marks one number in each half;
-the answer is their sum (Hochreiter & Schmidhuber 1997). Knowing nothing costs 1/6, the variance of
-the sum.
+the answer is their sum (Hochreiter & Schmidhuber 1997).
+Knowing nothing costs 1/6, the variance of the sum.
 """
 
 from __future__ import annotations
@@ -36,9 +36,8 @@ def tour() -> None:
     print(net)
     print("parameters:", jax.tree.map(lambda p: p.shape, params[1]), "in the LSTM")
 
-    tokens = jax.random.randint(
-        jax.random.key(1), (20, 4), 0, 256
-    )  # time is axis 0, then batch: [T, B]
+    # Time is axis 0, then batch: [T, B].
+    tokens = jax.random.randint(jax.random.key(1), (20, 4), 0, 256)
     state, logits = rnn.unroll(net, params, tokens)
     print("unroll: tokens", tokens.shape, "-> logits", logits.shape)
 
@@ -60,8 +59,8 @@ def tour() -> None:
     _, ensemble = jax.vmap(rnn.unroll, in_axes=(None, 0, None))(net, members, tokens)
     print("vmap: batch first", batch_first.shape, "- an ensemble of three", ensemble.shape)
 
-    # A strategy changes time and memory, never the answer. Passing a key is training mode
-    # (dropout).
+    # A strategy changes time and memory, never the answer.
+    # Passing a key is training mode (dropout).
     def loss(params: Any, strategy: rnn.Strategy) -> jax.Array:
         _, logits = rnn.unroll(net, params, tokens[:-1], key=jax.random.key(3), strategy=strategy)
         return optax.softmax_cross_entropy_with_integer_labels(logits, tokens[1:]).mean()
@@ -99,9 +98,8 @@ def train(steps: int) -> float:
     )
     loss = history.metrics["loss"]
     for n in sorted({0, *range(steps // 6, steps, max(1, steps // 6)), steps - 1}):
-        print(
-            f"  step {n + 1:5d}  squared error {loss[n]:.4f}  {'#' * round(200 * min(float(loss[n]), 0.4))}"
-        )
+        bar = "#" * round(200 * min(float(loss[n]), 0.4))
+        print(f"  step {n + 1:5d}  squared error {loss[n]:.4f}  {bar}")
     return float(loss[-min(20, steps) :].mean())
 
 

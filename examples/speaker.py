@@ -1,11 +1,13 @@
 """Who speaks? Two Japanese vowels said by nine men, as ragged sequences of 7 to 29 steps of 12
-features, read in both directions, pooled over time, and answered once (JapaneseVowels; Kudo et al.
-1999).
+features, read in both directions, pooled over time, and answered once
+(JapaneseVowels; Kudo et al. 1999).
 
-    python examples/speaker.py                          five seeds, under two minutes on two cores
-    python examples/speaker.py --validate               the same on a fifth of the training set left
-    out: how the defaults were chosen python examples/speaker.py --train A.ts --test B.ts     any
-      other set in the .ts format of the time-series archives
+    python examples/speaker.py
+        five seeds, under two minutes on two cores
+    python examples/speaker.py --validate
+        the same on a fifth of the training set left out: how the defaults were chosen
+    python examples/speaker.py --train A.ts --test B.ts
+        any other set in the .ts format of the time-series archives
 
 Interrupted, the same command goes on where the last checkpoint is.
 """
@@ -68,7 +70,8 @@ def parser() -> argparse.ArgumentParser:
         "--offset",
         type=float,
         default=0.5,
-        help="added to all inputs of a sequence alike, as another microphone would (default: %(default)s)",
+        help="added to all inputs of a sequence alike, as another microphone would "
+        "(default: %(default)s)",
     )
     add("--train", metavar="FILE.ts", help="a training set of your own")
     add("--test", metavar="FILE.ts", help="its test set")
@@ -96,7 +99,8 @@ def read_ts(path: pathlib.Path | str) -> tuple[list[np.ndarray], list[str]]:
             ) from None
         if xs[-1].ndim != 2 or xs[-1].shape[1] != xs[0].shape[1]:
             raise ValueError(
-                f"{path}: line {number} has {len(channels)} channels; the lines before have {xs[0].shape[1]}."
+                f"{path}: line {number} has {len(channels)} channels; "
+                f"the lines before have {xs[0].shape[1]}."
             )
         labels.append(label)
     if not xs:
@@ -212,7 +216,8 @@ def work(args: argparse.Namespace) -> None:
     lengths = [len(x) for x in train.xs]
     scored = "a fifth of the training set left out" if args.validate else "the test set"
     print(
-        f"{name}: {len(train.xs)} sequences of {min(lengths)} to {max(lengths)} steps, {len(classes)} classes; scored on {scored}"
+        f"{name}: {len(train.xs)} sequences of {min(lengths)} to {max(lengths)} steps, "
+        f"{len(classes)} classes; scored on {scored}"
     )
     digest = hashlib.sha256(np.concatenate([*train.xs, *test.xs]).tobytes()).hexdigest()
     runs = experiments.seeds(
@@ -229,9 +234,8 @@ def work(args: argparse.Namespace) -> None:
     references = {} if args.train or args.validate else PUBLISHED
     ours = {f"GRU({args.hidden}) in both directions, mean over time": "accuracy"}
     table = experiments.Table(f"accuracy on {scored}", ours, references)
-    notes = [
-        f"On the training set itself: {100 * np.mean([run['training accuracy'] for run in runs]):.1f} %."
-    ]
+    learnt = 100 * np.mean([run["training accuracy"] for run in runs])
+    notes = [f"On the training set itself: {learnt:.1f} %."]
     experiments.report(
         args,
         runs,

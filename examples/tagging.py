@@ -1,9 +1,10 @@
 """What each character of Python source is: a word, a call, a keyword, a string ... read forward
 only, and in both directions.
 
-    python examples/tagging.py                     the source of Python's own standard library, about five minutes on two cores
-    python examples/tagging.py --source FOLDER     Python files of your own
-    python examples/tagging.py --show FILE         colour a file by what the trained net says of it
+    python examples/tagging.py                    the source of Python's own standard library, about
+                                                  five minutes on two cores
+    python examples/tagging.py --source FOLDER    Python files of your own
+    python examples/tagging.py --show FILE        colour a file by what the trained net says of it
 
 The classes are those of the standard module tokenize, exact for each character; a whole f-string is
 a string, as every Python before 3.12 has it, and a name before a parenthesis is a call. What a
@@ -165,15 +166,16 @@ def load(args: argparse.Namespace) -> tuple[list[Any], list[Any], int]:
     if not held or not train:
         where = args.source or "Python's standard library"
         raise ValueError(
-            f"{where}: {len(paths)} Python files, {skipped} of them no Python source, are too few for a test and files of "
-            f"{args.window} characters to learn from. Give more, or a smaller --window."
+            f"{where}: {len(paths)} Python files, {skipped} of them no Python source, are too few "
+            f"for a test and files of {args.window} characters to learn from. "
+            "Give more, or a smaller --window."
         )
     return train, held, skipped
 
 
 def network(args: argparse.Namespace, both: bool) -> rnn.Stack:
-    """A GRU that reads both ways, or a forward one as much wider as makes the parameters about as
-    many."""
+    """A GRU that reads both ways, or a forward one as much wider
+    as makes the parameters about as many."""
     body = (
         rnn.Bidirectional(rnn.GRU(args.hidden), rnn.GRU(args.hidden))
         if both
@@ -237,7 +239,8 @@ def work(args: argparse.Namespace) -> None:
         np.add.at(counts, (x, y), 1)
     sizes = [sum(len(row[0]) for row in part) for part in (train, held)]
     print(
-        f"{len(train)} files, {sizes[0]:,} characters to learn from; {len(held)} files, {sizes[1]:,} held out; {skipped} files are no Python source"
+        f"{len(train)} files, {sizes[0]:,} characters to learn from; "
+        f"{len(held)} files, {sizes[1]:,} held out; {skipped} files are no Python source"
     )
     nets = {"both": network(args, True), "forward": network(args, False)}
     steps = {
@@ -335,8 +338,8 @@ def page(held: list[Any], rows: int, columns: int) -> tuple[int, list[str]]:
 def draw(
     path: pathlib.Path, runs: list[Any], held: list[Any], said: Any, ours: dict[str, str]
 ) -> None:
-    """A page coloured by what each net says, errors marked, and the share of each class that is
-    right."""
+    """A page coloured by what each net says, errors marked,
+    and the share of each class that is right."""
     truth = np.concatenate([y for _, y, _ in held])
     present, columns = [NAMES[k] for k in np.unique(truth)], 56
     begin, lines = page(held, 30, columns)

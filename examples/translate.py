@@ -1,11 +1,14 @@
 """Many to many of unequal length: short sentences from one language into another, out of the
 message catalogues of the system.
 
-    python examples/translate.py                          English to Italian, about five minutes on two cores
-    python examples/translate.py --source de --target fr  any pair of languages that has catalogues
-    (--list names them) python examples/translate.py --pairs FILE             your own:
-    source<TAB>target, a sentence each, in UTF-8 python examples/translate.py --say "cannot open the
-    file"      what the last checkpoint in --out makes of it
+    python examples/translate.py
+        English to Italian, about five minutes on two cores
+    python examples/translate.py --source de --target fr
+        any pair of languages that has catalogues (--list names them)
+    python examples/translate.py --pairs FILE
+        your own: source<TAB>target, a sentence each, in UTF-8
+    python examples/translate.py --say "cannot open the file"
+        what the last checkpoint in --out makes of it
 
 A bidirectional LSTM reads the words, an LSTM with attention writes those of the other language,
 beam search chooses. Where it writes the unknown word, the source word it looks at most is copied
@@ -118,7 +121,8 @@ def load(args: argparse.Namespace) -> list[Pair]:
         longest = max(found, key=lambda pair: max(map(len, map(units, pair))))
         if max(map(len, map(units, longest))) > args.most:
             raise ValueError(
-                f"{args.pairs}: {' '.join(longest)[:60]!r} is longer than --most {args.most} words; give --most, or shorter sentences"
+                f"{args.pairs}: {' '.join(longest)[:60]!r} is longer than "
+                f"--most {args.most} words; give --most, or shorter sentences"
             )
         pairs = {units(source): units(target) for source, target in reversed(found)}
     else:
@@ -140,9 +144,8 @@ def load(args: argparse.Namespace) -> list[Pair]:
             if sentence and 2 <= len(source) <= args.most and 2 <= len(target) <= args.most:
                 pairs.setdefault(source, target)
     if len(pairs) < 100:
-        raise ValueError(
-            f"{args.pairs or f'catalogues from {args.source} to {args.target}'}: {len(pairs)} pairs; need at least 100"
-        )
+        where = args.pairs or f"catalogues from {args.source} to {args.target}"
+        raise ValueError(f"{where}: {len(pairs)} pairs; need at least 100")
     return list(pairs.items())
 
 
@@ -274,7 +277,8 @@ def work(args: argparse.Namespace) -> None:
     found = {"sources": everything[0].known, "targets": everything[1].known}
     sizes = " and ".join(f"{vocabulary.size:,}" for vocabulary in everything)
     print(
-        f"{len(train):,} pairs to learn, {len(validation):,} to validate, {len(test):,} to test; {sizes} words"
+        f"{len(train):,} pairs to learn, {len(validation):,} to validate, {len(test):,} to test; "
+        f"{sizes} words"
     )
     translate = Translator(vars(args) | found)
     net, loss = translate.net, functools.partial(training.cross_entropy, smoothing=args.smoothing)
@@ -376,7 +380,8 @@ def work(args: argparse.Namespace) -> None:
         if args.pairs
         else f"message catalogues, {args.source} to {args.target}",
         notes=[
-            "Token accuracy: one less the edits for each word of the reference, so it may be below zero."
+            "Token accuracy: one less the edits for each word of the reference, "
+            "so it may be below zero."
         ],
     )
 
@@ -398,7 +403,8 @@ def say(args: argparse.Namespace) -> None:
     for sentence in sentences:
         if not 1 <= len(sentence) <= translate.settings["most"]:
             raise ValueError(
-                f"--say {' '.join(sentence)!r}: {len(sentence)} words; need 1 to {translate.settings['most']}, as in training"
+                f"--say {' '.join(sentence)!r}: {len(sentence)} words; "
+                f"need 1 to {translate.settings['most']}, as in training"
             )
     params = training.restore(args.out / f"seed{args.seed}" / "checkpoints", state)[0].params
     said, looks = translate(params, sentences)

@@ -1,8 +1,9 @@
 """A cell of your own: written in twenty lines, held to every law, trained.
 
+    python examples/your_own_cell.py
+
 The minimal gated unit (Zhou et al. 2016), which has one gate where a GRU has two, learns the adding
-problem: of a sequence of numbers, add the two that are marked (Hochreiter & Schmidhuber 1997). Run
-it: python examples/your_own_cell.py
+problem: of a sequence of numbers, add the two that are marked (Hochreiter & Schmidhuber 1997).
 """
 
 import argparse
@@ -68,9 +69,8 @@ def main(argv=None):
     if not args.skip_laws:
         begun = time.perf_counter()
         check_cell(MinimalGatedUnit(4), rnn.features(2))
-        print(
-            f"MinimalGatedUnit obeys the seven laws (checked in {time.perf_counter() - begun:.0f} s)"
-        )
+        took = time.perf_counter() - begun
+        print(f"MinimalGatedUnit obeys the seven laws (checked in {took:.0f} s)")
 
     net = rnn.Stack((MinimalGatedUnit(args.hidden), rnn.Dense(1)))
     params = net.init(jax.random.key(0), rnn.features(2))

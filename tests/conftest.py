@@ -4,8 +4,8 @@ import os
 import pathlib
 import sys
 
-# Compiling is what tests spend their time on. Read when jax is imported, and by the processes that
-# tests start.
+# Compiling is what tests spend their time on. Read when jax is imported,
+# and by the processes that tests start.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 # What the examples share; last, for an example bears the name of a package that it uses.

@@ -1,5 +1,5 @@
-"""Keras on its JAX backend: `keras.layers.LSTM`, GRU and SimpleRNN, batch first, which is all it
-has."""
+"""Keras on its JAX backend: `keras.layers.LSTM`, GRU and SimpleRNN,
+batch first, which is all it has."""
 
 from __future__ import annotations
 

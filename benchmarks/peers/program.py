@@ -1,5 +1,5 @@
-"""What a library makes of a case: what it runs, compiled, with what that costs to compile and to
-keep."""
+"""What a library makes of a case: what it runs, compiled,
+with what that costs to compile and to keep."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from benchmarks.peers.work import ADAM
 from jaxrnn.interop.torch import to_torch
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-# Of cuDNN's algorithms torch chooses a persistent one for float16 alone, as its documentation of
-# nn.LSTM says.
+# Of cuDNN's algorithms torch chooses a persistent one for float16 alone,
+# as its documentation of nn.LSTM says.
 FACTS = (
     {"threads": torch.get_num_threads()}
     if DEVICE.type == "cpu"

@@ -27,8 +27,8 @@ def sampling(case: Case, sample: Callable[[Any], Any], params: Any) -> Compiled:
 
 
 def training(case: Case, logits: Callable[[Any, Any], Any], params: Any) -> Compiled:
-    """`logits(params, text)` are `[T, B, V]`. The law compares the loss before the step and after
-    it."""
+    """`logits(params, text)` are `[T, B, V]`.
+    The law compares the loss before the step and after it."""
     rule = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(ADAM))
 
     def loss(params: Any, text: Any) -> Any:
@@ -51,8 +51,8 @@ def training(case: Case, logits: Callable[[Any, Any], Any], params: Any) -> Comp
 
 
 def population(case: Case, layer: Callable[[Any, Any], Any]) -> Compiled:
-    """`layer(params, xs)` are the outputs of one member; `vmap` makes those of all, alike for every
-    library."""
+    """`layer(params, xs)` are the outputs of one member; `vmap` makes those of all,
+    alike for every library."""
     weights = case.weights()
     params = (
         jax.tree.map(lambda *leaves: jnp.stack(leaves), *weights) if case.own_params else weights[0]

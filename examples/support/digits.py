@@ -18,8 +18,8 @@ def digits(package: str | pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
 
     Args:
       package: the folder of the package `sklearn`, or a file like its
-        `datasets/data/digits.csv.gz`: lines of 64 brightnesses from 0 to 16, row by row, and the
-          digit.
+        `datasets/data/digits.csv.gz`: lines of 64 brightnesses from 0 to 16, row by row, and at
+        last the digit.
 
     Returns:
       `images [N, 8, 8]`, float32 from 0 to 1, and `labels [N]`, int32 from 0 to 9.

@@ -16,8 +16,8 @@ SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
 class Note(NamedTuple):
-    """A pitch as MIDI counts them (60 is middle c) from its beginning to its end, in quarter
-    notes."""
+    """A pitch as MIDI counts them (60 is middle c), from its beginning to its end,
+    in quarter notes."""
 
     begin: float
     end: float

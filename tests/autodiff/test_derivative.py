@@ -1,5 +1,5 @@
-"""What the gradient of an unrolled cell stores and carries, read off jaxprs and compiled
-programs."""
+"""What the gradient of an unrolled cell stores and carries,
+read off jaxprs and compiled programs."""
 
 import math
 import re
@@ -54,8 +54,8 @@ CONTROLS = {
 
 
 def carried(cell, controls):
-    """Shapes of weights, and shapes that the loops of a gradient in the params carry or
-    accumulate."""
+    """Shapes of weights, and shapes that the loops of a gradient in the params
+    carry or accumulate."""
     params = cell.init(jax.random.key(0), rnn.features(F))
     xs, flags = jnp.ones((T, B, F)), jnp.ones((T, B), bool)
     options = {name: True if name == "reverse" else flags for name in controls}
@@ -73,8 +73,8 @@ def carried(cell, controls):
 
 @pytest.mark.parametrize("cell", CELLS, ids=repr)
 def test_weights_are_transposed_before_the_loop_and_not_in_it(cell):
-    """A product that contracts the columns of both is slow, and one transposed in every step
-    slower."""
+    """A product that contracts the columns of both is slow,
+    and one transposed in every step slower."""
     params = cell.init(jax.random.key(0), rnn.features(F))
     jaxpr = jax.make_jaxpr(
         jax.grad(lambda p: jnp.sum(rnn.unroll(cell, p, jnp.ones((T, B, F)))[1]))
@@ -191,10 +191,8 @@ def test_short_rows_are_taken_a_few_at_a_time(cell, controls):
         program = jax.jit(jax.value_and_grad(loss, (0, 1))).lower(params, xs).compile()
         return program(params, xs), re.search(r"= f32\[4,(1,)?8\]", program.as_text())
 
-    (got, fours), (want, none) = (
-        taken(rnn.Scan()),
-        taken(rnn.Chunked(20)),
-    )  # too short to be worth it
+    got, fours = taken(rnn.Scan())
+    want, none = taken(rnn.Chunked(20))  # too short to be worth it
     assert fours
     assert not none
     chex.assert_trees_all_close(got, want, rtol=1e-4, atol=1e-5)

@@ -238,8 +238,8 @@ def test_every_case_has_a_name_of_its_own():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in learning.CHECKS if name.startswith("adding")])
 def test_every_family_learns_to_add_what_was_marked(name, monkeypatch):
-    """The command's own check over shorter sequences; `benchmarks/results/learning.json` has
-    T=600."""
+    """The command's own check over shorter sequences;
+    `benchmarks/results/learning.json` has T=600."""
     (task, settings, loss, _, trivial), net, lr = learning.CHECKS[name]
     short = task, settings | {"length": 20}, loss, trivial / 5, trivial
     monkeypatch.setitem(learning.CHECKS, name, (short, net, 3 * lr))

@@ -157,7 +157,8 @@ loss = jax.jit(lambda p: jnp.sum(rnn.unroll(cell, p, xs)[1] ** 2))
 way = jax.tree.map(lambda a: jax.random.normal(jax.random.key(2), a.shape, a.dtype), params)
 at = lambda e: loss(jax.tree.map(lambda p, d: p + e * d, params, way))
 slope = (at(1e-6) - at(-1e-6)) / 2e-6
-exact = sum(jnp.vdot(g, d) for g, d in zip(jax.tree.leaves(jax.grad(loss)(params)), jax.tree.leaves(way)))
+pairs = zip(jax.tree.leaves(jax.grad(loss)(params)), jax.tree.leaves(way))
+exact = sum(jnp.vdot(g, d) for g, d in pairs)
 assert abs(slope - exact) < 1e-7 * abs(exact), (slope, exact)
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -106,8 +106,8 @@ def test_leak_is_a_leaf():
 
 
 def ridge_by_rows(xs, targets, penalty, count):
-    """numpy.linalg.lstsq over the rows, with sqrt(penalty) on the weights' diagonal and none on the
-    bias's."""
+    """numpy.linalg.lstsq over the rows,
+    with sqrt(penalty) on the weights' diagonal and none on the bias's."""
     size = xs.shape[-1]
     rows = np.concatenate([xs.reshape(-1, size), np.sqrt(penalty) * np.eye(size)])
     ones = np.concatenate([np.ones(count), np.zeros(size)])[:, None]

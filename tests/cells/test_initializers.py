@@ -168,9 +168,8 @@ def test_linear_cells_begin_as_their_papers_say():
     p = rnn.LRU(400, r_min=0.8, r_max=0.9, max_phase=1.0).init(KEY, x)
     radius = np.exp(-np.exp(p["nu"]))
     assert 0.8 < radius.min() < 0.81 < 0.89 < radius.max() < 0.9
-    np.testing.assert_allclose(
-        np.mean(radius**2), (0.64 + 0.81) / 2, atol=0.01
-    )  # uniform in the square
+    # Uniform in the square.
+    np.testing.assert_allclose(np.mean(radius**2), (0.64 + 0.81) / 2, atol=0.01)
     assert np.exp(p["theta"]).max() < 1
     np.testing.assert_allclose(np.exp(p["gamma"]) ** 2 + radius**2, 1, rtol=1e-5)
 

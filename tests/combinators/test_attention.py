@@ -1,5 +1,5 @@
-"""Attention against NumPy loops written from the papers' equations, and what holds of a bound
-memory."""
+"""Attention against NumPy loops written from the papers' equations,
+and what holds of a bound memory."""
 
 import jax
 import jax.numpy as jnp

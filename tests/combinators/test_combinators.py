@@ -66,7 +66,8 @@ def test_bidirectional_refuses_advance_and_fold_and_says_why():
     assert not net.causal
     with pytest.raises(
         ValueError,
-        match=r"advance of a network that looks ahead, in Bidirectional\(.*depends on the steps after t.*Use unroll",
+        match=r"advance of a network that looks ahead, in Bidirectional\(.*"
+        r"depends on the steps after t.*Use unroll",
     ):
         rnn.advance(net, params, net.initial_state(params, (2,)), XS[0])
     with pytest.raises(
@@ -122,7 +123,8 @@ def test_residual_adds_its_input():
 def test_residual_names_the_cell_of_another_width():
     with pytest.raises(
         ValueError,
-        match=r"float32\[3\] and outputs float32\[4\] of LSTM\(hidden=4.*Residual\(Stack\(\(cell, Dense\(width\)\)\)\)",
+        match=r"float32\[3\] and outputs float32\[4\] of LSTM\(hidden=4.*"
+        r"Residual\(Stack\(\(cell, Dense\(width\)\)\)\)",
     ):
         rnn.Residual(rnn.LSTM(4)).init(KEY, rnn.features(3))
     with pytest.raises(TypeError, match=r"Residual: got 3 as a cell"):
@@ -149,7 +151,8 @@ def test_tied_embedding():
 def test_tied_embedding_says_what_is_wrong():
     with pytest.raises(
         ValueError,
-        match=r"outputs float32\[5\] of its body LSTM\(hidden=5.*need outputs 4 wide.*Stack\(\(body, Dense\(4\)\)\)",
+        match=r"outputs float32\[5\] of its body LSTM\(hidden=5.*need outputs 4 wide.*"
+        r"Stack\(\(body, Dense\(4\)\)\)",
     ):
         rnn.TiedEmbedding(7, 4, rnn.LSTM(5)).init(KEY, rnn.TOKEN)
     with pytest.raises(ValueError, match=r"TiedEmbedding\(vocabulary=0.*need a positive integer"):
@@ -189,9 +192,8 @@ def test_learned_state_begins_every_row():
 def test_learned_state_has_gradients_through_resets():
     net, params = learned()
     resets = jnp.zeros((6, 2), bool).at[2, 0].set(True).at[4, 1].set(True)
-    given = jax.tree.map(
-        jnp.zeros_like, net.initial_state(params, (2,))
-    )  # so the learned state enters at resets alone
+    # So the learned state enters at resets alone.
+    given = jax.tree.map(jnp.zeros_like, net.initial_state(params, (2,)))
 
     def reset(params):
         return jnp.sin(rnn.unroll(net, params, XS, state=given, resets=resets)[1]).sum()

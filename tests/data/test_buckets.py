@@ -25,8 +25,8 @@ SOURCE = data.Buckets(COLUMNS, batch=4, buckets=3, seed=5)
 
 
 def check(batch, columns):
-    """Each row of a batch is the row of the data that it says it is, then zeros; a filler is
-    nothing."""
+    """Each row of a batch is the row of the data that it says it is, then zeros;
+    a filler is nothing."""
     for column, mask, rows in zip(batch.columns, batch.masks, columns, strict=True):
         for b, i in enumerate(batch.index):
             if i < 0:

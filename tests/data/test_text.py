@@ -21,9 +21,8 @@ def test_a_vocabulary_round_trips():
         assert tokens.dtype == np.int32
         assert (tokens[0], tokens[-1]) == (vocabulary.START, vocabulary.END)
         assert "".join(vocabulary.decode(tokens)) == row
-        assert (
-            "".join(vocabulary.decode([*tokens, 4, 5, vocabulary.PAD])) == row
-        )  # nothing after END
+        # Nothing after END.
+        assert "".join(vocabulary.decode([*tokens, 4, 5, vocabulary.PAD])) == row
     assert vocabulary.encode("").shape == (0,)
     assert vocabulary.encode("xz").tolist() == [8, vocabulary.UNKNOWN]
     assert vocabulary.decode([1], unknown="#") == ["#"]

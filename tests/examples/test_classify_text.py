@@ -16,8 +16,8 @@ TINY = ["--steps", "3", "--hidden", "3", "--seeds", "1"]
 
 
 def sentiment(count, seed):
-    """Sentences in which words of praise or blame stand among others, some negated, some labels
-    wrong."""
+    """Sentences in which words of praise or blame stand among others,
+    some negated, some labels wrong."""
     random = np.random.default_rng(seed)
     praise, blame = [f"good{i}" for i in range(80)], [f"bad{i}" for i in range(80)]
     noise, lines = [f"word{i}" for i in range(3000)], []
@@ -70,9 +70,8 @@ def test_it_runs_on_catalogues(said, tmp_path, capsys):
     classify_text.main(["--languages", "xx", "yy", "--out", str(tmp_path), *TINY, "--limit", "24"])
     shown = capsys.readouterr().out
     assert "2 catalogues cannot be read" in shown
-    assert (
-        "64 sentences to train on, 16 to score on, 2 classes" in shown
-    )  # neither what both say nor what is too short
+    # Neither what both say nor what is too short.
+    assert "64 sentences to train on, 16 to score on, 2 classes" in shown
     assert "sentences are longer than 24 characters" in shown
     assert "naive Bayes, bag of characters" in shown
     record = json.loads((tmp_path / "results.json").read_text())
@@ -105,9 +104,8 @@ def test_it_learns_sentiment_with_no_other_change_than_the_files(files, tmp_path
     )
     record = json.loads((tmp_path / "out/results.json").read_text())
     bag = next(row["value"] for row in record["tables"][0]["rows"] if "bag of words" in row["name"])
-    assert record["runs"][0]["accuracy"] > max(
-        0.85, bag + 0.03
-    )  # 0.95 at best; a bag does not see what is negated
+    # 0.95 at best; a bag does not see what is negated.
+    assert record["runs"][0]["accuracy"] > max(0.85, bag + 0.03)
 
 
 def test_naive_bayes_by_hand():

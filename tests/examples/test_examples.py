@@ -14,7 +14,10 @@ from helpers.running import EXAMPLES, example
 
 from jaxrnn import data, training
 
-SETTINGS = "--hidden 4 --embed 3 --batch 2 --segment 8 --length 20 --save-every 5 --evaluate-every 30 --lr 0.02 --dropout 0.1"
+SETTINGS = (
+    "--hidden 4 --embed 3 --batch 2 --segment 8 --length 20 --save-every 5 --evaluate-every 30 "
+    "--lr 0.02 --dropout 0.1"
+)
 TINY = SETTINGS.split()
 
 
@@ -74,8 +77,8 @@ def test_char_lm_killed_and_resumed_is_the_uninterrupted_run_bit_for_bit(text, t
     curves = (killed / "char_lm.png").read_bytes()
     assert curves.startswith(b"\x89PNG")
     assert len(curves) < 200_000
-    # Ended and called again, it trains no more; other settings are refused; and it writes without
-    # training.
+    # Ended and called again, it trains no more; other settings are refused;
+    # and it writes without training.
     char_lm.main([*options, "--out", str(killed)])
     with pytest.raises(SystemExit, match="other settings: --hidden was 4, now 5"):
         char_lm.main([*options, "--out", str(killed), "--hidden", "5"])

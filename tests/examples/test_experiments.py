@@ -74,7 +74,8 @@ def test_other_settings_are_refused(tmp_path):
     made([])(["--out", str(tmp_path)])
     with pytest.raises(
         SystemExit,
-        match=r"toy: .* holds a run with other settings: --hidden was 4, now 5\. Give the same again",
+        match=r"toy: .* holds a run with other settings: --hidden was 4, now 5\. "
+        "Give the same again",
     ):
         made([])(["--out", str(tmp_path), "--hidden", "5"])
 

@@ -1,5 +1,5 @@
-"""Forecasts beside autoregression: the example from end to end, and its numbers against a plain
-program's."""
+"""Forecasts beside autoregression: the example from end to end,
+and its numbers against a plain program's."""
 
 import json
 

@@ -6,7 +6,6 @@ import shutil
 import numpy as np
 import pytest
 from helpers.running import example
-
 from support.scores import Note, Part
 
 music = example("music")
@@ -36,14 +35,14 @@ def piece(rng, measures=4):
         notes = []
         for _ in range(4 * measures):
             name = rng.choice(["C", "D", "E", step])
-            note = f"<note><pitch><step>{name}</step><octave>{octave}</octave></pitch><duration>{{}}</duration></note>"
+            pitch = f"<pitch><step>{name}</step><octave>{octave}</octave></pitch>"
+            note = f"<note>{pitch}<duration>{{}}</duration></note>"
             notes.append(note.format(2) if rng.random() < 0.7 else note.format(1) * 2)
         body = "".join(
             f"<measure>{''.join(notes[4 * i : 4 * i + 4])}</measure>" for i in range(measures)
         )
-        parts.append(
-            f"<part>{body.replace('<measure>', '<measure><attributes><divisions>2</divisions></attributes>', 1)}</part>"
-        )
+        first = "<measure><attributes><divisions>2</divisions></attributes>"
+        parts.append(f"<part>{body.replace('<measure>', first, 1)}</part>")
     return f"<score-partwise>{''.join(parts)}</score-partwise>"
 
 

@@ -26,9 +26,8 @@ def test_the_two_nets_train_alike(tmp_path, capsys):
     assert "nearest class mean" in capsys.readouterr().out
     run = json.loads((tmp_path / "kept" / "one_to_one.json").read_text())["runs"][0]
     assert run["recurrent"] == run["feed-forward"]
-    assert (
-        max(run[name] for name in ("outputs", "gradients", "training", "weights")) < 1e4
-    )  # billionths
+    # In billionths.
+    assert max(run[name] for name in ("outputs", "gradients", "training", "weights")) < 1e4
     assert run["w_h"] == 0
     loss = np.load(tmp_path / "a" / "seed0" / "seen.npz")["recurrent loss"]
     assert loss[-1] < loss[0]

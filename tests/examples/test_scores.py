@@ -17,9 +17,12 @@ def note(step, octave, duration, alter=0, more=""):
 
 
 PIECE = f"""<score-partwise><part id="P1">
-<measure><attributes><divisions>2</divisions></attributes>{note("C", 4, 2)}{note("F", 4, 1, 1)}{note(None, 0, 1)}</measure>
-<measure><attributes><divisions>4</divisions></attributes>{note("B", 3, 4, -1)}{note("D", 5, 1, more="<chord/>")}
-<note><grace/><pitch><step>A</step><octave>4</octave></pitch></note>{note("C", 4, 4).replace("</note>", '<tie type="start"/></note>')}</measure>
+<measure><attributes><divisions>2</divisions></attributes>
+{note("C", 4, 2)}{note("F", 4, 1, 1)}{note(None, 0, 1)}</measure>
+<measure><attributes><divisions>4</divisions></attributes>
+{note("B", 3, 4, -1)}{note("D", 5, 1, more="<chord/>")}
+<note><grace/><pitch><step>A</step><octave>4</octave></pitch></note>
+{note("C", 4, 4).replace("</note>", '<tie type="start"/></note>')}</measure>
 <measure>{note("C", 4, 2).replace("</note>", '<tie type="stop"/></note>')}
 {note("C", 4, 2)}<backup><duration>4</duration></backup>{note("E", 2, 4)}</measure>
 </part><part id="P2"><measure>{note("G", 2, 9)}</measure></part></score-partwise>"""

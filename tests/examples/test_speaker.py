@@ -1,5 +1,5 @@
-"""The example of many to one, ragged: end to end with few steps, on data of one's own, and what it
-refuses."""
+"""The example of many to one, ragged: end to end with few steps, on data of one's own,
+and what it refuses."""
 
 import json
 

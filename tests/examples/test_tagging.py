@@ -8,9 +8,8 @@ from helpers.running import example
 from support import corpus
 
 tagging = example("tagging")
-LETTERS = dict(
-    zip(tagging.NAMES, "_nckdsoq", strict=True)
-)  # one for each class; o a comment, q an operator
+# One for each class; o a comment, q an operator.
+LETTERS = dict(zip(tagging.NAMES, "_nckdsoq", strict=True))
 TINY = [
     "--hidden",
     "3",
@@ -27,7 +26,10 @@ TINY = [
     "--test",
     "300",
 ]
-SOURCE = 'def f(x):\n    """Says\n    it."""\n    return g (x)[1_0.5] + f"{x!r:>{w}}" + rf"a{f(y)}"  # \u00e9\n\nname\n(4)\n'
+SOURCE = (
+    'def f(x):\n    """Says\n    it."""\n'
+    '    return g (x)[1_0.5] + f"{x!r:>{w}}" + rf"a{f(y)}"  # \u00e9\n\nname\n(4)\n'
+)
 
 
 def seen(text):

@@ -159,7 +159,9 @@ class Case(NamedTuple):
     cell: rnn.Layer
     x: Any = rnn.features(2)
     random: bool = False  # whether a key changes the answer
-    variant: bool = False  # like another case in all but a branch, or made of others: held to the laws by the slow tests alone
+    # Like another case in all but a branch, or made of others:
+    # held to the laws by the slow tests alone.
+    variant: bool = False
 
 
 TOKENS = jnp.arange(5)  # their largest bounds the tokens that are drawn
@@ -310,12 +312,13 @@ def parallel(name: str) -> dict[str, rnn.Strategy]:
     )
 
 
+# Each in both directions of time.
 CONTROLS = {
     "none": (False, False),
     "mask": (True, False),
     "resets": (False, True),
     "both": (True, True),
-}  # each in both directions of time
+}
 
 DTYPES = {"float32": jnp.float32, "float64": jnp.float64, "bfloat16": jnp.bfloat16}
 

@@ -14,8 +14,7 @@ def equations(jaxpr, primitive):
 
 
 def loops(jaxpr, reverse):
-    """Every loop in a jaxpr that runs in the given direction: those of the library and those of
-    `lax.scan`."""
+    """Every loop in a jaxpr that runs in the given direction: the library's and `lax.scan`'s."""
     for name in ("loop", "scan"):
         yield from (eqn for eqn in equations(jaxpr, name) if eqn.params["reverse"] == reverse)
 

@@ -73,9 +73,9 @@ def theirs(module, xs, state, weights, lengths):
     last = list(last) if len(state) == 2 else [last]
     sum((torch.tensor(w) * a).sum() for w, a in zip(weights, [ys, *last], strict=True)).backward()
 
-    gradients = copy.deepcopy(
-        module
-    )  # a module whose weights are the gradients; those of two added biases are equal, so one is enough
+    # A module whose weights are the gradients; those of two added biases are equal,
+    # so one is enough.
+    gradients = copy.deepcopy(module)
     with torch.no_grad():
         for (name, slot), p in zip(gradients.named_parameters(), module.parameters(), strict=True):
             grad = p.grad.clone()

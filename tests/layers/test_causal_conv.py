@@ -90,9 +90,8 @@ def test_equals_numpy(kernel, depthwise, flags, reverse):
         generator = np.random.default_rng(seed)
         mask, resets = generator.random((T, B)) < 0.1 * seed, generator.random((T, B)) < 0.3
         mask, resets = mask if masked else None, resets if reset else None
-        xs = (
-            XS if mask is None else jnp.where(mask[..., None], XS, jnp.nan)
-        )  # what lies under a false mask changes nothing
+        # What lies under a false mask changes nothing.
+        xs = XS if mask is None else jnp.where(mask[..., None], XS, jnp.nan)
         last, ys = rnn.unroll(
             cell, params, xs, state=state, mask=mask, resets=resets, reverse=reverse
         )
@@ -231,6 +230,7 @@ def test_says_what_is_wrong():
         rnn.CausalConv("a", 2)
     with pytest.raises(
         ValueError,
-        match=r"float32\[2\] for a depthwise convolution of width 3; need as many features.*CausalConv\(2, 4, depthwise=True\)",
+        match=r"float32\[2\] for a depthwise convolution of width 3; need as many features.*"
+        r"CausalConv\(2, 4, depthwise=True\)",
     ):
         rnn.CausalConv(3, 4, depthwise=True).init(KEY, rnn.features(2))

@@ -35,9 +35,8 @@ def test_rms_norm():
 
 @pytest.mark.parametrize("cell", [rnn.LayerNorm(), rnn.RMSNorm()])
 def test_norms_take_their_statistics_in_float32(cell):
-    xs = (100 + jax.random.normal(KEY, (4, 300))).astype(
-        jnp.bfloat16
-    )  # in bfloat16 the sum of 300 such numbers has two digits
+    # In bfloat16 the sum of 300 such numbers has two digits.
+    xs = (100 + jax.random.normal(KEY, (4, 300))).astype(jnp.bfloat16)
     exact = cell.init(KEY, rnn.features(300))
     params = jax.tree.map(lambda a: a.astype(jnp.bfloat16), exact)
     ys = rnn.unroll(cell, params, xs)[1]
@@ -89,9 +88,8 @@ def test_embed_shows_a_token_outside_its_vocabulary():
         params
     )
     assert np.isfinite(value)
-    np.testing.assert_array_equal(
-        grads["w"][:, 0], [1, 0, 1, 0, 1]
-    )  # padding, whatever its token, has no part in it
+    # Padding, whatever its token, has no part in it.
+    np.testing.assert_array_equal(grads["w"][:, 0], [1, 0, 1, 0, 1])
 
 
 def test_embed_says_what_is_wrong():

@@ -57,9 +57,8 @@ def test_dropout(per):
 def test_each_dropout_of_a_network_has_its_own_mask():
     net = rnn.Stack((rnn.Dropout(0.5), rnn.Dropout(0.5)))
     ys = rnn.unroll(net, ({}, {}), jnp.ones((100, 50)), key=KEY)[1]
-    assert (
-        abs(np.mean(np.asarray(ys) > 0) - 0.25) < 0.05
-    )  # were the masks the same, 0.5 would remain
+    # Were the masks the same, 0.5 would remain.
+    assert abs(np.mean(np.asarray(ys) > 0) - 0.25) < 0.05
 
 
 @pytest.mark.parametrize("rate", [1, 1.0, -0.1, 2.0, float("nan")])
@@ -193,9 +192,8 @@ def test_gates_show_through_wrappers():
         rnn.diagnostics.record(cell, params, XS),
     )
     assert type(seen.gates) is type(bare.gates)
-    close(
-        [g[0] for g in seen.gates], [g[0] for g in bare.gates]
-    )  # the first step begins from zero, of which nothing can be dropped
+    # The first step begins from zero, of which nothing can be dropped.
+    close([g[0] for g in seen.gates], [g[0] for g in bare.gates])
     mask = wrapped.project(params, XS, rnn.Noise.at(KEY, jnp.arange(6))).z.masks["('w_h',)"]
     h = np.where(mask[1], seen.states.h[0] / 0.5, 0)
     i = np.split(XS[1] @ params["w_x"] + h @ params["w_h"] + params["b"], 4, axis=-1)[0]
@@ -254,7 +252,8 @@ def test_wrappers_say_what_they_cannot_wrap():
         for inner in (rnn.Stack((rnn.LSTM(3),)), rnn.Dense(3), rnn.Residual(rnn.LSTM(3))):
             with pytest.raises(
                 TypeError,
-                match=rf"{make.__name__}: got .* need a single recurrent cell.*Stack\(\({make.__name__}\(a\)",
+                match=rf"{make.__name__}: got .* need a single recurrent cell.*"
+                rf"Stack\(\({make.__name__}\(a\)",
             ):
                 make(inner, 0.1)
         with pytest.raises(TypeError, match=rf"{make.__name__}: got None as a cell"):
@@ -266,6 +265,7 @@ def test_wrappers_say_what_they_cannot_wrap():
         rnn.RecurrentDropout(Tally(), 0.1).init(KEY, rnn.TOKEN)
     with pytest.raises(
         ValueError,
-        match=r"got 3 rates for a state LSTMState\(h='float32\[4\]'.*Pass one number, or a tuple of 2",
+        match=r"got 3 rates for a state LSTMState\(h='float32\[4\]'.*"
+        "Pass one number, or a tuple of 2",
     ):
         rnn.Zoneout(rnn.LSTM(4), (0.1, 0.2, 0.3)).init(KEY, rnn.features(3))

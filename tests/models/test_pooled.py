@@ -1,5 +1,5 @@
-"""Many to one: padding changes nothing, a batch is its rows, and the answer is what it is by
-hand."""
+"""Many to one: padding changes nothing, a batch is its rows,
+and the answer is what it is by hand."""
 
 import pickle
 
@@ -64,9 +64,8 @@ def test_padding_changes_nothing_and_a_batch_is_its_rows(body, pool):
     apply = jax.jit(net.apply)
     ys = apply(params, XS, mask=GAPS)
     for b in range(4):
-        close(
-            apply(params, XS[:, b][GAPS[:, b]]), ys[b]
-        )  # the valid steps alone, and no batch axis
+        # The valid steps alone, and no batch axis.
+        close(apply(params, XS[:, b][GAPS[:, b]]), ys[b])
 
 
 def test_by_hand():

@@ -143,8 +143,8 @@ def test_windows_bound_what_must_converge_at_once():
 
 
 def test_second_derivatives_in_a_loop_in_any_order():
-    """Where `jax.custom_jvp` forgets its rule: reverse over reverse through the scan over the
-    chunks."""
+    """Where `jax.custom_jvp` forgets its rule:
+    reverse over reverse through the scan over the chunks."""
     cell = rnn.DiagonalLSTM(2)
     params, xs = (
         cell.init(jax.random.key(0), rnn.features(2)),

@@ -190,7 +190,8 @@ def test_what_the_broken_ones_are_made_of_is_sound():
 def test_the_message_says_where_and_by_how_much():
     with pytest.raises(
         LawError,
-        match=r"is off in \d+ of \d+ entries, most at \[\d.*\(t=\d\): \S+ against \S+, by \S+ where \S+ is allowed",
+        match=r"is off in \d+ of \d+ entries, most at \[\d.*\(t=\d\): \S+ against \S+, "
+        r"by \S+ where \S+ is allowed",
     ):
         check_cell(NotFromState(3), rnn.features(2), laws=(1,))
 

@@ -230,9 +230,8 @@ def test_nothing_that_is_not_finite_gets_through(fault):
     def loss(ys, targets, mask):
         total, foul = mse(ys, targets[0], mask).total, targets[1].any()
         factor = jnp.where(foul, jnp.nan if fault == "loss" else 1, 1)
-        steep = jnp.sqrt(
-            jnp.where(foul & (fault == "gradient"), total * 0, 1)
-        )  # sqrt's slope at 0 is infinite, its value is not
+        # sqrt's slope at 0 is infinite, its value is not.
+        steep = jnp.sqrt(jnp.where(foul & (fault == "gradient"), total * 0, 1))
         return MaskedMean(total * factor + steep, jnp.int32(8))
 
     step = training.truncated_bptt_step(net, loss, tx)
@@ -241,9 +240,8 @@ def test_nothing_that_is_not_finite_gets_through(fault):
     bad = good._replace(targets=(good.targets[0], jnp.ones((4, 2), bool)))
     if fault == "carry":
         before = before._replace(carry=jax.tree.map(lambda a: a.at[0].set(jnp.nan), before.carry))
-        bad = bad._replace(
-            mask=jnp.zeros((4, 2), bool).at[:, 1].set(True)
-        )  # row 0 is not looked at: the loss is finite, its state is not
+        # Row 0 is not looked at: the loss is finite, its state is not.
+        bad = bad._replace(mask=jnp.zeros((4, 2), bool).at[:, 1].set(True))
     after, metrics = step(before, bad)
     assert bool(metrics.skipped)
     assert int(after.skipped) == 1
@@ -265,9 +263,10 @@ def test_nothing_that_is_not_finite_gets_through(fault):
 def test_fixed_leaves_stay_bit_for_bit_under_weight_decay():
     net = rnn.Stack((rnn.EchoState(5), rnn.Dense(2)))
     params = net.init(jax.random.key(0), rnn.features(3))
+    # -0.0 + 0.0 is 0.0: not the same bits.
     params[0]["fixed"] = jax.tree.map(
         lambda w: w.at[0].set(-0.0) if w.ndim else w, params[0]["fixed"]
-    )  # -0.0 + 0.0 is 0.0: not the same bits
+    )
     tx = training.optimizer(optax.adamw(0.1, weight_decay=0.5))
     state, step = (
         training.TrainState.create(net, params, tx, jax.random.key(1)),

@@ -35,9 +35,11 @@ def parser(
     evaluate_every: int = 500,
     validate: str | None = None,
 ) -> argparse.ArgumentParser:
-    """The options that every experiment has, with these defaults; add your own to it. `validate`
-    says what is scored in place of the test set under `--validate`, for choices that must not see
-    it."""
+    """The options that every experiment has, with these defaults; add your own to it.
+
+    `validate` says what is scored in place of the test set under `--validate`, for choices that
+    must not see it.
+    """
     made = argparse.ArgumentParser(
         prog=name,
         description=doc,

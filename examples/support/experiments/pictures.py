@@ -45,9 +45,8 @@ def confusion(axes: Any, counts: Any, labels: Sequence[str]) -> None:
     where they are few enough to read."""
     counts = np.asarray(counts)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    axes.imshow(
-        np.sqrt(shares), cmap="Blues", vmin=0, vmax=1
-    )  # the root, so that the few mistakes are seen
+    # The root, so that the few mistakes are seen.
+    axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
     axes.grid(False)
     places = range(len(labels))
     axes.set_xticks(places, labels, rotation=0 if max(map(len, labels)) < 4 else 45)

@@ -34,17 +34,16 @@ def write_json(path: pathlib.Path, content: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     text = json.dumps(content, indent=1, default=plain, ensure_ascii=False)
-    text = re.sub(
-        r"\[[^\[\]{}\"]*\]", lambda found: re.sub(r"\s+", " ", found[0]), text
-    )  # a list of numbers on one line
+    # A list of numbers on one line.
+    text = re.sub(r"\[[^\[\]{}\"]*\]", lambda found: re.sub(r"\s+", " ", found[0]), text)
     temporary.write_text(text + "\n", encoding="utf-8")
     temporary.replace(path)
 
 
 def settled(args: argparse.Namespace, aside: Sequence[str] = (), **found: Any) -> dict[str, Any]:
-    """The settings of a run, with what was `found` in the data: kept in `args.out /
-    "settings.json"`, and refused where a run with others is there already. Options `aside` are no
-    settings: what is written after training, say.
+    """The settings of a run, with what was `found` in the data: kept in
+    `args.out / "settings.json"`, and refused where a run with others is there already. Options
+    `aside` are no settings: what is written after training, say.
 
     Raises:
       ValueError: naming each option that differs.
@@ -65,7 +64,8 @@ def settled(args: argparse.Namespace, aside: Sequence[str] = (), **found: Any) -
         ]
         if changed:
             raise ValueError(
-                f"{args.out} holds a run with other settings: {'; '.join(changed)}. Give the same again, or another --out."
+                f"{args.out} holds a run with other settings: {'; '.join(changed)}. "
+                "Give the same again, or another --out."
             )
     else:
         write_json(path, settings)
@@ -225,9 +225,10 @@ def report(
         "command": args.command,
         "tables": filled,
         "notes": list(notes),
+        # Vocabularies are long.
         "settings": {
             k: v for k, v in held(args).items() if not (isinstance(v, list) and len(v) > 20)
-        },  # vocabularies are long
+        },
         "runs": list(runs),
         "seconds": round(sum(run.get("seconds", 0.0) for run in runs), 1),
         "versions": {"python": platform.python_version()}
