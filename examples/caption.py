@@ -21,11 +21,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from support import digits, experiments
 
 import jaxrnn as rnn
 from jaxrnn import data, training
 from jaxrnn.models import EncoderDecoder, Seq2SeqBatch, generate
+from support import digits, experiments
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 LETTERS = data.Vocabulary.of(NAMES)

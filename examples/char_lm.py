@@ -21,10 +21,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from support import corpus, experiments
 
 import jaxrnn as rnn
 from jaxrnn import data, decoding, training
+from support import corpus, experiments
 
 PYTHON = "the source of Python's standard library"
 HELD_OUT = 0.1

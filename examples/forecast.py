@@ -23,10 +23,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from support import experiments
 
 import jaxrnn as rnn
 from jaxrnn import data, training
+from support import experiments
 
 
 def parser() -> argparse.ArgumentParser:

@@ -27,10 +27,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from support import experiments
 
 import jaxrnn as rnn
 from jaxrnn import data, metrics, training
+from support import experiments
 
 PUBLISHED = {
     "logistic regression": 0.32,

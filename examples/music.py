@@ -27,10 +27,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from support import experiments, scores
 
 import jaxrnn as rnn
 from jaxrnn import data, decoding, training
+from support import experiments, scores
 
 VOICES = {"S": "soprano", "A": "alto", "T": "tenor", "B": "bass"}
 HOLD, REST = -1, -2  # beside the pitches, from 0 up

@@ -20,10 +20,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from support import digits, experiments
 
 import jaxrnn as rnn
 from jaxrnn import data, training
+from support import digits, experiments
 
 
 def parser() -> argparse.ArgumentParser:

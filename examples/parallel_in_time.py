@@ -26,11 +26,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from support import experiments
 from tqdm import tqdm
 
 import jaxrnn as rnn
 from jaxrnn import newton_solve
+from support import experiments
 
 
 def parser() -> argparse.ArgumentParser:

@@ -40,11 +40,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from support import experiments
 
 import jaxrnn as rnn
 from jaxrnn import data, metrics, training
 from jaxrnn.models import EncoderDecoder, Seq2SeqBatch, generate
+from support import experiments
 
 PUBLISHED = {"published LSTM 2 x 64": 0.396, "published LSTM 2 x 512": 0.311}
 TEST = 12_000

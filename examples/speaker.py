@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import optax
-from support import experiments
 
 import jaxrnn as rnn
 from jaxrnn import data, metrics, training
+from support import experiments
 
 PUBLISHED = {"a biLSTM of 100 units, published": 0.954, "a vendor's biLSTM, published": 0.97}
 

@@ -24,10 +24,10 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-from support import corpus, experiments
 
 import jaxrnn as rnn
 from jaxrnn import data, training
+from support import corpus, experiments
 
 CLASSES = {
     "space": "#bbbbbb",

@@ -32,11 +32,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from support import catalogues, experiments
 
 import jaxrnn as rnn
 from jaxrnn import data, metrics, training
 from jaxrnn.models import EncoderDecoder, Seq2SeqBatch, generate
+from support import catalogues, experiments
 
 START, END, UNKNOWN = data.Vocabulary.START, data.Vocabulary.END, data.Vocabulary.UNKNOWN
 Sentence = tuple[str, ...]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+
 from helpers.programs import collectives, trips
 
 PROGRAM = pathlib.Path(__file__).parent / "helpers" / "devices.py"

@@ -7,9 +7,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
-from helpers.cases import CELLS, kinds
 
 import jaxrnn as rnn
+from helpers.cases import CELLS, kinds
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

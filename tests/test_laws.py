@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+import jaxrnn as rnn
 from helpers.cases import (
     CELLS,
     CONTROLS,
@@ -20,8 +22,6 @@ from helpers.cases import (
     kinds,
     parallel,
 )
-
-import jaxrnn as rnn
 from jaxrnn.controls import choose
 from jaxrnn.testing import check_cell, laws
 from jaxrnn.testing.given import BATCH, STEPS, example

@@ -8,9 +8,9 @@ import chex
 import jax
 import jax.numpy as jnp
 import pytest
-from helpers.jaxprs import body, equations, loops, parts
 
 import jaxrnn as rnn
+from helpers.jaxprs import body, equations, loops, parts
 
 B, F, H, T = 2, 3, 8, 17
 

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers.jaxprs import body, equations, loops
 
 import jaxrnn as rnn
+from helpers.jaxprs import body, equations, loops
 
 KEY = jax.random.key(0)
 init = jax.jit(lambda cell, key, x: cell.init(key, x))

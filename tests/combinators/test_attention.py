@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_errors import refused
 
 import jaxrnn as rnn
+from test_errors import refused
 
 T, B, S, F, H, M, A = 4, 2, 3, 3, 4, 2, 3
 MASK = np.array([[1, 1], [1, 0], [0, 1]], bool)  # [S, B]

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers.cases import halved, ring
 
 import jaxrnn as rnn
+from helpers.cases import halved, ring
 
 KEY = jax.random.key(0)
 XS = jax.random.normal(jax.random.key(1), (7, 3, 2))

@@ -6,10 +6,10 @@ import struct
 
 import numpy as np
 import pytest
-from support import catalogues
-from support.catalogues import read_catalogue
 
 from jaxrnn import data
+from support import catalogues
+from support.catalogues import read_catalogue
 
 
 def test_a_vocabulary_round_trips():

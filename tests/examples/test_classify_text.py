@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.running import example
 
+from helpers.running import example
 from support import catalogues
 
 classify_text = example("classify_text")

@@ -4,6 +4,7 @@ import gzip
 
 import numpy as np
 import pytest
+
 from support import digits, experiments
 
 

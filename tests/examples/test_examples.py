@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.running import EXAMPLES, example
 
+from helpers.running import EXAMPLES, example
 from jaxrnn import data, training
 
 SETTINGS = (

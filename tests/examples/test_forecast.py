@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+
 from helpers.running import example
 
 forecast = example("forecast")

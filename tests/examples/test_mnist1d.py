@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.running import example
 
 import jaxrnn as rnn
+from helpers.running import example
 from jaxrnn import data
 
 mnist1d = example("mnist1d")

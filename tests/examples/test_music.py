@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+
 from helpers.running import example
 from support.scores import Note, Part
 

@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+
 from helpers.running import example
 
 parallel_in_time = example("parallel_in_time")

@@ -4,6 +4,7 @@ scores by themselves."""
 import json
 
 import pytest
+
 from helpers.running import example
 
 pronounce = example("pronounce")

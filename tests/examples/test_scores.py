@@ -4,6 +4,7 @@ import struct
 import zipfile
 
 import pytest
+
 from support.scores import Note, midi, read_score
 
 

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from helpers.running import example
 
+from helpers.running import example
 from jaxrnn import data
 
 translate = example("translate")

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.jaxprs import loops, parts
 
 import jaxrnn as rnn
+from helpers.jaxprs import loops, parts
 
 KEY = jax.random.key(0)
 XS = jax.random.normal(jax.random.key(1), (6, 2, 3))

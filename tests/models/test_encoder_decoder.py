@@ -5,11 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_errors import refused
 
 import jaxrnn as rnn
 from jaxrnn import decoding, training
 from jaxrnn.models import EncoderDecoder, Seq2SeqBatch
+from test_errors import refused
 
 V, H, S, T, B = 6, 3, 4, 5, 3
 ENCODER = rnn.Stack((rnn.Embed(5, 3), rnn.Bidirectional(rnn.LSTM(H))))

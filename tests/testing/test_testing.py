@@ -7,9 +7,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
-from helpers.cases import Plain
 
 import jaxrnn as rnn
+from helpers.cases import Plain
 from jaxrnn.testing import LawError, check_cell
 
 

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from support import corpus
 
 import jaxrnn as rnn
 from jaxrnn import data, training
 from jaxrnn.training import Batch, MaskedMean, cross_entropy, mse
+from support import corpus
 
 NET = rnn.Stack((rnn.Embed(7, 3), rnn.LSTM(4), rnn.Dropout(0.2), rnn.Dense(7)))
 PARAMS = NET.init(jax.random.key(0), rnn.TOKEN)
