@@ -81,6 +81,7 @@ def lengths_to_mask(lengths: Any, steps: int) -> jax.Array:
     lengths = jnp.asarray(lengths)
     if not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise TypeError(
-            f"lengths_to_mask: got lengths of {lengths.dtype}; need integers. Cast with astype(int)."
+            f"lengths_to_mask: got lengths of {lengths.dtype}; need integers. "
+            "Cast with astype(int)."
         )
     return jnp.arange(steps, dtype=lengths.dtype).reshape((steps,) + (1,) * lengths.ndim) < lengths

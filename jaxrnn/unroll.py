@@ -154,7 +154,8 @@ def fold(
       >>> cell = GRU(8)
       >>> params = cell.init(jax.random.key(0), features(3))
       >>> total = lambda acc, params, ys, extra, mask: acc + ys.sum()
-      >>> state, acc = fold(cell, params, jnp.ones((50, 3)), total, jnp.float32(0), strategy=Chunked(8))
+      >>> xs, zero = jnp.ones((50, 3)), jnp.float32(0)
+      >>> state, acc = fold(cell, params, xs, total, zero, strategy=Chunked(8))
       >>> acc.shape
       ()
     """

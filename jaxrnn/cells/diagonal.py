@@ -28,9 +28,10 @@ def weights(key: jax.Array, size: int, hidden: int, dtype: Any) -> Params:
 class DiagonalGRU(Cell):
     """A GRU whose recurrent weights are diagonal: a unit sees no other unit's past.
 
-        r, z = sigmoid(x @ w_x + w_h * h + b), each its own block
-        n = tanh(x @ w_x + b + w_h * (r * h)), the third block
-        h' = (1 - z) * n + z * h;  y = h'
+        r, z = sigmoid(x @ w_x + w_h * h + b)          each its own block
+        n = tanh(x @ w_x + b + w_h * (r * h))          the third block
+        h' = (1 - z) * n + z * h
+        y = h'
 
     Its Jacobian is diagonal, so `Newton` solves it by the scan of a diagonal linear cell. Stack it
     with `Dense` to mix units.
@@ -47,7 +48,8 @@ class DiagonalGRU(Cell):
 
     Example:
       >>> cell = DiagonalGRU(8)
-      >>> state, ys = unroll(cell, cell.init(jax.random.key(0), features(3)), jnp.ones((5, 3)), strategy=Newton())
+      >>> params = cell.init(jax.random.key(0), features(3))
+      >>> state, ys = unroll(cell, params, jnp.ones((5, 3)), strategy=Newton())
       >>> ys.shape
       (5, 8)
 
@@ -108,8 +110,11 @@ class DiagonalLSTM(Cell):
         f = sigmoid(x @ w_x + w_h * h + p * c + b)
         g = tanh(x @ w_x + w_h * h + b)
         c' = f * c + (1 - f) * g
-        o = sigmoid(x @ w_x + w_h * h + p * c' + b), each its own block
-        h' = o * tanh(c');  y = h'
+        o = sigmoid(x @ w_x + w_h * h + p * c' + b)
+        h' = o * tanh(c')
+        y = h'
+
+    Each of f, g and o has its own block of the weights.
 
     Its Jacobian has a 2 x 2 block for each unit, which is what `Newton` scans. Stack it with
     `Dense` to mix units.
@@ -126,7 +131,8 @@ class DiagonalLSTM(Cell):
 
     Example:
       >>> cell = DiagonalLSTM(8)
-      >>> state, ys = unroll(cell, cell.init(jax.random.key(0), features(3)), jnp.ones((5, 3)), strategy=Newton())
+      >>> params = cell.init(jax.random.key(0), features(3))
+      >>> state, ys = unroll(cell, params, jnp.ones((5, 3)), strategy=Newton())
       >>> ys.shape
       (5, 8)
 

@@ -15,7 +15,8 @@ from jaxrnn.cell import Cell, Noise, Params
 class EchoState(Cell):
     """A reservoir of leaky integrators with fixed random weights.
 
-        h' = (1 - leak) * h + leak * tanh(x @ w_x + h @ w_h + b);  y = h'
+        h' = (1 - leak) * h + leak * tanh(x @ w_x + h @ w_h + b)
+        y = h'
 
     All params lie under the key `fixed`: no gradient reaches them, though it passes through the
     reservoir to inputs and states; `trainable` keeps an optimizer's weight decay away from them.
@@ -99,7 +100,7 @@ def ridge(
 ) -> dict[str, jax.Array]:
     """The linear readout with the least squared error plus a penalty, in closed form.
 
-        w, b = argmin  sum over steps of |x @ w + b - target|^2  +  penalty * |w|^2
+        w, b = argmin sum over steps of |x @ w + b - target|^2 + penalty * |w|^2
 
     The bias is not penalised. Works under `jit`, `vmap` and `grad`, in float32 or, for float64
     features, in float64.
@@ -120,7 +121,8 @@ def ridge(
       TypeError, ValueError: for a mask that is not boolean, or leading axes that differ.
 
     Example:
-      >>> ridge(jnp.arange(4.0)[:, None], 2 * jnp.arange(4.0)[:, None] + 1, 1e-6)["w"].round(2).tolist()
+      >>> xs = jnp.arange(4.0)[:, None]
+      >>> ridge(xs, 2 * xs + 1, 1e-6)["w"].round(2).tolist()
       [[2.0]]
 
     Hoerl & Kennard 1970; for reservoirs: Lukosevicius 2012.

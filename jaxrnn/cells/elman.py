@@ -15,7 +15,8 @@ from jaxrnn.cell import Cell, Noise, Params
 class Elman(Cell):
     """The simple recurrent network.
 
-        h' = activation(x @ w_x + h @ w_h + b);  y = h'
+        h' = activation(x @ w_x + h @ w_h + b)
+        y = h'
 
     Shapes: x `[..., F]`, h `[..., H]`, y `[..., H]`.
     Params: `w_x [F, H]`, `w_h [H, H]`, `b [H]`.

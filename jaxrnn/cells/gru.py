@@ -31,10 +31,11 @@ class GRUInputs(NamedTuple):
 class GRU(Cell):
     """The gated recurrent unit, with the reset after or before the candidate's matmul.
 
-        r, z = sigmoid(x @ w_x + h @ w_h + b), each its own block
-        n = tanh(x @ w_x + b + r * (h @ w_h + b_n)), the third block: the reset after the matmul
-        n = tanh(x @ w_x + b + (r * h) @ w_n): the reset before it
-        h' = (1 - z) * n + z * h;  y = h'
+        r, z = sigmoid(x @ w_x + h @ w_h + b)          each its own block
+        n = tanh(x @ w_x + b + r * (h @ w_h + b_n))    the third block, reset after the matmul
+        n = tanh(x @ w_x + b + (r * h) @ w_n)          or, with the reset before it
+        h' = (1 - z) * n + z * h
+        y = h'
 
     Shapes: x `[..., F]`, h `[..., H]`, y `[..., H]`.
     Params: `w_x [F, 3H]`, `w_h [H, 3H]`, `b [3H]`, `b_n [H]`; with the reset before, `w_x [F, 3H]`,

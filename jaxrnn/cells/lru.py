@@ -72,7 +72,8 @@ class LRU(ComplexDiagonal):
     """The linear recurrent unit: a complex diagonal recurrence, its eigenvalues drawn on a ring.
 
         a = exp(-exp(nu) + i exp(theta))
-        h' = a h + exp(gamma) (x @ W_x);  y = Re(h @ W_y) + d x
+        h' = a h + exp(gamma) (x @ W_x)
+        y = Re(h @ W_y) + d x
 
     Begun with |a|^2 uniform between `r_min`^2 and `r_max`^2, the phase uniform up to `max_phase`,
     and `exp(gamma) = sqrt(1 - |a|^2)`, which gives the state of white noise the same variance at
@@ -92,7 +93,8 @@ class LRU(ComplexDiagonal):
 
     Example:
       >>> cell = LRU(8, r_min=0.9, r_max=0.999)
-      >>> state, ys = unroll(cell, cell.init(jax.random.key(0), features(3)), jnp.ones((5, 3)), strategy=Associative())
+      >>> params = cell.init(jax.random.key(0), features(3))
+      >>> state, ys = unroll(cell, params, jnp.ones((5, 3)), strategy=Associative())
       >>> ys.shape
       (5, 3)
 
@@ -142,8 +144,10 @@ class S5(ComplexDiagonal):
     """The simplified structured state-space layer: a diagonal continuous-time system, sampled with
     a learned step.
 
-        a = exp(l D);  gain = (a - 1) / l           (held between samples)
-        h' = a h + gain (x @ W_x);  y = Re(h @ W_y) + d x
+        a = exp(l D)
+        gain = (a - 1) / l              the input stays constant between samples
+        h' = a h + gain (x @ W_x)
+        y = Re(h @ W_y) + d x
 
     `l` are the eigenvalues of the normal part of the HiPPO-LegS matrix, one of each conjugate pair
     (for the other, `W_y` counts twice); `W_x` and `W_y` begin as random matrices in its eigenbasis,
@@ -164,7 +168,8 @@ class S5(ComplexDiagonal):
 
     Example:
       >>> cell = S5(8)
-      >>> state, ys = unroll(cell, cell.init(jax.random.key(0), features(3)), jnp.ones((5, 3)), strategy=Associative())
+      >>> params = cell.init(jax.random.key(0), features(3))
+      >>> state, ys = unroll(cell, params, jnp.ones((5, 3)), strategy=Associative())
       >>> ys.shape
       (5, 3)
 

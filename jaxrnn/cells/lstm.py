@@ -35,10 +35,11 @@ class LSTMGates(NamedTuple):
 class LSTM(Cell):
     """Long short-term memory with input, forget and output gates.
 
-        i, f, o = sigmoid(x @ w_x + h @ w_h + b), each its own block
-        g = tanh(the block between f and o)
+        i, f, o = sigmoid(x @ w_x + h @ w_h + b)       each its own block
+        g = tanh(x @ w_x + h @ w_h + b)                the block between f and o
         c' = f * c + i * g
-        h' = o * tanh(c'), or (o * tanh(c')) @ w_p with a projection;  y = h'
+        h' = o * tanh(c')                              or (o * tanh(c')) @ w_p with a projection
+        y = h'
 
     Shapes: x `[..., F]`, h `[..., P]`, c `[..., H]`, y `[..., P]`, where P = projection, or H
     without one. Params: `w_x [F, 4H]`, `w_h [P, 4H]`, `b [4H]`, and `w_p [H, P]` with a projection;

@@ -49,8 +49,10 @@ class Minimal(LinearCell):
 class MinGRU(Minimal):
     """The minimal gated recurrent unit: a GRU whose gate and candidate do not see the state.
 
-        z = sigmoid(x @ w_x + b), n = x @ w_x + b, each its own block
-        h' = (1 - z) * h + z * n;  y = h'
+        z = sigmoid(x @ w_x + b)
+        n = x @ w_x + b                 the second block
+        h' = (1 - z) * h + z * n
+        y = h'
 
     Here z lets the new in, as in the paper; in `GRU` it keeps the old. The gates are sigmoids
     throughout, so the recurrence is stable as it stands and no logarithms are taken.
@@ -66,7 +68,8 @@ class MinGRU(Minimal):
 
     Example:
       >>> cell = MinGRU(8)
-      >>> state, ys = unroll(cell, cell.init(jax.random.key(0), features(3)), jnp.ones((5, 3)), strategy=Associative())
+      >>> params = cell.init(jax.random.key(0), features(3))
+      >>> state, ys = unroll(cell, params, jnp.ones((5, 3)), strategy=Associative())
       >>> ys.shape
       (5, 8)
 
@@ -85,8 +88,10 @@ class MinGRU(Minimal):
 class MinLSTM(Minimal):
     """The minimal long short-term memory: gates that do not see the state and sum to one.
 
-        f, i = sigmoid(x @ w_x + b), n = x @ w_x + b, each its own block
-        h' = f / (f + i) * h + i / (f + i) * n;  y = h'
+        i, f = sigmoid(x @ w_x + b)     each its own block
+        n = x @ w_x + b                 the third block
+        h' = f / (f + i) * h + i / (f + i) * n
+        y = h'
 
     Shapes: x `[..., F]`, h `[..., H]`, y `[..., H]`. Params: `w_x [F, 3H]`, `b [3H]`, blocks in the
     order i, f, n.
@@ -99,7 +104,8 @@ class MinLSTM(Minimal):
 
     Example:
       >>> cell = MinLSTM(8)
-      >>> state, ys = unroll(cell, cell.init(jax.random.key(0), features(3)), jnp.ones((5, 3)), strategy=Associative())
+      >>> params = cell.init(jax.random.key(0), features(3))
+      >>> state, ys = unroll(cell, params, jnp.ones((5, 3)), strategy=Associative())
       >>> ys.shape
       (5, 8)
 

@@ -26,9 +26,12 @@ class LayerNormLSTM(Cell):
     """Long short-term memory with layer normalisation of the input part, the recurrent part and the
     cell.
 
-        i, f, o = sigmoid(N(x @ w_x) * scale_x + N(h @ w_h) * scale_h + b), each its own block;  g = tanh(the block between f and o)
+        u = N(x @ w_x) * scale_x + N(h @ w_h) * scale_h + b
+        i, f, o = sigmoid(u)            each its own block
+        g = tanh(u)                     the block between f and o
         c' = f * c + i * g
-        h' = o * tanh(N(c') * scale_c + b_c);  y = h'
+        h' = o * tanh(N(c') * scale_c + b_c)
+        y = h'
 
     `N(v) = (v - mean(v)) / sqrt(var(v) + eps)`, over all 4H features of the first two at once. That
     of the inputs is taken outside the loop.
@@ -104,11 +107,13 @@ class LayerNormGRU(Cell):
     """The gated recurrent unit, reset after the matmul, with layer normalisation of the input part
     and the recurrent part.
 
-        r, z = sigmoid(N(x @ w_x) * scale_x + N(h @ w_h) * scale_h + b), each its own block, normalised together
-        n = tanh(N(x @ w_x) * scale_x + b + r * (N(h @ w_h) * scale_h + b_n)), the third block,
-        normalised by itself h' = (1 - z) * n + z * h;  y = h'
+        r, z = sigmoid(N(x @ w_x) * scale_x + N(h @ w_h) * scale_h + b)
+        n = tanh(N(x @ w_x) * scale_x + b + r * (N(h @ w_h) * scale_h + b_n))
+        h' = (1 - z) * n + z * h
+        y = h'
 
-    `N(v) = (v - mean(v)) / sqrt(var(v) + eps)`; that of the inputs is taken outside the loop.
+    The blocks of r and z are normalised together, the third block, n, by itself:
+    `N(v) = (v - mean(v)) / sqrt(var(v) + eps)`. The inputs are normalised outside the loop.
 
     Shapes: x `[..., F]`, h `[..., H]`, y `[..., H]`.
     Params: `w_x [F, 3H]`, `w_h [H, 3H]`, `b [3H]`, `b_n [H]`, `scale_x [3H]`, `scale_h [3H]`;

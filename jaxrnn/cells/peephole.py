@@ -16,9 +16,14 @@ from jaxrnn.cells.lstm import LSTMGates, LSTMState
 class PeepholeLSTM(Cell):
     """Long short-term memory whose gates see the cell through diagonal weights.
 
-        i = sigmoid(z_i + p_i * c);  f = sigmoid(z_f + p_f * c);  g = tanh(z_g),  where z = x @ w_x + h @ w_h + b
+        z = x @ w_x + h @ w_h + b       blocks z_i, z_f, z_g, z_o
+        i = sigmoid(z_i + p_i * c)
+        f = sigmoid(z_f + p_f * c)
+        g = tanh(z_g)
         c' = f * c + i * g
-        o = sigmoid(z_o + p_o * c');  h' = o * tanh(c');  y = h'
+        o = sigmoid(z_o + p_o * c')
+        h' = o * tanh(c')
+        y = h'
 
     Shapes: x `[..., F]`, h, c, y `[..., H]`.
     Params: `w_x [F, 4H]`, `w_h [H, 4H]`, `b [4H]`, blocks in the order i, f, g, o; `p [3H]` in the

@@ -27,9 +27,10 @@ class RGLRU(LinearCell):
     """The real-gated linear recurrent unit: a decay for each feature, which the input slows down or
     lets be.
 
-        r, i = sigmoid(x @ w_x + b), each its own block
+        r, i = sigmoid(x @ w_x + b)     each its own block
         a = sigmoid(decay) ** (8 r)
-        h' = a h + sqrt(1 - a^2) (i x);  y = h'
+        h' = a h + sqrt(1 - a^2) (i x)
+        y = h'
 
     It has no size of its own: the state is as wide as the input. Begun with `sigmoid(decay) ** 8`
     uniform between 0.9 and 0.999. The gates' weights are dense (the paper's are block-diagonal).
@@ -38,7 +39,8 @@ class RGLRU(LinearCell):
 
     Example:
       >>> cell = RGLRU()
-      >>> state, ys = unroll(cell, cell.init(jax.random.key(0), features(3)), jnp.ones((5, 3)), strategy=Associative())
+      >>> params = cell.init(jax.random.key(0), features(3))
+      >>> state, ys = unroll(cell, params, jnp.ones((5, 3)), strategy=Associative())
       >>> ys.shape
       (5, 3)
 

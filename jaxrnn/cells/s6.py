@@ -28,9 +28,10 @@ class S6(LinearCell):
     """A selective state-space cell: N real decays for each feature, whose time step, input and
     output weights depend on the input.
 
-        low, B, C = x @ w_x, blocks of R, N, N
+        low, B, C = x @ w_x             blocks of R, N, N
         D = softplus(low @ w_step + b)
-        h' = exp(-D exp(log_a)) h + (D x) B;  y = sum over n of h' C + d x
+        h' = exp(-D exp(log_a)) h + (D x) B
+        y = sum over n of h' C + d x
 
     An input with a small D is passed over, one with a large D replaces what was there. Begun with
     decays 1 ... N and D log-uniform between 0.001 and 0.1. The state has N numbers for each
@@ -48,7 +49,8 @@ class S6(LinearCell):
 
     Example:
       >>> cell = S6(4)
-      >>> state, ys = unroll(cell, cell.init(jax.random.key(0), features(3)), jnp.ones((5, 3)), strategy=Associative())
+      >>> params = cell.init(jax.random.key(0), features(3))
+      >>> state, ys = unroll(cell, params, jnp.ones((5, 3)), strategy=Associative())
       >>> ys.shape
       (5, 3)
 

@@ -17,9 +17,12 @@ LEVELS = 256  # how many different lengths the search for boundaries looks at
 class Padded(NamedTuple):
     """A batch of ragged rows, time first.
 
-    Each ragged column `[T, B, ...]`, zero where its mask `[T, B]` is false; each plain column `[B,
-    ...]`, its mask None. `rows [B]` is false for a row that only fills the batch up: its masks are false throughout, and a loss over rows is told to leave it out.
-    `index [B]` says which row of the data each is, -1 for a filler.
+    `columns` holds each ragged column as `[T, B, ...]` and each plain one as `[B, ...]`. `masks`
+    holds for each ragged column booleans `[T, B]`, true where the step is valid: where false, the
+    column is zero. The mask of a plain column is None. `rows [B]` is true where the row is valid,
+    and false for a filler, a row that only fills the batch up: its masks are false throughout, and
+    a loss over rows must leave it out. `index [B]` says which row of the data each is, -1 for a
+    filler.
     """
 
     columns: tuple[Any, ...]
@@ -71,7 +74,7 @@ class Buckets:
     Example:
       >>> rows = [np.arange(n, dtype=np.float32) for n in (1, 2, 2, 9)]
       >>> source = Buckets((rows, np.array([0, 1, 0, 1])), batch=2, buckets=2)
-      >>> source.per_epoch, source.shapes  # two short rows a batch; the long one has a filler beside it
+      >>> source.per_epoch, source.shapes  # the long row has a filler beside it
       (3, ((2,), (9,)))
       >>> batch = source(0)
       >>> batch.columns[0].shape == batch.masks[0].shape, batch.columns[1].shape, batch.rows.shape

@@ -26,8 +26,11 @@ class Segments:
     """A long stream of tokens as batches for truncated BPTT: `batch` parallel streams, each read in
     segments of `length`.
 
-        stream b = tokens[b*S : (b+1)*S],  S = (N - 1) // batch
-        xs[t, b] = stream b at i*length + t,  targets[t, b] = the token after it,  i = step mod per_epoch
+        S = (N - 1) // batch
+        stream b = tokens[b*S : (b+1)*S]
+        i = step mod per_epoch
+        xs[t, b] = stream b at i*length + t
+        targets[t, b] = the token after it
 
     So row b of one step continues row b of the step before, as the carried state does. At the first
     segment of every epoch `resets[0]` is true, since the streams begin anew there. What is left of

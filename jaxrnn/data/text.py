@@ -61,7 +61,11 @@ class Vocabulary:
     """Units of text (words, characters, phonemes: any strings) as tokens, after four that stand for
     none of them.
 
-        0 PAD, what a mask hides   1 UNKNOWN, any unit not known   2 START and 3 END of a sequence   4 + i for known[i]
+        0        PAD, what a mask hides
+        1        UNKNOWN, any unit that is not known
+        2        START of a sequence
+        3        END of a sequence
+        4 + i    known[i]
 
     It hashes and compares; `list(vocabulary.known)` is what JSON keeps of it,
     `Vocabulary(tuple(...))` makes it again.

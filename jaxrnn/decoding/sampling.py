@@ -51,7 +51,8 @@ def greedy(
       >>> net = Stack((Embed(9, 4), LSTM(8), Dense(9)))
       >>> params = net.init(jax.random.key(0), TOKEN)
       >>> step = jax.tree_util.Partial(advance, net, params)
-      >>> state, tokens = greedy(step, net.initial_state(params, (2,)), jnp.zeros((1, 2), jnp.int32), 5)
+      >>> state, prompt = net.initial_state(params, (2,)), jnp.zeros((1, 2), jnp.int32)
+      >>> state, tokens = greedy(step, state, prompt, 5)
       >>> tokens.shape
       (5, 2)
     """
@@ -97,7 +98,8 @@ def sample(
       >>> net = Stack((Embed(9, 4), LSTM(8), Dense(9)))
       >>> params = net.init(jax.random.key(0), TOKEN)
       >>> step = jax.tree_util.Partial(advance, net, params)
-      >>> state, tokens = sample(step, net.initial_state(params), jnp.array([3, 1]), 5, jax.random.key(1), temperature=0.8, top_p=0.9)
+      >>> state, prompt, key = net.initial_state(params), jnp.array([3, 1]), jax.random.key(1)
+      >>> state, tokens = sample(step, state, prompt, 5, key, temperature=0.8, top_p=0.9)
       >>> tokens.shape
       (5,)
 
@@ -140,7 +142,8 @@ def prepare(
             jnp.asarray(lengths).dtype, jnp.integer
         ):
             raise errors.wrong_decoding(
-                f"lengths {errors.describe(jnp.asarray(lengths))} for a prompt {errors.describe(prompt)}",
+                f"lengths {errors.describe(jnp.asarray(lengths))} "
+                f"for a prompt {errors.describe(prompt)}",
                 f"integers {batch}",
             )
         if (

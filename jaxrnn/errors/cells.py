@@ -26,7 +26,8 @@ def check_cell(cell: Any, kind: type) -> None:
             cell,
             f"a cell that cannot be hashed ({why})",
             "fields that hash, since a cell is static configuration",
-            "Use tuples instead of lists and numbers or strings instead of arrays; arrays belong in params.",
+            "Use tuples instead of lists and numbers or strings instead of arrays; "
+            "arrays belong in params.",
         ) from None
 
 
@@ -137,7 +138,8 @@ def check_params(cell: Any, params: Any, need: Any, x: Any) -> None:
                 cell,
                 f"params{name(path)} {describe(leaf)} with inputs of {describe(x)}",
                 f"params{name(path)} of shape {needed[path].shape} for such inputs",
-                "Pass inputs with the feature size that the params were made for, or make params with cell.init(key, x).",
+                "Pass inputs with the feature size that the params were made for, "
+                "or make params with cell.init(key, x).",
             )
 
 
@@ -202,10 +204,13 @@ def check_children(cell: Any, children: tuple, params: Any, need: Any) -> None:
 def check_state(cell: Any, state: Any, need: Any, source: str = "state") -> None:
     """A state against the structure, shapes and dtypes that `initial_state` gives."""
     do = {
-        "state": "Make it with cell.initial_state(params, batch_shape), or take it from an earlier call with the same batch.",
+        "state": "Make it with cell.initial_state(params, batch_shape), "
+        "or take it from an earlier call with the same batch.",
         "guess": "Take it from the info of an earlier solve of as many steps with the same batch.",
-        "coefficients": "Its b must be like the state, leaf by leaf, with a leading time axis where z has one (cast with astype).",
-        "step": "A step must return the state it was given, with the same structure, shapes and dtypes (cast with astype).",
+        "coefficients": "Its b must be like the state, leaf by leaf, "
+        "with a leading time axis where z has one (cast with astype).",
+        "step": "A step must return the state it was given, "
+        "with the same structure, shapes and dtypes (cast with astype).",
     }[source]
     if jax.tree.structure(state) != jax.tree.structure(need):
         raise error(
@@ -269,7 +274,8 @@ def not_causal(cell: Any, verb: str) -> Exception:
             if verb == "advance"
             else f"{verb} cuts time into pieces and sees one at a time"
         ),
-        "Use unroll over the whole sequence, or a cell that reads forward only in place of Bidirectional.",
+        "Use unroll over the whole sequence, "
+        "or a cell that reads forward only in place of Bidirectional.",
     )
 
 
@@ -309,7 +315,8 @@ def not_linear(strategy: Any, cell: Any) -> Exception:
         strategy,
         f"{cell!r}, whose step is not linear in its state",
         "a LinearCell (LRU, S5, MinGRU, ...)",
-        "Say how other cells are run, Associative(fallback=Scan()), or use Scan() or Newton() for all.",
+        "Say how other cells are run, Associative(fallback=Scan()), "
+        "or use Scan() or Newton() for all.",
     )
 
 
@@ -394,7 +401,8 @@ def check_memory(cell: Any, memory: Any, mask: Any, width: int) -> None:
             cell,
             f"a memory {describe(memory)}",
             f"[S, *batch, {width}], since memory={width}",
-            "Give memory= the width of what is bound: twice an encoder's hidden size after Bidirectional.",
+            "Give memory= the width of what is bound: "
+            "twice an encoder's hidden size after Bidirectional.",
         )
     if mask is not None:
         check_flags(cell, "mask", mask, memory.shape[:-1])
@@ -426,7 +434,8 @@ def no_room(cell: Any, inner: Any, z: Any) -> Exception:
         cell,
         f"{inner!r}, whose z is {jax.tree.map(describe, z)}",
         "a cell whose z is floating arrays [T, ..., Z], to which the context is added",
-        f"Put noise around it, Zoneout({type(cell).__name__}(LSTM(8), ...), 0.1), or use Attention after it.",
+        f"Put noise around it, Zoneout({type(cell).__name__}(LSTM(8), ...), 0.1), "
+        "or use Attention after it.",
     )
 
 
@@ -572,7 +581,8 @@ def residual_width(cell: Any, inner: Any, x: Any, y: Any) -> Exception:
         cell,
         f"inputs {describe(x)} and outputs {describe(y)} of {inner!r}",
         "outputs shaped like the inputs, since both are added",
-        "Give the cell the width of its inputs, or put a Dense after it: Residual(Stack((cell, Dense(width)))).",
+        "Give the cell the width of its inputs, "
+        "or put a Dense after it: Residual(Stack((cell, Dense(width)))).",
     )
 
 
@@ -592,7 +602,8 @@ def no_dot(cell: Any, inner: Any) -> Exception:
         cell,
         f"{inner!r}, whose step has no recurrent matmul to drop from",
         "a cell whose step calls dot",
-        'Use Zoneout on it, or a Dropout before or after it; in a cell of your own write dot(h, "w_h") for h @ params["w_h"].',
+        "Use Zoneout on it, or a Dropout before or after it; "
+        'in a cell of your own write dot(h, "w_h") for h @ params["w_h"].',
     )
 
 

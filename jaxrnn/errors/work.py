@@ -144,7 +144,8 @@ def other_checkpoint(directory: Any, got: str, need: str) -> Exception:
         str(directory),
         f"a checkpoint with {got}",
         need,
-        "It belongs to another network or optimizer: give its own settings again, or another directory.",
+        "It belongs to another network or optimizer: "
+        "give its own settings again, or another directory.",
     )
 
 
@@ -166,7 +167,8 @@ def wrong_carry(cell: Any, carry: Any) -> Exception:
     if carry is not None:
         need, do = (
             "carry=None",
-            "Make the state with TrainState.create(...) without a batch_shape for bptt_step, which begins each batch afresh.",
+            "Make the state with TrainState.create(...) without a batch_shape for bptt_step, "
+            "which begins each batch afresh.",
         )
     return error(
         ValueError, cell, f"a TrainState with carry {jax.tree.map(describe, carry)}", need, do

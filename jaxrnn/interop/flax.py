@@ -27,7 +27,8 @@ def from_linen(module: linen.RNNCellBase, variables: Any) -> tuple[Cell, Any]:
 
     Example:
       >>> module = linen.GRUCell(8)
-      >>> cell, params = from_linen(module, module.init(jax.random.key(0), jnp.zeros(8), jnp.ones(3)))
+      >>> variables = module.init(jax.random.key(0), jnp.zeros(8), jnp.ones(3))
+      >>> cell, params = from_linen(module, variables)
       >>> unroll(cell, params, jnp.ones((5, 3)))[1].shape
       (5, 8)
     """

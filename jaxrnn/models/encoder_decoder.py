@@ -69,7 +69,9 @@ class EncoderDecoder:
     """An encoder that reads a sequence, a bridge from its last state to a decoder's first, and the
     decoder that writes another.
 
-        memory, s = encoder(source);  s_0 = bridge(s);  logits = decoder(xs) from s_0, looking at the memory where it attends
+        s, memory = encoder(source)
+        s_0 = bridge(s)
+        logits = decoder(xs)            from s_0, looking at the memory where it attends
 
     The encoder's outputs are bound as the decoder's memory, which its `Attention` layers and
     `AttentionCell` cells look at; a decoder without them is told all through its first state. It is
@@ -221,10 +223,12 @@ class EncoderDecoder:
         where a key is given.
 
         Example:
-          >>> net = EncoderDecoder(GRU(8), Stack((Embed(7, 4), GRU(8), Attention(8, memory=8), Dense(7))))
-          >>> state = TrainState.create(None, net.init(jax.random.key(0), features(3), TOKEN), optimizer(1e-3), jax.random.key(1))
+          >>> decoder = Stack((Embed(7, 4), GRU(8), Attention(8, memory=8), Dense(7)))
+          >>> net, tx = EncoderDecoder(GRU(8), decoder), optimizer(1e-3)
+          >>> params = net.init(jax.random.key(0), features(3), TOKEN)
+          >>> state = TrainState.create(None, params, tx, jax.random.key(1))
           >>> pairs = Seq2SeqBatch.of(jnp.ones((5, 2, 3)), jnp.zeros((7, 2), jnp.int32))
-          >>> state, metrics = make_step(net.objective(cross_entropy), optimizer(1e-3))(state, pairs)
+          >>> state, metrics = make_step(net.objective(cross_entropy), tx)(state, pairs)
         """
 
         def objective(params: Params, batch: Seq2SeqBatch, key: Any = None) -> MaskedMean:

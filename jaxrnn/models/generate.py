@@ -47,7 +47,8 @@ def generate(
       For each source its tokens `[n_i]`, start and end not among them.
 
     Example:
-      >>> net = EncoderDecoder(Stack((Embed(9, 4), GRU(8))), Stack((Embed(7, 4), GRU(8), Attention(8, memory=8), Dense(7))))
+      >>> decoder = Stack((Embed(7, 4), GRU(8), Attention(8, memory=8), Dense(7)))
+      >>> net = EncoderDecoder(Stack((Embed(9, 4), GRU(8))), decoder)
       >>> params = net.init(jax.random.key(0), TOKEN, TOKEN)
       >>> outputs = generate(net, params, [np.array([1, 2, 3]), np.array([4])], 6, start=1, end=0)
       >>> len(outputs), max(map(len, outputs)) <= 6

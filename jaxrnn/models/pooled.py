@@ -27,12 +27,15 @@ Pool = Literal["last", "mean", "max"]
 class Pooled:
     """A net that reads a whole sequence and answers once.
 
-        h = body(x_0 .. x_{T-1}),  y = head(pool(h))
+        h = body(x_0 .. x_{T-1})
+        y = head(pool(h))
 
-        last   h at the last valid step, where a causal net has read everything; of a Bidirectional at the top of the body, the forward half there
-               and the backward half at the first valid step, merged as it merges
+        last   h at the last valid step, where a causal net has read everything
         mean   the mean of h over valid steps
         max    the largest over valid steps, feature by feature
+
+    With a `Bidirectional` at the top of the body, "last" takes its forward half at the last valid
+    step and its backward half at the first one, merged as the `Bidirectional` merges.
 
     Masked steps are left out, whatever they hold. A row without a valid step has a pooled vector of
     zeros.
@@ -129,8 +132,10 @@ class Pooled:
 
         Example:
           >>> net, tx = Pooled(GRU(8), Dense(2), "mean"), optimizer(1e-2)
-          >>> state = TrainState.create(None, net.init(jax.random.key(0), features(3)), tx, jax.random.key(1))
-          >>> state, metrics = make_step(net.objective(cross_entropy), tx)(state, Batch(jnp.ones((5, 4, 3)), jnp.array([0, 1, 1, 0])))
+          >>> params = net.init(jax.random.key(0), features(3))
+          >>> state = TrainState.create(None, params, tx, jax.random.key(1))
+          >>> batch = Batch(jnp.ones((5, 4, 3)), jnp.array([0, 1, 1, 0]))
+          >>> state, metrics = make_step(net.objective(cross_entropy), tx)(state, batch)
         """
 
         def objective(params: Params, batch: Batch | Padded, key: jax.Array | None) -> MaskedMean:

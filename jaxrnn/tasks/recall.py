@@ -17,7 +17,9 @@ def adding(key: jax.Array, length: int = 100, batch: int = 32) -> Batch:
     """The sum of the two marked numbers of a sequence (Hochreiter & Schmidhuber 1997; this variant:
     Le et al. 2015, Arjovsky et al. 2016).
 
-        xs[t] = (u_t, m_t),  u ~ U[0, 1),  m = 1 at one step of the first half and at one of the second, else 0
+        xs[t] = (u_t, m_t)
+        u_t ~ U[0, 1)
+        m_t = 1 at one step of each half, else 0
         answer at the last step = sum_t u_t m_t
 
     The trivial score, answering 1 always: a mean squared error of 1/6 = 0.1667 (often printed as
@@ -64,8 +66,10 @@ def copy(
     """Say some symbols again after a lag (Hochreiter & Schmidhuber 1997; as in Arjovsky et al.
     2016). With S symbols of K categories:
 
-        xs     = s_1 .. s_S,  lag-1 blanks,  the marker,  S blanks          blank = K, marker = K + 1
-        values = lag + S blanks,  s_1 .. s_S                               every step counts
+        xs     = s_1 .. s_S,  lag-1 blanks,  the marker,  S blanks
+        values = lag + S blanks,  s_1 .. s_S        every step counts
+        blank  = K
+        marker = K + 1
 
     The trivial score, blanks and then guessing without memory: a cross entropy of S log K / (lag +
     2 S), `copy_baseline`.

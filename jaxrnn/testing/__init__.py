@@ -24,10 +24,13 @@ def check_cell(
 ) -> None:
     """Hold a cell to the laws, in values and in gradients in params, inputs and initial state.
 
-        1  unroll is a loop over advance             5  a batch is its rows
-        2  a strategy never changes the answer       6  every mode of differentiation, finite differences included
-        3  what is masked changes nothing            7  equal cells are one, and a step keeps its
-        state's kind 4  a reset begins a new sequence
+        1  unroll is a loop over advance
+        2  a strategy never changes the answer
+        3  what is masked changes nothing
+        4  a reset begins a new sequence
+        5  a batch is its rows
+        6  every mode of differentiation, finite differences included
+        7  equal cells are one, and a step keeps its state's kind
 
     Params, states and inputs are random, of a few steps and rows; most of the time taken is
     compilation.

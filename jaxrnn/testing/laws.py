@@ -55,7 +55,8 @@ def advancing(cell: Layer, given: Given, reverse: bool = False) -> None:
         raise LawError(
             1,
             cell,
-            f"a sequence of no steps must give no outputs, got {jax.tree.map(jnp.shape, seen.outputs)}",
+            "a sequence of no steps must give no outputs, "
+            f"got {jax.tree.map(jnp.shape, seen.outputs)}",
         )
     if not cell.causal:
         for verb, way in (("advance", Steps()), ("fold", Folded())):
@@ -330,11 +331,12 @@ def finite(cell: Layer, given: Given, way: Way, size: float = 1e-5) -> None:
         got = float(np.vdot(leaves[i], arrows[i]))
         allowed = 1e-6 * max(abs(slope), 1.0)
         if not abs(got - slope) <= allowed:
+            what = name((jax.tree_util.GetAttrKey("gradients"), *paths[i]))
             raise LawError(
                 6,
                 cell,
-                f"{name((jax.tree_util.GetAttrKey('gradients'), *paths[i]))} in float64 against finite differences: "
-                f"{got:.9g} against {slope:.9g} by {abs(got - slope):.3g} where {allowed:.3g} is allowed",
+                f"{what} in float64 against finite differences: {got:.9g} against {slope:.9g} "
+                f"by {abs(got - slope):.3g} where {allowed:.3g} is allowed",
             )
 
 
@@ -465,12 +467,14 @@ def kinds(cell: Any, given: Given, dtype: Any) -> None:
             raise LawError(
                 7,
                 cell,
-                f"{verb} gives the state {specs(got)}, need {specs(given.state)}, with params of {jnp.dtype(dtype).name}",
+                f"{verb} gives the state {specs(got)}, need {specs(given.state)}, "
+                f"with params of {jnp.dtype(dtype).name}",
             )
     for y in jax.tree.leaves(ys):
         if y.dtype != dtype:
             raise LawError(
                 7,
                 cell,
-                f"outputs of {y.dtype} with params and inputs of {jnp.dtype(dtype).name}; need those of the params",
+                f"outputs of {y.dtype} with params and inputs of {jnp.dtype(dtype).name}; "
+                "need those of the params",
             )

@@ -130,7 +130,8 @@ def agree(
         raise LawError(
             law,
             cell,
-            f"{claim}: got the structure {jax.tree.structure(got)}, want {jax.tree.structure(want)}",
+            f"{claim}: got the structure {jax.tree.structure(got)}, "
+            f"want {jax.tree.structure(want)}",
         )
     for (path, g), w in zip(
         jax.tree_util.tree_flatten_with_path(got)[0], jax.tree.leaves(want), strict=True
@@ -154,8 +155,9 @@ def agree(
             raise LawError(
                 law,
                 cell,
-                f"{claim}: {name(path)} is off in {int(bad.sum())} of {g.size} entries, most at {where}"
-                f"{place(path, where)}: {g[at]:.6g} against {w[at]:.6g}, by {gap[at]:.3g} where {allowed:.3g} is allowed",
+                f"{claim}: {name(path)} is off in {int(bad.sum())} of {g.size} entries, "
+                f"most at {where}{place(path, where)}: {g[at]:.6g} against {w[at]:.6g}, "
+                f"by {gap[at]:.3g} where {allowed:.3g} is allowed",
             )
 
 

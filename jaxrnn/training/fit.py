@@ -55,9 +55,12 @@ def fit(
         every ten seconds.
 
     Example:
-      >>> net, tx, tokens = Stack((Embed(9, 4), LSTM(8), Dense(9))), optimizer(1e-2), np.arange(99) % 9
-      >>> state = TrainState.create(net, net.init(jax.random.key(0), TOKEN), tx, jax.random.key(1), batch_shape=(2,))
-      >>> state, history = fit(truncated_bptt_step(net, cross_entropy, tx), state, data.Segments(tokens, 2, 8), 20, progress=False)
+      >>> net, tx = Stack((Embed(9, 4), LSTM(8), Dense(9))), optimizer(1e-2)
+      >>> params, key = net.init(jax.random.key(0), TOKEN), jax.random.key(1)
+      >>> state = TrainState.create(net, params, tx, key, batch_shape=(2,))
+      >>> step = truncated_bptt_step(net, cross_entropy, tx)
+      >>> segments = data.Segments(np.arange(99) % 9, batch=2, length=8)
+      >>> state, history = fit(step, state, segments, 20, progress=False)
       >>> history.metrics["loss"].shape
       (20,)
     """

@@ -60,7 +60,8 @@ def cross_entropy(
       ValueError: for a smoothing outside [0, 1).
 
     Example:
-      >>> loss = cross_entropy(jnp.zeros((3, 4)), jnp.array([0, 1, 99]), jnp.array([True, True, False]))
+      >>> targets, mask = jnp.array([0, 1, 99]), jnp.array([True, True, False])
+      >>> loss = cross_entropy(jnp.zeros((3, 4)), targets, mask)
       >>> round(float(loss.bits), 4), int(loss.steps)  # two bits, the logarithm of four
       (2.0, 2)
 
@@ -86,8 +87,10 @@ def ctc(
     """-log of the probability, in nats, of all ways to spread the labels over the steps:
     connectionist temporal classification.
 
-        loss = -log sum over paths of prod_t softmax(logits_t)[path_t],  the paths that give the labels once
-        repeated tokens are made one and blanks are taken out
+        loss = -log sum over paths of prod_t softmax(logits_t)[path_t]
+
+    The sum is over the paths that give the labels once repeated tokens are merged into one and
+    blanks are taken out.
 
     It counts sequences, not steps, and is not a sum over steps: give it to `make_step`. Where the
     labels need more steps than there are (one each, and a blank between equal ones), the loss is
@@ -102,7 +105,8 @@ def ctc(
       blank: the token that stands for no label.
 
     Example:
-      >>> loss = ctc(jnp.zeros((3, 2, 4)), jnp.array([[1, 2], [3, 0]]))  # "1 3" and "2" in three steps: 5 and 6 of 64 paths
+      >>> targets = jnp.array([[1, 2], [3, 0]])  # "1 3" and "2": 5 and 6 of the 64 paths
+      >>> loss = ctc(jnp.zeros((3, 2, 4)), targets)
       >>> round(float(loss.mean), 3), int(loss.steps)
       (2.458, 2)
 

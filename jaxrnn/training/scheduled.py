@@ -26,7 +26,9 @@ def scheduled_sampling(
     """The tokens `[T, ...]` to train on: each but the first replaced, with probability `rate`, by
     one drawn from the net's own logits.
 
-        x'_0 = x_0;  x'_t = token ~ softmax(logits_{t-1}) with probability rate, else x_t;  logits_t = net(x'_0 .. x'_t)
+        x'_0 = x_0
+        x'_t = token ~ softmax(logits_{t-1})    with probability rate, else x_t
+        logits_t = net(x'_0 .. x'_t)
 
     A drawn token has no gradient, so the loss on `unroll(cell, params, x')` with the same state,
     mask and key has the gradient of the whole procedure, at the speed of `unroll`: first the net
@@ -51,7 +53,8 @@ def scheduled_sampling(
     Example:
       >>> net = Stack((Embed(9, 4), LSTM(8), Dense(9)))
       >>> params = net.init(jax.random.key(0), TOKEN)
-      >>> xs = scheduled_sampling(net, params, jnp.zeros((5, 2), jnp.int32), 0.25, jax.random.key(1))
+      >>> xs, key = jnp.zeros((5, 2), jnp.int32), jax.random.key(1)
+      >>> xs = scheduled_sampling(net, params, xs, 0.25, key)
       >>> xs.shape
       (5, 2)
 

@@ -193,8 +193,11 @@ def make_step(objective: Objective, tx: optax.GradientTransformation) -> Step:
 
     Example:
       >>> cell, tx = LSTM(8), optimizer(1e-2)
-      >>> final = lambda params, batch, key: MaskedMean.over(jnp.square(unroll(cell, params, batch.xs)[1][-1] - batch.targets).mean(-1))
-      >>> state = TrainState.create(None, cell.init(jax.random.key(0), features(3)), tx, jax.random.key(1))
+      >>> def final(params, batch, key):
+      ...     _, ys = unroll(cell, params, batch.xs)
+      ...     return MaskedMean.over(jnp.square(ys[-1] - batch.targets).mean(-1))
+      >>> params = cell.init(jax.random.key(0), features(3))
+      >>> state = TrainState.create(None, params, tx, jax.random.key(1))
       >>> state, metrics = make_step(final, tx)(state, Batch(jnp.ones((5, 2, 3)), jnp.ones((2, 8))))
     """
     return _step(
