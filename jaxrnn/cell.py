@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, cast
 
 import jax
 
@@ -32,7 +32,7 @@ class Cell(Layer):
     that `diagnostics.record` can show them.
     """
 
-    gates: ClassVar[Callable | None] = None
+    gates = cast("Callable | None", None)  # no annotation: a subclass may make it a method
 
     @property
     def elementwise(self) -> bool:

@@ -14,7 +14,7 @@ import abc
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, dataclass_transform
+from typing import Any, NamedTuple, cast, dataclass_transform
 
 import jax
 import jax.numpy as jnp
@@ -143,7 +143,7 @@ class Feedforward(Layer):
     It may also offer `gates(params, xs) -> NamedTuple`, what `diagnostics.record` shows of it.
     """
 
-    gates: ClassVar[Callable | None] = None
+    gates = cast("Callable | None", None)  # no annotation: a subclass may make it a method
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> State:
         return ()

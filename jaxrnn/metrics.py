@@ -217,8 +217,10 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str | Sequence[str]]) -
     except ModuleNotFoundError:
         raise errors.missing_package("sacrebleu", "it counts BLEU", "translate") from None
     sets = [[r] if isinstance(r, str) else list(r) for r in references]
-    streams = [[s[i] if i < len(s) else None for s in sets] for i in range(max(map(len, sets)))]
-    return float(sacrebleu.corpus_bleu(list(hypotheses), streams, force=True).score)  # type: ignore[arg-type]  # None: no such reference
+    most = max(map(len, sets))
+    # None says that a sentence has no such reference; sacrebleu's annotations leave it out.
+    streams: list[Any] = [[s[i] if i < len(s) else None for s in sets] for i in range(most)]
+    return float(sacrebleu.corpus_bleu(list(hypotheses), streams, force=True).score)
 
 
 def check_pairs(who: str, hypotheses: Sequence[Any], references: Sequence[Any]) -> None:

@@ -184,7 +184,8 @@ def at_least(n: Any, least: int) -> bool:
 
 def debugging() -> bool:
     """Whether `jax.disable_jit` asks that Python itself runs every step."""
-    return jax.config.jax_disable_jit  # type: ignore[attr-defined]
+    # JAX adds its options to the class as it runs: pyright cannot know them.
+    return jax.config.jax_disable_jit  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def trace(f: Callable, *args: Any) -> ClosedJaxpr:

@@ -122,7 +122,7 @@ def by_platform(
       in_axes: a tree like args, of the axes at which a `vmap` puts its own.
       out_axes: a tree like the result, likewise.
     """
-    if debugging():  # pyright: ignore[reportAttributeAccessIssue]
+    if debugging():
         return default(*args)  # to be looked into, step by step
     leaves, tree = jax.tree.flatten(args)
     flags = [flag for flag, arg in zip(linear, args, strict=True) for _ in jax.tree.leaves(arg)]

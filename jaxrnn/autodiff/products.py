@@ -45,7 +45,8 @@ def matmul(x: jax.Array, w: jax.Array) -> jax.Array:
 
 
 def _precision() -> Any:
-    return jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    # JAX adds its options to the class as it runs: pyright cannot know them.
+    return jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def rows(x: jax.Array, w: jax.Array, *, precision: Any, dtype: Any, sharding: Any = None) -> Any:

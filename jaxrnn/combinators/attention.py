@@ -115,5 +115,5 @@ class Attention(Feedforward):
         y = matmul(jnp.concatenate([mean.astype(xs.dtype), xs], -1), params["w_c"])
         return output(jnp.tanh(y + params["b"].astype(y.dtype)), params["w_c"])
 
-    def gates(self, params: Params, xs: jax.Array) -> AttentionGates:  # type: ignore[override]
+    def gates(self, params: Params, xs: jax.Array) -> AttentionGates:
         return AttentionGates(self.weights(params, xs))

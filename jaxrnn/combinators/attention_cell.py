@@ -153,7 +153,7 @@ class AttentionCell(Cell):
         )
 
     @property
-    def gates(self) -> Callable:  # type: ignore[override]
+    def gates(self) -> Callable:
         def gates(params: Params, state: State, z: Attended, dot: Dot) -> AttendGates:
             weights, inner = self.look(params, state, z, dot)
             of_cell = self.cell.gates

@@ -74,7 +74,7 @@ class Wrapper(Cell):
         return self.cell.bind(params, memory, mask)
 
     @property
-    def gates(self) -> Callable | None:  # type: ignore[override]
+    def gates(self) -> Callable | None:
         inner = self.cell.gates
         if inner is None:
             return None

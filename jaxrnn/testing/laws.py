@@ -233,7 +233,9 @@ def reset(cell: Layer, given: Given, reverse: bool = False) -> None:
 
 
 def batched(
-    cell: Layer, given: Given, ways: tuple[Way, ...] = (Rows("vmap"), Rows("map"), Blocks())
+    cell: Layer,
+    given: Given,
+    ways: tuple[Rows | Blocks, ...] = (Rows("vmap"), Rows("map"), Blocks()),
 ) -> None:
     """Law 5. A batch equals `vmap`, equals its rows one at a time; any number of batch axes."""
     want = observe(Whole(), cell, given)
