@@ -1,5 +1,6 @@
 """Recurrent networks for JAX: a cell says what is computed at a step, a strategy how a sequence of
-steps is evaluated."""
+steps is evaluated.
+"""
 
 import importlib
 from typing import TYPE_CHECKING, Any

@@ -1,5 +1,6 @@
 """What the author of a cell needs beside `Cell`: the size and dtype it is made for, and the dtypes
-of state and output."""
+of state and output.
+"""
 
 from typing import Any
 

@@ -37,7 +37,8 @@ class Cell(Layer):
     @property
     def elementwise(self) -> bool:
         """Whether each unit's new state depends on the old state of that unit alone, in every leaf:
-        `Newton` then scans small Jacobians."""
+        `Newton` then scans small Jacobians.
+        """
         return False
 
     @abc.abstractmethod

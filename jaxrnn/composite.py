@@ -18,8 +18,9 @@ Child = Callable[..., Any]
 
 
 class Composite(Layer):
-    """A layer made of layers. An author names the `children` and writes how one input flows through
-    them:
+    """A layer made of layers.
+
+    An author names the `children` and writes how one input flows through them:
 
         compose(params, x, child) -> y
 
@@ -34,12 +35,14 @@ class Composite(Layer):
     @abc.abstractmethod
     def children(self) -> tuple[Layer, ...]:
         """The layers it is made of. Its params and its state are tuples of theirs, in this
-        order."""
+        order.
+        """
 
     @abc.abstractmethod
     def compose(self, params: Params, x: Any, child: Child) -> Any:
         """The output for an input `[..., F]` of one step, or `[T, ..., F]` of a sequence: use the
-        last axes only."""
+        last axes only.
+        """
 
     @property
     def feature_ndim(self) -> int:
@@ -59,7 +62,8 @@ class Composite(Layer):
 
     def bind(self, params: Params, memory: Any, mask: Any = None) -> Params:
         """The children's, each bound; a composite whose params are not that tuple writes its
-        own."""
+        own.
+        """
         if not self.takes_memory:
             return params
         pairs = zip(self.children, self.split(params), strict=True)
@@ -203,8 +207,10 @@ def plain(layer: Layer) -> TypeGuard[Composite]:
 
 
 def specs(tree: Any) -> Any:
+    """The shapes and dtypes of a tree of arrays."""
     return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), tree)
 
 
 def zeros(tree: Any, batch: tuple[int, ...] = ()) -> Any:
+    """Zeros of these shapes and dtypes, with batch axes before them."""
     return jax.tree.map(lambda a: jnp.zeros((*batch, *a.shape), a.dtype), tree)

@@ -29,7 +29,8 @@ class Piece(NamedTuple):
 
 def blank(xs: Any, mask: Any) -> Any:
     """Zero wherever the mask is false: whatever lay there, even NaN, reaches neither values nor
-    gradients."""
+    gradients.
+    """
     return xs if mask is None else choose(mask, xs, jax.tree.map(jnp.zeros_like, xs))
 
 

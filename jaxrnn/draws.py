@@ -35,6 +35,7 @@ def on_host(key: Any, size: int, dtype: Any) -> bool:
 
 
 def words(key: jax.Array) -> np.ndarray:
+    """The two words of a threefry key, on the host."""
     return np.asarray(jax.random.key_data(key))
 
 

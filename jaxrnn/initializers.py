@@ -34,7 +34,8 @@ def glorot(
     key: jax.Array, rows: int, columns: int, gates: int = 1, dtype: Any = jnp.float32
 ) -> jax.Array:
     """`[rows, gates*columns]`, each gate's block uniform with variance 2 / (rows + columns)
-    (Glorot & Bengio 2010)."""
+    (Glorot & Bengio 2010).
+    """
     if not draws.on_host(key, rows * columns * gates, dtype):
         return _glorot(key, rows, columns, gates, dtype)
     keys, limit = draws.split(draws.words(key), gates), math.sqrt(6 / (rows + columns))
@@ -79,7 +80,8 @@ def gate_bias(hidden: int, biases: tuple[float, ...], dtype: Any = jnp.float32) 
 
 def identity(size: int, dtype: Any = jnp.float32) -> jax.Array:
     """`[size, size]`: with relu units, a state that is kept until something is added to
-    it (Le et al. 2015)."""
+    it (Le et al. 2015).
+    """
     return jnp.eye(size, dtype=dtype)
 
 

@@ -122,14 +122,16 @@ class Layer(abc.ABC):
     def bind(self, params: Params, memory: Any, mask: Any = None) -> Params:
         """The params with a memory `[S, *batch, M]` beside them, under the key "bound", for the
         layers in it that look at one; `mask` are booleans `[S, *batch]`. It is no state: neither
-        carried, nor reset, nor masked. Every other layer's params stay as they are."""
+        carried, nor reset, nor masked. Every other layer's params stay as they are.
+        """
         return params
 
     @abc.abstractmethod
     def init(self, key: jax.Array, x: Any) -> Params:
         """Parameters for inputs like `x`, of which the feature axes count: an example array, a spec
         (`TOKEN`, `features(...)`) or a number of features. An author is handed an array or a spec:
-        something with a shape and a dtype."""
+        something with a shape and a dtype.
+        """
 
     @abc.abstractmethod
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> State:
@@ -154,8 +156,10 @@ class Feedforward(Layer):
 
 
 class WholeSequence(Layer):
-    """A layer with a state that runs a whole piece of time at once, a convolution, say, and hands
-    its controls to no strategy. An author writes, beside `init` and `initial_state`,
+    """A layer with a state that runs a whole piece of time at once, such as a convolution.
+
+    It handles masks, resets and direction itself, so no strategy runs it. An author writes, beside
+    `init` and `initial_state`,
 
         state, ys = sequence(params, piece)    piece.zs are the inputs, blank under a false mask
         state, y = step(params, state, x)      one step of the same, without controls
@@ -164,9 +168,11 @@ class WholeSequence(Layer):
     @abc.abstractmethod
     def sequence(self, params: Params, piece: Piece) -> tuple[State, Any]:
         """The last state and the outputs `[T, ..., *]` over a piece, with its mask, its resets and
-        its direction."""
+        its direction.
+        """
 
     @abc.abstractmethod
     def step(self, params: Params, state: State, x: Any) -> tuple[State, Any]:
         """The state and the output after one step; the state keeps its structure, shapes and
-        dtypes."""
+        dtypes.
+        """

@@ -1,5 +1,6 @@
 """How good an answer is: counts over masks and ragged rows, as sums beside their number, so that
-pieces of a test set add up."""
+pieces of a test set add up.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from jaxrnn.training.losses import MaskedMean
 
 def predicted(logits: jax.Array, targets: jax.Array) -> jax.Array:
     """The likeliest tokens `[T, ...]` of logits `[T, ..., V]`, -1 where they hold NaN; tokens are
-    handed through."""
+    handed through.
+    """
     if jnp.issubdtype(logits.dtype, jnp.integer) and logits.ndim == targets.ndim:
         return logits
     return jnp.where(jnp.isnan(logits).any(-1), -1, jnp.argmax(logits, -1))
@@ -224,6 +226,7 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str | Sequence[str]]) -
 
 
 def check_pairs(who: str, hypotheses: Sequence[Any], references: Sequence[Any]) -> None:
+    """Refuse anything but two lists of one length, at least one long."""
     if (
         isinstance(hypotheses, str)
         or isinstance(references, str)

@@ -52,9 +52,17 @@ def newton_solve(
     are a guess that saves iterations.
 
     Args:
+      cell: one cell that is no composite; static.
+      params: the params from `cell.init`.
+      xs: the inputs `[T, ..., F]`.
       guess: states `[T, ...]`, leaf by leaf, like the cell's; by default one step from the initial
         state at every t.
-      strategy: a `Newton`; the rest as in `unroll`.
+      state: the state before the first step (reversed: the last); by default the initial state.
+      mask: booleans `[T, ...]`, true where the step is valid, as in `unroll`.
+      resets: booleans `[T, ...]`, true where a new sequence begins, as in `unroll`.
+      reverse: run from the last step to the first; outputs stay in their places.
+      key: a PRNG key, for training mode.
+      strategy: a `Newton`.
 
     Returns:
       The last state, the outputs `[T, ..., *]` and a `NewtonInfo`. Rows that have not converged are

@@ -1,5 +1,6 @@
 """What holds of all params: they fit their cell, and what lies under a key `fixed` is never
-trained."""
+trained.
+"""
 
 from typing import Any
 
@@ -33,6 +34,7 @@ def freeze(params: Params) -> Params:
 
 
 def is_fixed(path: tuple) -> bool:
+    """Whether a path leads through a key `fixed`."""
     return any(getattr(entry, "key", None) == "fixed" for entry in path)
 
 

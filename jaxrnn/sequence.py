@@ -40,6 +40,8 @@ class Run(NamedTuple):
 
 
 def slice_time(tree: Any, start: Any, size: Any) -> Any:
+    """`size` steps from `start` on, of every array in a tree."""
+
     def cut(a: jax.Array) -> jax.Array:
         return a if a.shape[0] == size else jax.lax.dynamic_slice_in_dim(a, start, size)
 
@@ -66,6 +68,8 @@ def sequence(
 def through_children(
     layer: Any, params: Params, state: State, start: State, xs: Any, run: Run
 ) -> tuple[State, Any]:
+    """A composite over a sequence: each child over the whole of it in turn."""
+
     def child(i: int, layer: Layer, params: Params, xs: Any, reverse: bool) -> tuple[State, Any]:
         return sequence(layer, params, state[i], start[i], xs, run.child(i, reverse))
 
@@ -108,6 +112,7 @@ def within(
 def leaf(
     layer: Any, params: Params, state: State, start: State, xs: Any, run: Run
 ) -> tuple[State, Any]:
+    """A layer that is no composite, over a piece of time: the last state and the outputs."""
     xs, length = controls.blank(xs, run.mask), xs.shape[0]
     noise = Noise.at(run.key, run.times)
     if isinstance(layer, Feedforward):

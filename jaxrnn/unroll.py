@@ -22,7 +22,8 @@ def prepare(
     cell: Layer, params: Params, xs: Any, state: Any, mask: Any, resets: Any
 ) -> tuple[Params, jax.Array, State, State, Any, Any]:
     """Checks that need the whole network; params with fixed leaves frozen, inputs, the first state,
-    the initial one, mask and resets. On a mesh the states are split as the inputs are."""
+    the initial one, mask and resets. On a mesh the states are split as the inputs are.
+    """
     xs = jnp.asarray(xs)
     errors.check_rank(cell, xs, 1)
     batch = batch_shape(cell, xs, 1)
@@ -138,10 +139,18 @@ def fold(
     cuts; outputs under a false mask are zero.
 
     Args:
-      cell, params, xs, state, mask, resets, reverse, key, strategy: as in `unroll`.
+      cell: the cell, as in `unroll`; it must be causal.
+      params: the params from `cell.init`.
+      xs: the inputs `[T, ..., F]`, or tokens `[T, ...]`.
       f: a pure function; the same object again does not retrace.
       init: the accumulator before the first piece; f keeps its structure, shapes and dtypes.
       extra: a pytree of arrays with a leading time axis, handed to f piece by piece.
+      state: the state before the first step (reversed: the last); by default the initial state.
+      mask: booleans `[T, ...]`, true where the step is valid, as in `unroll`.
+      resets: booleans `[T, ...]`, true where a new sequence begins, as in `unroll`.
+      reverse: run from the last step to the first, and the pieces too.
+      key: a PRNG key, for training mode.
+      strategy: how the steps are evaluated, and how large the pieces are.
 
     Returns:
       The state after the last step and the accumulator.
@@ -212,6 +221,7 @@ def _fold(
 
 
 def check_static(cell: Any, strategy: Any) -> None:
+    """Refuse anything but a cell and a strategy."""
     errors.check_cell(cell, Layer)
     if not isinstance(strategy, Strategy):
         raise errors.wrong_strategy(cell, strategy)

@@ -156,7 +156,8 @@ def vary_alike(*trees: Any) -> Any:
 
 def split_alike(tree: Any, xs: Any, batch: int, time: int) -> Any:
     """On an explicit mesh, arrays `[..., *batch, ...]` with `time` axes before the batch's, split
-    along it as the inputs `xs [T, *batch, ...]` are."""
+    along it as the inputs `xs [T, *batch, ...]` are.
+    """
     sharding = jax.typeof(xs).sharding
     spec = tuple(sharding.spec)[1 : 1 + batch]
     if not sharding.mesh._any_axis_explicit or all(axis is None for axis in spec):

@@ -40,6 +40,7 @@ def forward_only(whole: Callable, chunked: Callable, args: tuple, length: Any, r
       whole: a function of pytrees of arrays, over `length` steps; time is the first axis of ys.
       chunked: the same, `size` steps at a time.
       args: all arrays that the two read.
+      length: T, the number of steps.
       row: the bytes of a state.
     """
     leaves, tree = jax.tree.flatten(args)

@@ -40,7 +40,8 @@ def needed(eqns: list[Equation], outs: list) -> list[Variable]:
 
 def before_loop(eqns: list[Equation], consts: dict[Variable, Any], outs: list) -> tuple[dict, list]:
     """Constants with the invariants among them, of those that the loop still needs; its
-    equations."""
+    equations.
+    """
     early, late = hoisted(eqns, list(consts))
     env = dict(consts)
     evaluate(early, env)

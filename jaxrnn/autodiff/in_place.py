@@ -38,6 +38,7 @@ def in_place(
     unroll: int,
     free: tuple,
 ) -> list:
+    """The loop `loop_p` as one CPU device runs it: the last carry and all ys."""
     first = num_consts + num_carry
     consts, carry, xs = list(args[:num_consts]), list(args[num_consts:first]), list(args[first:])
     if not length:
@@ -109,7 +110,8 @@ def places(rows: list, xs: list, free: tuple) -> dict[int, int]:
 
 def halves(jaxpr: ClosedJaxpr, num_consts: int, num_carry: int) -> tuple[Callable, Callable]:
     """A step in two: `ahead(*consts, *x)`, what the carry is no part of, and
-    `after(*consts, *carry, *x, *that)`, the rest."""
+    `after(*consts, *carry, *x, *that)`, the rest.
+    """
     body, first = jaxpr.jaxpr, num_consts + num_carry
     waiting, rows = set(body.invars[num_consts:first]), set(body.invars[first:])
     early, late = [], []

@@ -80,7 +80,8 @@ def linear_scan(
         a `Matrix`.
       b: what is added.
       start: the state before the first step; reversed, after the last.
-      mask, resets: booleans, or None.
+      mask: booleans, true where the step is valid, or None.
+      resets: booleans, true where the state is forgotten before the step, or None.
       reverse: from T-1 to 0; `b_t` and the states keep their places.
       radix: 0 for one loop of T steps. Otherwise time is cut into chunks of that many steps, all
         run side by side: their ends from zero, the recurrence of the ends by the same rule, the
@@ -202,6 +203,7 @@ def _linear_jvp(options: Options, primals: tuple, tangents: tuple) -> tuple[Any,
 
 
 def is_zero(tangent: Any) -> bool:
+    """Whether a tangent is known to be zero, without an array."""
     return isinstance(tangent, SymbolicZero)
 
 
@@ -219,7 +221,8 @@ def steps_of(b: Any) -> Any:
 
 def longer(b: Any, radix: int) -> bool:
     """Whether time can be cut. How many chunks, and how often chunks of chunks, decides what the
-    program is, so a symbolic T is run in one loop."""
+    program is, so a symbolic T is run in one loop.
+    """
     return isinstance(steps_of(b), int) and steps_of(b) > radix
 
 
@@ -239,6 +242,7 @@ def nested_steps(b: Any) -> int:
 
 
 def run(plan: Plan, a: Any, b: Any, start: Any, mask: Any, resets: Any) -> tuple[Any, Any]:
+    """The recurrence as a plan has it: the last state and all states."""
     if not plan.radix:
         return sequential(plan, a, b, start, mask, resets)
     if not plan.reverse:
@@ -257,7 +261,8 @@ def map_timed(f: Callable, a: Any, b: Any, mask: Any, resets: Any) -> tuple[Any,
 
 def split_transitions(a: Any, b: Any) -> tuple[list, Callable[[list], Any]]:
     """The transitions that have a time axis, to scan over; and what makes, of those of one step,
-    all transitions of that step."""
+    all transitions of that step.
+    """
     parts, tree = jax.tree.flatten(a, is_leaf=is_transition)
     timed = jax.tree.leaves(map_transitions(has_time_axis, a, b))
 
@@ -339,7 +344,8 @@ def unmasked(mask: Any, resets: jax.Array) -> jax.Array:
 
 def product(a: Any, b: Any, mask: Any, resets: Any, like: Any) -> Any:
     """What all steps together make of a state `like` this, but for what is added: one
-    transition."""
+    transition.
+    """
     scanned, join = split_transitions(a, b)
 
     def step(p: Any, now: tuple) -> tuple[Any, None]:

@@ -92,7 +92,8 @@ class Batched:
 class Places(NamedTuple):
     """What is known of the arrays of a pair: which arguments the functions are linear in, and at
     which axis a `vmap` puts its own, of arguments and results. Behind time, say, so that what is
-    scanned over is not transposed, nor transposed back."""
+    scanned over is not transposed, nor transposed back.
+    """
 
     linear: tuple[bool, ...]
     in_axes: tuple[int, ...]
@@ -106,6 +107,7 @@ def merge(flags: Sequence[bool], yes: Sequence, no: Sequence) -> list:
 
 
 def select(flags: Sequence[bool], values: Sequence) -> list:
+    """The values that are flagged, in order."""
     return [x for flag, x in zip(flags, values, strict=True) if flag]
 
 
@@ -118,6 +120,9 @@ def by_platform(
     equal, and they close over no array.
 
     Args:
+      cpu: the function for a CPU.
+      default: the function for all other platforms.
+      args: the arguments of both.
       linear: for each argument, whether they are linear in it, in all that are so together.
       in_axes: a tree like args, of the axes at which a `vmap` puts its own.
       out_axes: a tree like the result, likewise.
@@ -132,6 +137,7 @@ def by_platform(
 
 
 def bind(args: Sequence, cpu: Flat, default: Flat, places: Places) -> list:
+    """The primitive, applied to flat arguments."""
     return by_platform_p.bind(*args, cpu=cpu, default=default, places=places)
 
 

@@ -27,7 +27,8 @@ from jaxrnn.autodiff._jax import (
 
 def wide(dtype: Any) -> Any:
     """float32, or the dtype itself if it is wider: products are accumulated and states kept in
-    it."""
+    it.
+    """
     return dtype if jnp.finfo(dtype).bits > 32 else jnp.dtype(jnp.float32)
 
 

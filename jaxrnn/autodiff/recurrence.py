@@ -64,7 +64,6 @@ def recurrence(
 
     Reversed, t runs from T-1 to 0; `zs_t` and the states `[T, ...]` keep their places.
     """
-
     params, state, zs = vary_alike(params, state, zs)
 
     def body(state: Any, z: Any) -> tuple[Any, Any]:
@@ -94,6 +93,7 @@ def recurrence(
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def deferred(static: Recurrence, consts: list, carry: list, rows: list) -> tuple[list, list]:
+    """The last state and all states, with a derivative of its own."""
     last, states, _ = forward(static, [], consts, carry, rows)
     return last, states
 
@@ -117,6 +117,7 @@ def forward(
 
 @partial(deferred.defjvp, symbolic_zeros=True)
 def deferred_jvp(static: Recurrence, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
+    """The derivative of `deferred`: a forward loop that keeps values, then a linear loop."""
     step, length, (consts, carry, rows) = static.step, static.length, primals
     values = dict(zip(step.consts, consts, strict=True))
     dconsts = nonzero(step.consts, tangents[0])
@@ -163,6 +164,7 @@ def deferred_jvp(static: Recurrence, primals: tuple, tangents: tuple) -> tuple[A
 
 
 def nonzero(names: list[Variable], tangents: list) -> dict[Variable, Any]:
+    """The tangents that are not known to be zero, by the names of their variables."""
     return {v: d for v, d in zip(names, tangents, strict=True) if not isinstance(d, SymbolicZero)}
 
 

@@ -78,7 +78,8 @@ class Step(NamedTuple):
 
     def tangent(self, given: dict[Variable, Any], dots: dict[Variable, Any]) -> list:
         """The tangents of the floating results: `given` has the values of constants, the state, the
-        z's and the sums, `dots` the tangents of some, a sum's being what is added to it."""
+        z's and the sums, `dots` the tangents of some, a sum's being what is added to it.
+        """
         fixed = {v: given[v] for v in self.consts}
         evaluate(self.invariant, fixed)
         sums = {s.var: given[s.var] for s in self.sums}
@@ -275,6 +276,7 @@ ADD = ("add", "add_any")
 
 
 def inexact(a: Any) -> bool:
+    """Whether an array holds floating or complex numbers, which have tangents."""
     return jnp.issubdtype(a.dtype, jnp.inexact)
 
 

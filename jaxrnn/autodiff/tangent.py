@@ -19,7 +19,8 @@ from jaxrnn.autodiff._jax import ad, batching, lowered, primitive, trace
 
 class Call(NamedTuple):
     """What is static about a call: its first argument, the structures of the others and of the
-    results, and the axes of each `vmap` around it."""
+    results, and the axes of each `vmap` around it.
+    """
 
     static: Any
     in_tree: Any
@@ -47,7 +48,8 @@ def with_tangent(primal: Callable[..., Any], tangent: Callable[..., Any]) -> Cal
 
     def pushed(call: Call) -> Callable[..., list]:
         """The tangents of the floating results, of all arguments, all results, and the tangents
-        of the floating arguments."""
+        of the floating arguments.
+        """
 
         def g(leaves: list, results: list, dleaves: list) -> list:
             d = iter(dleaves)
@@ -104,4 +106,5 @@ def with_tangent(primal: Callable[..., Any], tangent: Callable[..., Any]) -> Cal
 
 
 def floating(x: Any) -> bool:
+    """Whether an array holds floating numbers."""
     return jnp.issubdtype(x.dtype, jnp.floating)

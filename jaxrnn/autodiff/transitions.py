@@ -20,7 +20,8 @@ from jaxrnn import errors
 
 class Complex(NamedTuple):
     """Complex numbers as a pair of real arrays, `re + i im`: a part of a state, or the diagonal
-    that multiplies it."""
+    that multiplies it.
+    """
 
     re: jax.Array
     im: jax.Array
@@ -103,7 +104,8 @@ def has_time_axis(a: Any, b: Any) -> bool:
 
 def check_recurrence(a: Any, b: Any, start: Any) -> None:
     """Structures, dtypes and shapes of `h_t = a_t h_{t-1} + b_t`, and a message that names the
-    leaf. Sizes are compared where they are numbers; symbolic ones of an export are not known."""
+    leaf. Sizes are compared where they are numbers; symbolic ones of an export are not known.
+    """
     errors.check_drive(b, start)
     parts, tree = jax.tree_util.tree_flatten_with_path(a, is_leaf=is_transition)
     try:

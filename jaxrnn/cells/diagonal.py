@@ -1,5 +1,6 @@
 """Nonlinear cells made for Newton: their recurrent weights are diagonal, and so are their
-Jacobians."""
+Jacobians.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from jaxrnn.cells.lstm import LSTMState
 
 
 def weights(key: jax.Array, size: int, hidden: int, dtype: Any) -> Params:
+    """The input weights of three blocks, and the diagonal recurrent ones."""
     kx, kh = jax.random.split(key)
     return {
         "w_x": initializers.glorot(kx, size, hidden, 3, dtype),

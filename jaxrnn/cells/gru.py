@@ -22,7 +22,8 @@ class GRUGates(NamedTuple):
 
 class GRUInputs(NamedTuple):
     """`x @ w_x` without its bias: the part of reset and update, `[..., 2H]`, and the candidate's,
-    `[..., H]`."""
+    `[..., H]`.
+    """
 
     h: jax.Array
     n: jax.Array

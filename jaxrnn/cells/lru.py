@@ -19,7 +19,8 @@ from jaxrnn.cell import LinearCell, Noise, Params
 
 class DiagonalInputs(NamedTuple):
     """What the loop needs of the inputs: what is added to the state, and what goes past it to the
-    output `[..., F]`."""
+    output `[..., F]`.
+    """
 
     drive: Complex
     skip: jax.Array
@@ -59,11 +60,13 @@ class ComplexDiagonal(LinearCell):
 
 
 def wide(params: Params, *names: str) -> list[jax.Array]:
+    """The named params in the state's dtype."""
     dtype = state_dtype(params["w_x"])
     return [params[name].astype(dtype) for name in names]
 
 
 def exponential(log: Complex) -> Complex:
+    """`exp` of a complex number, in real arrays."""
     size = jnp.exp(log.re)
     return Complex(size * jnp.cos(log.im), size * jnp.sin(log.im))
 
@@ -240,7 +243,8 @@ class S5(ComplexDiagonal):
 
 def hippo(size: int) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues with a positive imaginary part, and their eigenvectors `[size, size / 2]`, of the
-    normal part of HiPPO-LegS."""
+    normal part of HiPPO-LegS.
+    """
     n = np.arange(size)
     p, q = np.sqrt(1 + 2 * n), np.sqrt(n + 0.5)
     normal = -(np.tril(np.outer(p, p)) - np.diag(n)) + np.outer(q, q)

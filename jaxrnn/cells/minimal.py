@@ -16,7 +16,8 @@ from jaxrnn.cell import LinearCell, Noise, Params
 
 class Minimal(LinearCell):
     """Gates and candidate of the input alone; an author says how many there are and what they
-    mean."""
+    mean.
+    """
 
     hidden: int
 

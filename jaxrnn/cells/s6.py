@@ -16,7 +16,8 @@ from jaxrnn.cell import LinearCell, Noise, Params
 
 class SelectiveInputs(NamedTuple):
     """What the loop needs of the inputs: the step and the input `[..., F]`, what is written and
-    what is read `[..., N]`."""
+    what is read `[..., N]`.
+    """
 
     step: jax.Array
     x: jax.Array

@@ -24,7 +24,8 @@ from jaxrnn.layer import Layer, Noise, Params, State
 
 class Attended(NamedTuple):
     """The z of a cell that attends: its own, and a flag for each step whose axes tell a step from a
-    sequence of them."""
+    sequence of them.
+    """
 
     z: Any
     steps: jax.Array

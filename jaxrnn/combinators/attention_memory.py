@@ -21,7 +21,8 @@ Score = Literal["multiplicative", "additive"]
 
 class Bound(NamedTuple):
     """A memory as a cell reads it, batch first: keys `[*batch, S, A]`, values `[*batch, S, M]`,
-    mask `[*batch, S]` or None."""
+    mask `[*batch, S]` or None.
+    """
 
     keys: jax.Array
     values: jax.Array
@@ -34,7 +35,8 @@ class Bound(NamedTuple):
 
 def bound(cell: Any, params: Params, memory: Any, mask: Any) -> Params:
     """The params with a memory `[S, *batch, M]` beside them, its keys computed once; what lies
-    under a false mask is zero."""
+    under a false mask is zero.
+    """
     errors.check_memory(cell, memory, mask, cell.memory)
     weight = params["w_k"]
     memory = jnp.moveaxis(memory, 0, -2).astype(weight.dtype)
@@ -46,7 +48,8 @@ def bound(cell: Any, params: Params, memory: Any, mask: Any) -> Params:
 
 def found(cell: Any, params: Params, batch: tuple[int, ...]) -> Bound:
     """What is bound, or, while `init` asks for shapes, a memory of no places; the verbs refuse
-    params with nothing bound."""
+    params with nothing bound.
+    """
     if "bound" not in params:
         weight = params["w_k"]
         return Bound(
@@ -61,8 +64,9 @@ def found(cell: Any, params: Params, batch: tuple[int, ...]) -> Bound:
 
 
 def weigh(cell: Any, params: Params, memory: Bound, query: jax.Array, lead: int) -> jax.Array:
-    """softmax over S of the scores, float32 or wider, for queries `[*lead, *batch, *extra, A]`:
-    `[*lead, *batch, *extra, S]`. With nothing to look at, all zero."""
+    """The softmax over S of the scores, float32 or wider, for queries `[*lead, *batch, *extra, A]`:
+    `[*lead, *batch, *extra, S]`. With nothing to look at, all zero.
+    """
     rows = fold_batch(query, lead, len(memory.batch))
     keys, mask = flat(memory.keys, 2), flat(memory.mask, 1)
     if cell.score == "additive":
@@ -111,6 +115,7 @@ def flat(x: Any, keep: int) -> Any:
 
 
 def check(cell: Any) -> None:
+    """Refuse fields of an attention that are out of range or do not go together."""
     errors.check_size(cell, "memory", cell.memory)
     if cell.score not in get_args(Score):
         raise errors.unknown(cell, "score", cell.score, get_args(Score))

@@ -104,4 +104,5 @@ class TransformedWeights(Composite):
 
 
 def is_bound(node: Any) -> bool:
+    """Whether a node of the params is a bound memory."""
     return isinstance(node, Bound)

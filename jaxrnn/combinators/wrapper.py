@@ -18,7 +18,8 @@ from jaxrnn.layer import Layer, Noise, Params, State
 
 class Drawn(NamedTuple):
     """A wrapper's z: that of the cell inside, and the masks drawn for all steps, None without a
-    key."""
+    key.
+    """
 
     z: Any
     masks: Any
@@ -48,7 +49,8 @@ class Wrapper(Cell):
     @abc.abstractmethod
     def draw(self, params: Params, state: State, z: Any, noise: Noise) -> Any:
         """The masks, a pytree of booleans `[T, ...]`, for a cell whose state and whose z of one
-        step have these shapes. Refuse a cell that cannot be wrapped."""
+        step have these shapes. Refuse a cell that cannot be wrapped.
+        """
 
     @abc.abstractmethod
     def lowered(self, dot: Dot, masks: Any) -> Dot:

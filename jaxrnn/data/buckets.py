@@ -143,7 +143,8 @@ class Buckets:
 
     def ordered(self) -> Iterator[Padded]:
         """Every row once, short ones first, for evaluation; `Padded.index` says where results
-        belong."""
+        belong.
+        """
         for bucket, rows in self._epoch(None):
             yield self._gather(bucket, rows)
 
@@ -228,10 +229,12 @@ def listed(column: Any) -> Any:
 
 
 def plain(column: Any) -> bool:
+    """Whether a column is an array, one entry a row."""
     return not isinstance(column, Sequence)
 
 
 def ragged(place: int, column: Sequence[Any]) -> Ragged:
+    """A list of rows as one array, and where each row begins."""
     rows = [np.asarray(row) for row in column]
     errors.check_rows(place, rows)
     lengths = np.array([len(row) for row in rows])

@@ -13,7 +13,8 @@ from jaxrnn import errors
 
 class Batch(NamedTuple):
     """One training step's data, time first: inputs `xs [T, ...]`, targets (any pytree of `[T,
-    ...]`), and optional flags `[T, ...]`."""
+    ...]`), and optional flags `[T, ...]`.
+    """
 
     xs: Any
     targets: Any

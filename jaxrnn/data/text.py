@@ -51,7 +51,8 @@ class Bytes:
     def unknown_bits(self, tokens: Any) -> float:
         """What it costs to say which byte each unknown token was, all missing bytes being equally
         likely: with it, a model's code length over tokens is a code length over bytes, comparable
-        with a compressor's."""
+        with a compressor's.
+        """
         count = int(np.sum(np.asarray(tokens) == 0))
         return count * math.log2(256 - len(self.known)) if count else 0.0
 
@@ -90,7 +91,8 @@ class Vocabulary:
         cls, sequences: Iterable[Iterable[str]], least: int = 1, most: int | None = None
     ) -> Vocabulary:
         """The units that occur at least `least` times, at most `most` of them, the most frequent
-        first; a string is a sequence of characters."""
+        first; a string is a sequence of characters.
+        """
         counts = Counter(unit for units in sequences for unit in units)
         kept = sorted((-count, unit) for unit, count in counts.items() if count >= least)
         return cls(tuple(unit for _, unit in kept[:most]))
@@ -131,7 +133,8 @@ def words(text: str) -> list[str]:
 
 def read_text(path: str | pathlib.Path) -> str:
     """A file of UTF-8 text. An empty one, or bytes that are not UTF-8, give a ValueError that names
-    the file and the line."""
+    the file and the line.
+    """
     path = pathlib.Path(path).expanduser()
     content = path.read_bytes()
     try:
@@ -146,13 +149,15 @@ def read_text(path: str | pathlib.Path) -> str:
 
 def read_lines(path: str | pathlib.Path) -> list[str]:
     """The lines of a file of UTF-8 text, as `read_text` reads it; the empty ones too, so that
-    places in it are line numbers less one."""
+    places in it are line numbers less one.
+    """
     return [line.removesuffix("\r") for line in read_text(path).removesuffix("\n").split("\n")]
 
 
 def read_bytes(path: str | pathlib.Path, limit: int | None = None) -> bytes:
     """The first `limit` bytes of a file, or of all files under a folder in the order of their
-    relative paths (hidden ones left out)."""
+    relative paths (hidden ones left out).
+    """
     path = pathlib.Path(path).expanduser()
     if not path.is_dir():
         return _join([path], limit)

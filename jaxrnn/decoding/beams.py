@@ -103,7 +103,8 @@ def beam(
 
 class _Search(NamedTuple):
     """Living sequences are a trail of tokens and parents; a finished one is its score, its length
-    and the place its trail begins."""
+    and the place its trail begins.
+    """
 
     n: jax.Array  # tokens written
     state: Any  # [..., K, *]

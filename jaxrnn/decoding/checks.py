@@ -14,10 +14,12 @@ Step = Callable[[Any, jax.Array], tuple[Any, jax.Array]]
 
 
 def bound(step: Step) -> jax.tree_util.Partial:
+    """A step as a `Partial`, which passes through `jit`."""
     return step if isinstance(step, jax.tree_util.Partial) else jax.tree_util.Partial(step)
 
 
 def check_length(length: Any) -> None:
+    """Refuse a length that is not a whole number of steps."""
     if not isinstance(length, int) or length < 0:
         raise errors.wrong_decoding(f"length={length}", "zero or more")
 

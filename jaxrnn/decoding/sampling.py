@@ -77,7 +77,10 @@ def sample(
     where `top_k` or `top_p` is given.
 
     Args:
-      step, state, prompt, length, end, lengths: as in `greedy`.
+      step: `(state, token) -> (state, logits [..., V])`, as in `greedy`.
+      state: the state before the prompt.
+      prompt: tokens `[P, ...]`, at least one, which are fed first.
+      length: N, how many tokens to generate.
       key: the n-th token depends on (key, n) alone, so a shorter text is the beginning of a longer
         one.
       temperature: below 1 sharper, above 1 flatter, 0 is `greedy`; a number, or an array that
@@ -86,6 +89,8 @@ def sample(
       top_p: only the nucleus is drawn from, the fewest most likely tokens whose probabilities
         (after the temperature and `top_k`) reach `top_p` together; 1 is no restriction, and one
         near 0 is `greedy`; a number, or an array that broadcasts with `[...]`.
+      end: the token after which a row stands still, as in `greedy`.
+      lengths: how many tokens of each row of the prompt count, as in `greedy`.
 
     Returns:
       As in `greedy`.
@@ -130,6 +135,7 @@ def sample(
 def prepare(
     state: Any, prompt: Any, length: int, end: Any, lengths: Any
 ) -> tuple[jax.Array, Any, Any]:
+    """The prompt, its lengths and the end token as checked arrays."""
     prompt = jnp.asarray(prompt)
     if prompt.ndim < 1 or prompt.shape[0] < 1 or not jnp.issubdtype(prompt.dtype, jnp.integer):
         raise errors.wrong_decoding(
@@ -264,7 +270,8 @@ def choose(
 
 def nucleus(falling: jax.Array, top_p: jax.Array) -> jax.Array:
     """Which of the logits `[..., V]`, likeliest first, are of the nucleus: those before which
-    `top_p` is not yet reached."""
+    `top_p` is not yet reached.
+    """
     p = jax.nn.softmax(falling, -1)
     before = jnp.cumsum(p, -1) - p
     top_p = top_p[..., None]

@@ -87,7 +87,8 @@ def check_input(cell: Any, x: Any) -> None:
 
 def check_params(cell: Any, params: Any, need: Any, x: Any) -> None:
     """Params against what `cell.init` would make for inputs like `x`, child by child, so that the
-    message names the leaf."""
+    message names the leaf.
+    """
     if inner := getattr(cell, "params_of", None):  # what it makes of them is not looked at
         return check_params(inner, params, need, x)
     children = getattr(cell, "children", ())

@@ -12,7 +12,8 @@ _NAME = "linear_scan"
 
 def _differ(got: tuple, need: tuple, broadcast: bool = False) -> bool:
     """Whether shapes differ for certain: a symbolic size may be any. With `broadcast`, a size of
-    one fits, and missing leading axes do."""
+    one fits, and missing leading axes do.
+    """
     if broadcast and len(got) <= len(need):
         need = need[len(need) - len(got) :]
     if len(got) != len(need):

@@ -69,7 +69,8 @@ def no_last(net: Any, body: Any) -> Exception:
 
 def check_columns(columns: Any) -> None:
     """The columns of ragged data: a tuple, of which one at least is a list of arrays, all of one
-    number of rows."""
+    number of rows.
+    """
     if not isinstance(columns, tuple) or not columns:
         raise error(
             TypeError,

@@ -1,2 +1,3 @@
 """Weights from other libraries, and back: `from jaxrnn.interop.torch import from_torch`, imported
-only on request."""
+only on request.
+"""

@@ -222,6 +222,7 @@ def side(p: Any, letter: str, gates: str, leaf: str = "kernel") -> jax.Array:
 
 
 def spread(block: jax.Array, letter: str, gates: str, leaf: str) -> dict[str, dict[str, jax.Array]]:
+    """One block of weights cut into the leaves of its gates: the inverse of `side`."""
     return {
         letter + gate: {leaf: part}
         for gate, part in zip(gates, jnp.split(block, len(gates), axis=-1), strict=True)
@@ -229,6 +230,7 @@ def spread(block: jax.Array, letter: str, gates: str, leaf: str) -> dict[str, di
 
 
 def gated(module: Any) -> None:
+    """Refuse a gated module whose activations are not sigmoid and tanh."""
     if module.gate_fn is not jax.nn.sigmoid or module.activation_fn is not jnp.tanh:
         raise errors.not_convertible(
             module,
@@ -239,6 +241,7 @@ def gated(module: Any) -> None:
 
 
 def simple(module: Any, hidden: int) -> Elman:
+    """The `Elman` cell with the activation of a `SimpleCell`."""
     names = [
         name
         for name in ("tanh", "relu", "sigmoid", "gelu", "silu", "softplus")
@@ -255,6 +258,7 @@ def simple(module: Any, hidden: int) -> Elman:
 
 
 def unknown(module: Any) -> Exception:
+    """The error for a module or a cell without a counterpart."""
     return errors.not_convertible(
         module,
         f"a {type(module).__name__}",

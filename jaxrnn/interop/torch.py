@@ -156,6 +156,7 @@ def to_torch(cell: Layer, params: Any) -> nn.RNNBase:
 
 
 def to_array(tensor: torch.Tensor) -> jax.Array:
+    """A torch tensor as a JAX array of the same dtype."""
     tensor = tensor.detach().cpu()
     if tensor.dtype == torch.bfloat16:  # NumPy has none
         return jnp.asarray(tensor.float().numpy()).astype(jnp.bfloat16)
@@ -163,6 +164,7 @@ def to_array(tensor: torch.Tensor) -> jax.Array:
 
 
 def to_tensor(array: jax.Array) -> torch.Tensor:
+    """A JAX array as a torch tensor of the same dtype."""
     if array.dtype == jnp.bfloat16:
         return torch.tensor(np.asarray(array.astype(jnp.float32))).bfloat16()
     return torch.tensor(np.asarray(array))

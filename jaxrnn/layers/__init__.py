@@ -1,5 +1,6 @@
 """Layers without a recurrence, for what stands between cells: embeddings, dense layers, norms,
-dropout, convolutions."""
+dropout, convolutions.
+"""
 
 from jaxrnn.layers.causal_conv import CausalConv as CausalConv
 from jaxrnn.layers.feedforward import Dense as Dense

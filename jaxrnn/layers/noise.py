@@ -13,7 +13,8 @@ PERS = ("step", "sequence")
 
 def bernoulli(noise: Noise, probability: float, shape: tuple[int, ...], per: Per) -> jax.Array:
     """Booleans `[T, *shape]`, true with this probability: drawn for each step, or once and repeated
-    for all T."""
+    for all T.
+    """
 
     def draw(key: jax.Array) -> jax.Array:
         return jax.random.bernoulli(key, float(probability), shape)

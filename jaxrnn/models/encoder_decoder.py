@@ -122,7 +122,8 @@ class EncoderDecoder:
 
     def init(self, key: jax.Array, source: Any, target: Any) -> Params:
         """Params for sources like `source` and decoder inputs like `target`: arrays or specs, as
-        for `cell.init`."""
+        for `cell.init`.
+        """
         ke, kd, kb = jax.random.split(key, 3)
         encoder, decoder = self.encoder.init(ke, source), self.decoder.init(kd, target)
         given, need = self.encoder.initial_state(encoder), self.decoder.initial_state(decoder)
@@ -160,8 +161,9 @@ class EncoderDecoder:
           source: what is read, `[S, ..., F]` or tokens `[S, ...]`.
           xs: what the decoder is fed, `[T, ..., F]` or tokens `[T, ...]`: the target, one step
             late.
-          source_mask, mask: booleans `[S, ...]` and `[T, ...]`, true where a step counts; what lies
+          source_mask: booleans `[S, ...]`, true where the step of the source is valid; what lies
             under false changes nothing.
+          mask: booleans `[T, ...]`, true where the step of `xs` is valid.
           key: passing one is training mode, in both nets.
           strategy: how sequences are evaluated.
         """
@@ -173,7 +175,8 @@ class EncoderDecoder:
 
     def start(self, params: Params, source: Any, source_mask: Any = None) -> tuple[Callable, State]:
         """A step `(state, token) -> (state, logits)` and its first state, for `decoding`. A state
-        repeated to `[B, K, ...]` takes tokens `[B, K]`: beams share the memory of their row."""
+        repeated to `[B, K, ...]` takes tokens `[B, K]`: beams share the memory of their row.
+        """
         decoder, state = self.begin(params, source, source_mask)
         return jax.tree_util.Partial(advance, self.decoder, decoder), state
 
@@ -256,7 +259,8 @@ class EncoderDecoder:
         self, params: Params, source: Any, xs: Any, *, source_mask: Any = None, mask: Any = None
     ) -> tuple[jax.Array, ...]:
         """Where the decoder looks while it is fed `xs`: for each of its layers that look, from the
-        input on, the weights `[T, ..., S]`."""
+        input on, the weights `[T, ..., S]`.
+        """
         decoder, state = self.begin(params, source, source_mask)
         seen = diagnostics.record(self.decoder, decoder, xs, state=state, mask=mask)
         records = jax.tree.leaves(seen, is_leaf=lambda node: isinstance(node, diagnostics.Record))

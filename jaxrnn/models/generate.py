@@ -34,11 +34,14 @@ def generate(
     batches of few shapes.
 
     Args:
-      net, params: an encoder-decoder over tokens.
+      net: an encoder-decoder over tokens.
+      params: its params, from `net.init`.
       sources: arrays `[s_i, ...]`, at least one step each.
       length: how many tokens to generate at most.
-      start, end: the tokens that begin and end a sequence.
-      beams, penalty: as in `decoding.beam`.
+      start: the token that begins a sequence.
+      end: the token that ends a sequence.
+      beams: how many beginnings the search keeps; 1 is greedy decoding.
+      penalty: the length penalty, as in `decoding.beam`.
       batch: how many sources at a time.
       buckets: how many lengths they are padded to, each compiled for once.
       forbidden: tokens that are never generated.

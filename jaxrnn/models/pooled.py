@@ -124,7 +124,8 @@ class Pooled:
 
         Args:
           loss: `loss(ys [B, K], targets [B, ...], rows) -> MaskedMean`, such as `cross_entropy`;
-            rows `[B]` are false for those that do not count, or None.
+            rows `[B]` are true where the row is valid, or None.
+          strategy: how sequences are evaluated.
 
         Returns:
           `objective(params, batch, key)`. The batch is a `Batch(xs, targets [B], mask)`, or a
@@ -180,6 +181,7 @@ def top(cell: Layer) -> Layer:
 
 
 def replace_top(cell: Layer, new: Layer) -> Layer:
+    """The net with another cell at its top."""
     return (
         dataclasses.replace(cell, cells=(*cell.cells[:-1], replace_top(cell.cells[-1], new)))
         if isinstance(cell, Stack)
@@ -196,13 +198,15 @@ def reads_all(cell: Layer) -> bool:
 
 
 def ends_informed(cell: Layer) -> bool:
+    """Whether the output at a direction's end has read the whole sequence."""
     last = top(cell)
     return cell.causal or (last.causal and not isinstance(last, Feedforward | WholeSequence))
 
 
 def end(ys: jax.Array, mask: Any, last: bool) -> jax.Array:
     """The output at the last valid step, or at the first; zero where there is none (outputs under a
-    false mask are zero)."""
+    false mask are zero).
+    """
     steps = ys.shape[0]
     if not steps:
         return jnp.zeros(ys.shape[1:], ys.dtype)
@@ -213,12 +217,14 @@ def end(ys: jax.Array, mask: Any, last: bool) -> jax.Array:
 
 
 def mean(ys: jax.Array, mask: Any) -> jax.Array:
+    """The mean of the outputs over valid steps; zero where there is none."""
     count = jnp.asarray(ys.shape[0]) if mask is None else mask.sum(0)
     total = ys.sum(0, dtype=jnp.promote_types(ys.dtype, jnp.float32))
     return (total / spread(jnp.maximum(count, 1), total).astype(total.dtype)).astype(ys.dtype)
 
 
 def largest(ys: jax.Array, mask: Any) -> jax.Array:
+    """The largest output over valid steps, by features; zero where there is none."""
     if mask is None:
         mask = jnp.ones(ys.shape[:1], bool)
     low = jnp.array(-jnp.inf, ys.dtype)

@@ -42,7 +42,8 @@ class Auto(Strategy):
 
     def select(self, cell: Layer, xs: Any) -> tuple[Choice, ...]:
         """What each cell with a loop in a network is run by over inputs `[T, ...]`, in the order
-        they are met."""
+        they are met.
+        """
         if isinstance(cell, Composite):
             return tuple(choice for child in cell.children for choice in self.select(child, xs))
         if not isinstance(cell, Cell):
@@ -68,6 +69,7 @@ class Auto(Strategy):
 
 
 def inner(cell: Cell) -> tuple[Strategy, str]:
+    """The strategy for one cell, and the reason."""
     if isinstance(cell, LinearCell):
         how = "one loop on a CPU, chunks of time side by side elsewhere"
         return Associative(), f"it is linear: {how}, with a derivative of its own"
@@ -75,4 +77,5 @@ def inner(cell: Cell) -> tuple[Strategy, str]:
 
 
 def chunked(length: int) -> Chunked | None:
+    """Chunks of about sqrt(T) steps for a long sequence, None for a short one."""
     return Chunked(2 ** round(math.log2(length) / 2)) if length >= LONG else None

@@ -26,7 +26,8 @@ class Inputs(NamedTuple):
 class Problem(NamedTuple):
     """What is static. States are packed into one array: `[..., N]` for all of a row's numbers, or,
     unit by unit, `[..., M]` for the M leaves of the state, each unit's together (without that axis
-    where there is one leaf)."""
+    where there is one leaf).
+    """
 
     cell: Cell
     kind: Literal["full", "diagonal", "units"]
@@ -96,7 +97,8 @@ class Problem(NamedTuple):
         self, inputs: Inputs, before: jax.Array, mask: Any, resets: Any, unpack: Callable
     ) -> tuple[jax.Array, Any]:
         """The states after every step, packed, and the transitions: their derivatives by the states
-        before."""
+        before.
+        """
 
         def f(flat: jax.Array) -> jax.Array:
             return self.pack(self.steps(inputs, unpack(flat), mask, resets))

@@ -107,7 +107,8 @@ class Newton(Strategy):
         self, cell: Cell, params: Any, piece: Piece, guess: Any
     ) -> tuple[Any, Any, Report]:
         """The last state, all states, and the report; `guess` are states like them, by default a
-        step from the initial state at every t."""
+        step from the initial state at every t.
+        """
         problem = Problem.of(cell, params, self.jacobian, piece.reverse)
         inputs = Inputs(params, piece.start, piece.zs)
         if guess is None:
@@ -151,6 +152,7 @@ class Newton(Strategy):
 def iterated(
     static: tuple[Newton, Problem], inputs: Inputs, state: Any, guess: Any, mask: Any, resets: Any
 ) -> tuple[Any, Report]:
+    """The states that the iteration ends in, and the report."""
     newton, problem = static
     first, guess = problem.pack(state), problem.pack(guess)
     tolerance, radix = newton.tolerance(first.dtype), newton.radix

@@ -1,5 +1,6 @@
 """What every strategy offers: how time is cut, and how one cell's recurrence is run within a
-piece."""
+piece.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +32,14 @@ class Strategy(abc.ABC):
     def cut(self, block: Block, carry: Any, length: int, reverse: bool) -> tuple[Any, Any]:
         """Run a causal network over all T steps: `block` runs it over `size` steps from `start`, in
         the order of time or, reversed, from the last piece to the first. By default all T at
-        once."""
+        once.
+        """
         return block(carry, 0, length)
 
     def loops(self, cell: Any) -> bool:
         """Whether this cell's steps are run one after another, so that its time may be cut where
-        nothing is differentiated."""
+        nothing is differentiated.
+        """
         return False
 
     @abc.abstractmethod

@@ -1,5 +1,6 @@
 """Tasks that ask for a stack: bracket languages of bounded depth, and nested lists of
-operations."""
+operations.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from jaxrnn.tasks.scored import Scored
 @functools.cache
 def completions(length: int, depth: int) -> list[list[int]]:
     """`[r][d]`: how many paths of r brackets lead from depth d back to 0, never deeper than
-    `depth`, all of one kind."""
+    `depth`, all of one kind.
+    """
     rows = [[1] + [0] * depth]
     for _ in range(length):
         last = [*rows[-1], 0]
@@ -27,6 +29,7 @@ def completions(length: int, depth: int) -> list[list[int]]:
 
 
 def check_dyck(name: str, length: int, batch: int, kinds: int, depth: int) -> None:
+    """Refuse sizes that no word of brackets has."""
     for what, size in (("length", length), ("batch", batch), ("kinds", kinds), ("depth", depth)):
         errors.check_size(name, what, size)
     if length % 2:
@@ -40,7 +43,8 @@ def check_dyck(name: str, length: int, batch: int, kinds: int, depth: int) -> No
 
 def words(key: jax.Array, length: int, batch: int, kinds: int, depth: int) -> jax.Array:
     """Words `[length, B]`, every word of the length equally likely: a bracket is opened with the
-    share of the words that go on so."""
+    share of the words that go on so.
+    """
     count = completions(length, depth)
     share = [
         [
@@ -67,6 +71,7 @@ def words(key: jax.Array, length: int, batch: int, kinds: int, depth: int) -> ja
 
 
 def nothing_open(shape: tuple[int, ...], depth: int) -> tuple[jax.Array, jax.Array]:
+    """The level and the stack of words that have not begun."""
     return jnp.zeros(shape, jnp.int32), jnp.zeros((*shape, depth), jnp.int32)
 
 
@@ -99,7 +104,11 @@ def dyck(
     share of likeliest tokens that are allowed is the field's usual score.
 
     Args:
+      key: a PRNG key.
       length: L, even.
+      batch: B.
+      kinds: k, how many kinds of brackets there are.
+      depth: m, the most brackets open at once.
 
     Returns:
       Tokens `xs [L + 1, B]`, `targets.values` like them, for `scored(training.cross_entropy)`.
@@ -208,7 +217,12 @@ def listops(
     right about one time in six.
 
     Args:
+      key: a PRNG key.
       length: T, at least 4; rows are shorter, and masked from their end on.
+      batch: B.
+      depth: how many operations may lie within one another.
+      arguments: the most arguments of an operation, at least 2.
+      share: the probability that an argument is an operation.
 
     Returns:
       Tokens `xs [T, B]`, `mask [T, B]`, `targets.values [T, B]`, the answer at each row's last
@@ -246,7 +260,8 @@ def expression(
     key: jax.Array, *, length: int, depth: int, most: int, share: float
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """One expression from left to right, valued as it goes: tokens `[length]`, how many there are,
-    and the value."""
+    and the value.
+    """
     keys = jax.random.split(key, 4)
     chance = jax.random.uniform(keys[0], (length,), jnp.float32)
     digits = jax.random.randint(keys[1], (length,), 0, 10, jnp.int32)
@@ -308,6 +323,7 @@ def expression(
 
 
 def result(operation: jax.Array, size: jax.Array, values: jax.Array) -> jax.Array:
+    """The value of an operation on its first `size` values."""
     valid = jnp.arange(values.shape[0], dtype=jnp.int32) < size
     least, most = jnp.where(valid, values, 10).min(), jnp.where(valid, values, -1).max()
     ranked = jnp.sort(jnp.where(valid, values, 10))

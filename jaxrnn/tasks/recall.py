@@ -1,5 +1,6 @@
 """Tasks that ask how long and how exactly a net remembers: adding, copying, parity, delayed match
-to sample."""
+to sample.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +27,7 @@ def adding(key: jax.Array, length: int = 100, batch: int = 32) -> Batch:
     0.1767).
 
     Args:
+      key: a PRNG key.
       length: T, at least 2; the first half has T // 2 steps.
       batch: B.
 
@@ -63,8 +65,9 @@ def adding(key: jax.Array, length: int = 100, batch: int = 32) -> Batch:
 def copy(
     key: jax.Array, lag: int = 100, batch: int = 32, symbols: int = 10, categories: int = 8
 ) -> Batch:
-    """Say some symbols again after a lag (Hochreiter & Schmidhuber 1997; as in Arjovsky et al.
-    2016). With S symbols of K categories:
+    """Say some symbols again after a lag (Hochreiter & Schmidhuber 1997; Arjovsky et al. 2016).
+
+    With S symbols of K categories:
 
         xs     = s_1 .. s_S,  lag-1 blanks,  the marker,  S blanks
         values = lag + S blanks,  s_1 .. s_S        every step counts
@@ -75,7 +78,11 @@ def copy(
     2 S), `copy_baseline`.
 
     Args:
+      key: a PRNG key.
       lag: at least 1; the time between a symbol and its repetition is lag + S.
+      batch: B.
+      symbols: S, how many are to be remembered.
+      categories: K, how many different symbols there are.
 
     Returns:
       Tokens `xs [lag + 2 S, B]` below K + 2, `targets.values` like them, for
@@ -163,7 +170,9 @@ def delayed_match(key: jax.Array, delay: int = 20, batch: int = 32, stimuli: int
     The trivial score: log 2 nats, half of the answers right.
 
     Args:
-      delay: the blanks between.
+      key: a PRNG key.
+      delay: the blanks between the sample and the test.
+      batch: B.
       stimuli: how many there are, at least 2.
 
     Returns:

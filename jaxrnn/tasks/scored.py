@@ -1,5 +1,6 @@
 """What all tasks share: answers that count at some steps only, and batches as a function of the
-step."""
+step.
+"""
 
 from __future__ import annotations
 

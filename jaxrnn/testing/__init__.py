@@ -66,6 +66,7 @@ def check_cell(
 
 
 def check_law(law: int, cell: Layer, given: Given, strategies: tuple[Strategy, ...]) -> None:
+    """Check one law, in both directions of time where it has them."""
     both = (False, True)
     checks = {
         1: lambda: [_laws.advancing(cell, given, reverse) for reverse in both],

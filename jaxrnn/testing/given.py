@@ -75,17 +75,20 @@ def example(cell: Layer, x: Any, key: jax.Array) -> Given:
 
 
 def begin(spec: jax.ShapeDtypeStruct, cell: Layer, key: jax.Array) -> Params:
+    """`cell.init` with the spec first, for `compiled`."""
     return cell.init(key, spec)
 
 
 def first(batch_shape: tuple[int, ...], cell: Layer, params: Params) -> State:
+    """`cell.initial_state` with the batch shape first, for `compiled`."""
     return cell.initial_state(params, batch_shape)
 
 
 @functools.cache
 def options() -> dict[str, Any]:
     """What XLA may leave out on CPU, where compiling takes four times as long as all else; each
-    only where this version knows it."""
+    only where this version knows it.
+    """
     known = {}
     for option in ({"xla_backend_optimization_level": 0}, {"xla_cpu_use_fusion_emitters": False}):
         try:

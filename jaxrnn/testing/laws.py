@@ -42,7 +42,8 @@ from jaxrnn.unroll import unroll
 
 def advancing(cell: Layer, given: Given, reverse: bool = False) -> None:
     """Law 1. `unroll` equals a loop over `advance`, bare and controlled, with and without a key;
-    T=0 is the initial state."""
+    T=0 is the initial state.
+    """
     seen = observe(Whole(reverse=reverse), cell, given.bare()._replace(xs=np.asarray(given.xs)[:0]))
     equal(
         1,
@@ -78,7 +79,8 @@ def advancing(cell: Layer, given: Given, reverse: bool = False) -> None:
 
 def draws(cell: Layer, given: Given) -> bool:
     """Whether a key makes a  read off without computing: does anything vary along an axis of
-    keys?"""
+    keys?
+    """
 
     def run(key: jax.Array) -> Any:
         return unroll(cell, given.params, given.xs, state=given.state, key=key)
@@ -93,6 +95,7 @@ def draws(cell: Layer, given: Given) -> bool:
 
 
 def with_key(cell: Layer, given: Given) -> Given:
+    """With a key where the cell draws from it, else as it was."""
     return given._replace(key=jax.random.key(7)) if draws(cell, given) else given
 
 
@@ -104,7 +107,8 @@ def strategic(
     folded: Strategy | None = None,
 ) -> None:
     """Law 2. Every strategy gives what a plain scan gives; so does `fold`, under the last of them
-    or the one named."""
+    or the one named.
+    """
     noisy = with_key(cell, given)
     want = observe(Whole(reverse=reverse), cell, noisy)
     for strategy in strategies:
@@ -128,7 +132,8 @@ def strategic(
 
 def masked(cell: Layer, given: Given, reverse: bool = False) -> None:
     """Law 3. Garbage under a false mask, NaN too, reaches no value and no gradient; the state is
-    carried through."""
+    carried through.
+    """
     mask, way = np.asarray(given.mask), Whole(reverse=reverse)
     clean = observe(way, cell, given)
     garbage = (
@@ -185,7 +190,8 @@ def masked(cell: Layer, given: Given, reverse: bool = False) -> None:
 
 def reset(cell: Layer, given: Given, reverse: bool = False) -> None:
     """Law 4. A reset run is its pieces run apart; resets replace, so a NaN state does not survive;
-    those under a false mask are ignored."""
+    those under a false mask are ignored.
+    """
     alone = not cell.causal  # such a cell has a last state at either end of time
     given = given._replace(mask=np.asarray(given.mask), resets=np.asarray(given.resets))
     cut = np.broadcast_to((np.arange(STEPS) == CUT)[:, None], given.mask.shape)
@@ -251,7 +257,8 @@ def differentiated(
     measure: bool = True,
 ) -> None:
     """Law 6. The gradient agrees with finite differences in float64, and with it jvp, both second
-    derivatives, vmap of grad and checkpoint."""
+    derivatives, vmap of grad and checkpoint.
+    """
     way, by = Whole(strategy, reverse), f" by {strategy!r}"
     if measure:
         with jax.enable_x64(True):
@@ -308,12 +315,14 @@ def pick(flags: Any, yes: Any, no: Any) -> Any:
 
 
 def filled(tree: Any, value: Any) -> Any:
+    """A tree of arrays filled with one value."""
     return jax.tree.map(lambda a: np.full(a.shape, value).astype(a.dtype), tree)
 
 
 def finite(cell: Layer, given: Given, way: Way, size: float = 1e-5) -> None:
     """The gradient against central differences, along a random direction in each leaf that is
-    trained or given."""
+    trained or given.
+    """
     gradient = observe(way, cell, given).gradients
     leaves, treedef = jax.tree.flatten(gradient)
     paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(gradient)[0]]
@@ -343,6 +352,7 @@ def finite(cell: Layer, given: Given, way: Way, size: float = 1e-5) -> None:
 
 
 def directions(tree: Any) -> Any:
+    """A random direction for each leaf, the same at every call."""
     leaves, treedef = jax.tree.flatten(tree)
     draw = [np.random.default_rng(i).standard_normal(a.shape) for i, a in enumerate(leaves)]
     return jax.tree.unflatten(
@@ -372,7 +382,8 @@ def recast(given: Given, dtype: Any) -> Given:
 
 def consistent(cell: Layer, given: Given) -> None:
     """Law 7. Equal cells hash, compare, print and trace as one; a step keeps structure, shapes and
-    dtypes; dtypes follow the params."""
+    dtypes; dtypes follow the params.
+    """
     static(cell, given)
     for dtype in (jnp.bfloat16, jnp.float32):
         kinds(cell, recast(given, dtype), dtype)
@@ -383,6 +394,7 @@ def consistent(cell: Layer, given: Given) -> None:
 
 
 def static(cell: Layer, given: Given) -> None:
+    """The part of law 7 about the cell as a value: equality, hash, repr, traces, fields."""
     twins = [("replaced by itself", dataclasses.replace(cell))]
     if importable(cell):  # pickle finds a class by its name: not one made in a function
         twins.append(("pickled and back", pickle.loads(pickle.dumps(cell))))

@@ -1,5 +1,6 @@
 """A way run and differentiated in one compiled function, and what was seen compared leaf by
-leaf."""
+leaf.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ class LawError(AssertionError):
 
 class Seen(NamedTuple):
     """The answer of a way: outputs, last state, and gradients in params, initial state and
-    inputs."""
+    inputs.
+    """
 
     outputs: Any
     state: State
@@ -48,7 +50,8 @@ class Seen(NamedTuple):
 
 def functional(state: State, ys: Any) -> jax.Array:
     """A fixed random functional of state and outputs, with a curvature, so that second derivatives
-    show."""
+    show.
+    """
     total: Any = 0.0
     for i, leaf in enumerate(jax.tree.leaves((state, ys))):
         leaf = leaf.astype(wide(leaf.dtype))
@@ -61,7 +64,8 @@ def objective(
     way: Way, cell: Layer, given: Given
 ) -> tuple[Callable[..., tuple[jax.Array, Any]], dict[str, Any]]:
     """The functional as a function of what may be differentiated, and that: params, state, and
-    inputs that are not tokens."""
+    inputs that are not tokens.
+    """
     inputs = {"params": given.params, "state": given.state}
     if jnp.issubdtype(given.xs.dtype, jnp.floating):
         inputs["xs"] = given.xs
@@ -74,6 +78,7 @@ def objective(
 
 
 def observed(way: Way, cell: Layer, given: Given) -> Seen:
+    """The answer of a way and its gradients, to be compiled by `observe`."""
     f, inputs = objective(way, cell, given)
     gradients, (state, ys) = jax.grad(f, has_aux=True)(inputs)
     return Seen(ys, state, gradients)
@@ -104,6 +109,7 @@ def ensemble(way: Way, cell: Layer, given: Given, params: Any) -> Seen:
 
 
 def inner(a: Any, b: Any) -> jax.Array:
+    """The inner product of two trees."""
     return sum(
         (jnp.vdot(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)),
         jnp.zeros(()),
@@ -118,7 +124,8 @@ def values(way: Way, cell: Layer, given: Given, steps: dict[str, Any]) -> jax.Ar
 
 def observe(way: Way, cell: Layer, given: Given) -> Seen:
     """What `way` gives, and its gradients, as NumPy arrays: compiled once for equal ways, cells and
-    shapes."""
+    shapes.
+    """
     return jax.device_get(compiled(observed)(way, cell, given))
 
 
@@ -162,6 +169,7 @@ def agree(
 
 
 def equal(law: int, cell: Layer, claim: str, got: Any, want: Any) -> None:
+    """Raise LawError unless both are finite and equal."""
     agree(law, cell, claim, got, want, 0.0)
 
 
@@ -180,5 +188,6 @@ def name(path: tuple) -> str:
 
 
 def place(path: tuple, where: list[int]) -> str:
+    """The step of an entry, where a leaf's first axis is time."""
     text = jax.tree_util.keystr(path)
     return f" (t={where[0]})" if text.startswith((".outputs", ".gradients['xs']")) and where else ""

@@ -22,7 +22,8 @@ from jaxrnn.unroll import fold, unroll
 @dataclasses.dataclass(frozen=True)
 class Whole:
     """`unroll`, as it is or under jax.checkpoint; for a cell that looks ahead, whose two ends of
-    time differ, the outputs alone."""
+    time differ, the outputs alone.
+    """
 
     strategy: Strategy = Scan()
     reverse: bool = False
@@ -52,7 +53,8 @@ class Whole:
 @dataclasses.dataclass(frozen=True)
 class Steps:
     """A Python loop over `advance`: the truth. Reversed, a step whose later neighbour began a
-    sequence begins afresh."""
+    sequence begins afresh.
+    """
 
     reverse: bool = False
 
@@ -73,7 +75,8 @@ class Steps:
 @dataclasses.dataclass(frozen=True)
 class Pieces:
     """The steps before and after CUT run apart, the later begun from the initial state (reversed,
-    the earlier)."""
+    the earlier).
+    """
 
     reverse: bool = False
     outputs_alone: bool = False
@@ -183,7 +186,8 @@ class Blocks:
 @dataclasses.dataclass(frozen=True)
 class Packed:
     """The valid steps of each row moved to its front, the gaps behind them, and the outputs moved
-    back."""
+    back.
+    """
 
     reverse: bool = False
 

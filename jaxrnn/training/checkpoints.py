@@ -1,5 +1,6 @@
 """Checkpoints by orbax: a training state and its history, written to a folder that takes its name
-only when it is whole."""
+only when it is whole.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from jaxrnn.errors import describe
 
 class History(NamedTuple):
     """What a run has seen: `metrics`, one entry a step under each name of the step's metrics, and
-    `evaluations`, one entry each time under `step` and each name that `evaluate` gave."""
+    `evaluations`, one entry each time under `step` and each name that `evaluate` gave.
+    """
 
     metrics: dict[str, np.ndarray]
     evaluations: dict[str, np.ndarray]
@@ -25,7 +27,8 @@ class History(NamedTuple):
 
 class Checkpoints:
     """The checkpoints under a directory, newest last; `keep` of them stay. A killed write leaves
-    the earlier ones as they were."""
+    the earlier ones as they were.
+    """
 
     def __init__(self, directory: Any, keep: int = 2, read_only: bool = False):
         import orbax.checkpoint as ocp  # takes a second to import, and only checkpoints need it
@@ -69,7 +72,8 @@ class Checkpoints:
 
     def restore(self, template: Any) -> tuple[Any, History]:
         """The newest state, in the template's structure (without one tuples would come back as
-        lists), and its history."""
+        lists), and its history.
+        """
         step, args = self.latest, self.ocp.args
         if step is None:
             raise errors.no_checkpoint(self.directory)
@@ -113,6 +117,7 @@ def restore(directory: Any, template: Any) -> tuple[Any, History]:
 
 
 def is_key(x: Any) -> bool:
+    """Whether an array holds typed PRNG keys."""
     return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
@@ -133,6 +138,7 @@ def keyed(tree: Any, template: Any) -> Any:
 
 
 def spec(tree: Any) -> dict[str, str]:
+    """The dtype and shape of every leaf, by its path."""
     return {
         jax.tree_util.keystr(path): describe(leaf)
         for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]

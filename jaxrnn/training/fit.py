@@ -46,11 +46,13 @@ def fit(
       batches: the batch of each step, a pure function of its number.
       steps: how many steps the whole run has, those before an interruption included.
       directory: where checkpoints are, or None for none.
+      save_every: how many steps lie between checkpoints.
       keep: how many checkpoints stay.
       evaluate: `evaluate(state) -> {name: number}`, called every `evaluate_every` steps and at the
         end.
-      fetch_every: metrics are brought from the device so often; in between the device is not waited
-        for.
+      evaluate_every: how many steps lie between evaluations.
+      fetch_every: metrics are fetched from the device every so many steps; in between the loop does
+        not wait for the device.
       progress: show a progress bar with loss and steps/s; where the output is no terminal, a line
         every ten seconds.
 
@@ -119,7 +121,8 @@ def fit(
 
 class Progress:
     """A tqdm bar on a terminal; elsewhere a plain line every ten seconds, so that a log stays
-    readable."""
+    readable.
+    """
 
     def __init__(self, begin: int, steps: int, shown: bool, every: float = 10.0):
         from tqdm import tqdm  # only a loop with progress needs it
@@ -170,7 +173,8 @@ class Progress:
 @contextlib.contextmanager
 def interrupts() -> Iterator[list[bool]]:
     """A list that is filled by the first Ctrl-C; the second one raises. Only the main thread can
-    catch it."""
+    catch it.
+    """
     caught: list[bool] = []
     if threading.current_thread() is not threading.main_thread():
         yield caught

@@ -1,5 +1,6 @@
 """Losses over sequences with padding. Each is a sum over valid steps beside their number, so pieces
-of a sequence add up."""
+of a sequence add up.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ class MaskedMean(NamedTuple):
     @classmethod
     def over(cls, values: jax.Array, mask: Any = None) -> MaskedMean:
         """From the losses of single steps `[T, ...]`, those under a false mask left out; any loss
-        of one's own is made with it."""
+        of one's own is made with it.
+        """
         values = values.astype(wide(values.dtype))
         if mask is None:
             return cls(values.sum(), jnp.int32(values.size))
@@ -155,4 +157,5 @@ def visible(x: jax.Array, mask: Any) -> jax.Array:
 
 
 def spread(mask: jax.Array, x: jax.Array) -> jax.Array:
+    """A mask broadcast over the trailing axes of x."""
     return jnp.broadcast_to(mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim)), x.shape)

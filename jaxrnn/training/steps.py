@@ -1,5 +1,6 @@
 """Pure training steps over optax: for any objective, through a whole sequence, and through segments
-of a long one."""
+of a long one.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +65,8 @@ class TrainState(NamedTuple):
 
 class Metrics(NamedTuple):
     """Of one step: the mean loss of a valid step, the gradient's global norm before clipping,
-    whether the update was skipped, and the number of valid steps (tokens)."""
+    whether the update was skipped, and the number of valid steps (tokens).
+    """
 
     loss: jax.Array
     grad_norm: jax.Array
@@ -109,7 +111,8 @@ def warmup_cosine(
     rate: float, steps: int, warmup: int = 200, floor: float = 0.02
 ) -> optax.Schedule:
     """A learning rate that rises to `rate` over the first `warmup` steps, at most a tenth of all,
-    and falls as a cosine to `floor * rate`."""
+    and falls as a cosine to `floor * rate`.
+    """
     return optax.warmup_cosine_decay_schedule(
         0.0, rate, min(warmup, max(steps // 10, 1)), max(steps, 2), floor * rate
     )
@@ -255,6 +258,7 @@ def _step(
 
 
 def finite(x: jax.Array) -> jax.Array:
+    """Whether all numbers of an array are finite."""
     return jnp.isfinite(x).all() if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.bool_(True)
 
 
