@@ -30,7 +30,8 @@ def advance(
       state: the state before the step, from `cell.initial_state(params, batch_shape)` or an earlier
         call.
       x: one step's input `[..., F]`, or `[...]` tokens.
-      mask: optional booleans `[...]`; where false the state is unchanged and the output zero.
+      mask: optional booleans `[...]`, true where the step is valid; where false the state is
+        unchanged and the output zero.
       reset: optional booleans `[...]`; where true the step begins from
         `cell.initial_state(params)`.
       key: a PRNG key; passing one is training mode (dropout, zoneout). The noise is that of step

@@ -21,7 +21,7 @@ class Piece(NamedTuple):
     state: Any  # before the first step, or, reversed, after the last
     start: Any  # what a reset returns to
     zs: Any  # what the cell's `project` made of the inputs, [T, ...] leaf by leaf
-    mask: Any  # booleans [T, ...], or None
+    mask: Any  # booleans [T, ...], true where the step is valid, or None
     resets: Any  # booleans [T, ...] as this direction meets them (see `directed`), or None
     length: int  # T
     reverse: bool
@@ -72,8 +72,8 @@ def directed(mask: Any, resets: Any, reverse: bool) -> Any:
 
 
 def lengths_to_mask(lengths: Any, steps: int) -> jax.Array:
-    """The mask `[T, ...]` of rows with the given lengths `[...]`, right-padded to `steps`: true for
-    t < length.
+    """The mask `[T, ...]` of rows of these lengths `[...]`, right-padded to `steps`: true where the
+    step is valid, t < length.
 
     Example:
       >>> lengths_to_mask(jnp.array([2, 0]), 3).astype(int).tolist()

@@ -45,8 +45,8 @@ def record(
     """Every state and every gate of a run: a `Record` for a cell, and for a composite the tuple of
     its children's.
 
-    Arguments are those of `unroll`, and what they compute is the same. Differentiable; works under
-    `jit` and `vmap`.
+    The arguments are those of `unroll` and mean the same: the mask is true where the step is valid,
+    for one. Differentiable; works under `jit` and `vmap`.
 
     Raises:
       TypeError, ValueError: as `unroll`.

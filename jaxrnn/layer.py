@@ -121,8 +121,9 @@ class Layer(abc.ABC):
 
     def bind(self, params: Params, memory: Any, mask: Any = None) -> Params:
         """The params with a memory `[S, *batch, M]` beside them, under the key "bound", for the
-        layers in it that look at one; `mask` are booleans `[S, *batch]`. It is no state: neither
-        carried, nor reset, nor masked. Every other layer's params stay as they are.
+        layers in it that look at one; the mask `[S, *batch]` is true where the memory is valid. The
+        memory is no state: neither carried, nor reset, nor masked. Every other layer's params stay
+        as they are.
         """
         return params
 

@@ -30,7 +30,7 @@ def accuracy(logits: jax.Array, targets: jax.Array, mask: Any = None) -> MaskedM
     integer targets `[T, ...]`.
 
     Any leading axes will do, those of a classifier `[B, V]` and `[B]` too; NaN is never right. The
-    mean is the fraction of valid steps.
+    mask `[T, ...]` is true where the step is valid; the mean is a fraction of these steps.
 
     Example:
       >>> accuracy(jnp.eye(3), jnp.array([0, 1, 1]), jnp.array([True, True, False])).mean.item()
@@ -49,7 +49,7 @@ def confusion(
       logits: `[T, ..., C]`, or predicted tokens `[T, ...]`; what is no class (NaN) is counted
         nowhere.
       targets: integers `[T, ...]`.
-      mask: booleans `[T, ...]`.
+      mask: booleans `[T, ...]`, true where the step is valid.
       classes: C, where tokens are given.
 
     Raises:

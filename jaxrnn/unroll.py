@@ -67,8 +67,8 @@ def unroll(
       xs: the inputs.
       state: the state before the first step (reversed: the last); by default
         `cell.initial_state(params, batch_shape)`.
-      mask: booleans `[T, ...]`; a step under false changes nothing, whatever its input holds, and
-        its output is zero.
+      mask: booleans `[T, ...]`, true where the step is valid; a step under false changes nothing,
+        whatever its input is, and its output is zero.
       resets: booleans `[T, ...]`; true means that `xs[t]` begins a new sequence from the initial
         state.
       reverse: run from the last step to the first; outputs stay in their places.

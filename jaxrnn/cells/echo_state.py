@@ -111,8 +111,8 @@ def ridge(
       xs: features, such as the outputs of a reservoir.
       targets: what the readout should give.
       penalty: a positive number; larger means smaller weights.
-      mask: booleans; a step under false does not count, whatever it holds: padding, or the first
-        steps, until the reservoir has forgotten its initial state.
+      mask: booleans, true where the step is valid. The others do not count, whatever they hold:
+        padding, or the first steps, until the reservoir has forgotten its initial state.
 
     Returns:
       Params of `Dense(G)`: `w [F, G]`, `b [G]`.

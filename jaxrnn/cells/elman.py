@@ -35,6 +35,8 @@ class Elman(Cell):
       >>> ys.shape
       (5, 8)
 
+    Called `nn.RNN` in PyTorch, `SimpleCell` in Flax, `SimpleRNN` in Keras.
+
     Elman 1990; identity: Le, Jaitly & Hinton 2015.
     """
 

@@ -55,6 +55,9 @@ class GRU(Cell):
       >>> ys.shape
       (5, 8)
 
+    Called `nn.GRU` in PyTorch, `GRUCell` in Flax, `GRU(reset_after=True)` in Keras; with the reset
+    before, `GRU(reset_after=False)` in Keras.
+
     Cho et al. 2014.
     """
 

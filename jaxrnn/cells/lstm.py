@@ -59,6 +59,9 @@ class LSTM(Cell):
       >>> ys.shape
       (5, 8)
 
+    Called `nn.LSTM` in PyTorch, `OptimizedLSTMCell` in Flax, `LSTM` in Keras. The projection is
+    PyTorch's `proj_size`.
+
     Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000; projection: Sak et al. 2014; bias:
     Jozefowicz et al. 2015.
     """

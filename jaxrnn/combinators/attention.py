@@ -36,11 +36,11 @@ class Attention(Feedforward):
         score = x . (memory_s @ w_k), multiplicative
         score = v . tanh(x @ w_q + memory_s @ w_k), additive
 
-    The memory is bound first: `params = net.bind(params, memory, mask)` with memory
-    `[S, *batch, M]` and booleans `[S, *batch]`, for the whole network around it. A row whose mask
-    is all false has the context zero. Queries may have axes after the memory's batch, which share
-    it (beams); a memory without batch axes is shared by all rows. There is no loop: all T steps are
-    a few batched matmuls.
+    Bind the memory first, for the whole network: `params = net.bind(params, memory, mask)`, with a
+    memory `[S, *batch, M]` and a mask `[S, *batch]`, true where the memory is valid. A row whose
+    mask is all false has a context of zero. Queries may have axes after the memory's batch, such as
+    beams, which share it; a memory without batch axes is shared by all rows. There is no loop: all
+    T steps are a few batched matmuls.
 
     Shapes: x `[..., F]`, memory `[S, *batch, M]`, y `[..., hidden]`. Params: `w_k [M, F]`, or,
     additive, `w_k [M, size]`, `w_q [F, size]` and `v [size]`; `w_c [M + F, hidden]`, `b [hidden]`;
@@ -64,6 +64,9 @@ class Attention(Feedforward):
       >>> state, ys = unroll(net, params, jnp.ones((5, 2, 3)))
       >>> ys.shape
       (5, 2, 8)
+
+    The nearest layers in Keras are `Attention` and `AdditiveAttention`, which give the context
+    without the weights around it.
 
     Luong, Pham & Manning 2015; the additive score: Bahdanau, Cho & Bengio 2015.
     """

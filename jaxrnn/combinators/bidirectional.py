@@ -42,6 +42,8 @@ class Bidirectional(Composite):
       >>> ys.shape
       (5, 16)
 
+    Called `bidirectional=True` in PyTorch, `nn.Bidirectional` in Flax, `Bidirectional` in Keras.
+
     Schuster & Paliwal 1997.
     """
 

@@ -40,6 +40,8 @@ class RecurrentDropout(Wrapper):
       >>> params = cell.init(jax.random.key(0), features(3))
       >>> state, ys = unroll(cell, params, jnp.ones((5, 3)), key=jax.random.key(1))
 
+    Called `recurrent_dropout=rate` in Keras.
+
     Gal & Ghahramani 2016 (one mask per sequence).
     """
 

@@ -23,6 +23,9 @@ class Stack(Composite):
     Example:
       >>> net = Stack((Embed(256, 16), LSTM(32), Dense(256)))
       >>> params = net.init(jax.random.key(0), TOKEN)
+
+    Called `nn.Sequential` in PyTorch and Flax, `Sequential` in Keras; for equal layers,
+    `num_layers` in PyTorch.
     """
 
     cells: tuple[Layer, ...]

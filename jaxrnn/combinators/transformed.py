@@ -46,6 +46,8 @@ class TransformedWeights(Composite):
       >>> ys.shape
       (5, 8)
 
+    Called `nn.utils.parametrize` in PyTorch.
+
     Salimans & Kingma 2016, for weights that are trained as functions of others.
     """
 

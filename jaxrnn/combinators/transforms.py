@@ -132,6 +132,9 @@ class SpectralNorm:
       >>> round(float(jnp.linalg.norm(w, 2)), 3)
       0.9
 
+    Called `nn.utils.parametrizations.spectral_norm` in PyTorch, `nn.SpectralNorm` in Flax,
+    `SpectralNormalization` in Keras; all three estimate the norm by power iteration.
+
     Miyato et al. 2018, who follow the norm by one step of a power iteration an update.
     """
 

@@ -12,8 +12,11 @@ from jaxrnn import errors
 
 
 class Batch(NamedTuple):
-    """One training step's data, time first: inputs `xs [T, ...]`, targets (any pytree of `[T,
-    ...]`), and optional flags `[T, ...]`.
+    """The data of one training step, time first: inputs `xs [T, ...]` and targets, any pytree of
+    `[T, ...]`.
+
+    `mask [T, ...]` is true where the step is valid, `resets [T, ...]` where a new sequence begins;
+    either may be None.
     """
 
     xs: Any

@@ -37,6 +37,9 @@ class CausalConv(WholeSequence):
       >>> net = Stack((CausalConv(8, 4), LSTM(16)))
       >>> params = net.init(jax.random.key(0), features(3))
 
+    Called `nn.Conv` with `padding="CAUSAL"` in Flax, `Conv1D` with `padding="causal"` in Keras. In
+    PyTorch it is `nn.Conv1d` over inputs that are padded on the left.
+
     LeCun 1989; Waibel et al. 1989 (over time); van den Oord et al. 2016 (causal).
     """
 

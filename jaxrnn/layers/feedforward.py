@@ -29,6 +29,8 @@ class Dense(Feedforward):
     Example:
       >>> head = Dense(10, activation="relu")
       >>> params = head.init(jax.random.key(0), features(3))
+
+    Called `nn.Linear` in PyTorch, `nn.Dense` in Flax, `Dense` in Keras.
     """
 
     width: int
@@ -72,6 +74,8 @@ class Embed(Feedforward):
     Example:
       >>> net = Stack((Embed(256, 16), LSTM(32), Dense(256)))
       >>> params = net.init(jax.random.key(0), TOKEN)
+
+    Called `nn.Embedding` in PyTorch, `nn.Embed` in Flax, `Embedding` in Keras.
     """
 
     vocabulary: int
@@ -120,6 +124,8 @@ class Dropout(Feedforward):
       >>> params = net.init(jax.random.key(0), features(3))
       >>> state, ys = unroll(net, params, jnp.ones((5, 3)), key=jax.random.key(1))
 
+    Called `nn.Dropout` in PyTorch and Flax, `Dropout` in Keras.
+
     Srivastava et al. 2014; between recurrent layers: Zaremba et al. 2014; one mask per sequence:
     Gal & Ghahramani 2016.
     """
@@ -161,6 +167,8 @@ class LayerNorm(Feedforward):
       >>> net = Stack((LSTM(8), LayerNorm(), Dense(4)))
       >>> params = net.init(jax.random.key(0), features(3))
 
+    Called `nn.LayerNorm` in PyTorch and Flax, `LayerNormalization` in Keras.
+
     Ba et al. 2016.
     """
 
@@ -197,6 +205,8 @@ class RMSNorm(Feedforward):
     Example:
       >>> net = Stack((LSTM(8), RMSNorm(), Dense(4)))
       >>> params = net.init(jax.random.key(0), features(3))
+
+    Called `nn.RMSNorm` in PyTorch and Flax, `RMSNormalization` in Keras.
 
     Zhang & Sennrich 2019.
     """

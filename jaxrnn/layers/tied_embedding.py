@@ -35,6 +35,8 @@ class TiedEmbedding(Composite):
       >>> logits.shape
       (5, 2, 256)
 
+    In Flax this is one `nn.Embed`, called on the tokens and, as `attend`, on the outputs.
+
     Press & Wolf 2017.
     """
 

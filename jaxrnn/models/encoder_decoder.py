@@ -25,8 +25,9 @@ class Seq2SeqBatch(NamedTuple):
     """A batch of sources `[S, ...]` and of what is to be written: inputs `xs [T, ...]`, each the
     token before its target `[T, ...]`.
 
-    `sampling`, where given, is the probability that a token of `xs` is replaced by one of the
-    decoder's own (scheduled sampling).
+    `source_mask [S, ...]` and `mask [T, ...]` are true where the step is valid, or None. `sampling`
+    is the probability that a token of `xs` is replaced by one of the decoder's own (scheduled
+    sampling), or None.
     """
 
     source: Any
@@ -174,8 +175,10 @@ class EncoderDecoder:
         ]
 
     def start(self, params: Params, source: Any, source_mask: Any = None) -> tuple[Callable, State]:
-        """A step `(state, token) -> (state, logits)` and its first state, for `decoding`. A state
-        repeated to `[B, K, ...]` takes tokens `[B, K]`: beams share the memory of their row.
+        """A step `(state, token) -> (state, logits)` and its first state, for `decoding`.
+
+        The mask `[S, ...]` is true where the step of the source is valid. A state repeated to
+        `[B, K, ...]` takes tokens `[B, K]`: beams share the memory of their row.
         """
         decoder, state = self.begin(params, source, source_mask)
         return jax.tree_util.Partial(advance, self.decoder, decoder), state
@@ -258,8 +261,8 @@ class EncoderDecoder:
     def attention(
         self, params: Params, source: Any, xs: Any, *, source_mask: Any = None, mask: Any = None
     ) -> tuple[jax.Array, ...]:
-        """Where the decoder looks while it is fed `xs`: for each of its layers that look, from the
-        input on, the weights `[T, ..., S]`.
+        """Where the decoder looks while it reads `xs`: the weights `[T, ..., S]` of each of its
+        attention layers, in their order. Both masks are true where the step is valid.
         """
         decoder, state = self.begin(params, source, source_mask)
         seen = diagnostics.record(self.decoder, decoder, xs, state=state, mask=mask)

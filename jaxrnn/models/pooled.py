@@ -92,7 +92,9 @@ class Pooled:
         key: jax.Array | None = None,
         strategy: Strategy = Scan(),
     ) -> jax.Array:
-        """The answers `[..., K]`; a key is training mode.
+        """The answers `[..., K]`; passing a key is training mode.
+
+        The mask `[T, ...]` is true where the step is valid.
 
         Raises:
           TypeError, ValueError: as `unroll`.

@@ -34,8 +34,9 @@ class MaskedMean(NamedTuple):
 
     @classmethod
     def over(cls, values: jax.Array, mask: Any = None) -> MaskedMean:
-        """From the losses of single steps `[T, ...]`, those under a false mask left out; any loss
-        of one's own is made with it.
+        """From the losses of single steps `[T, ...]`; use it for a loss of your own.
+
+        The mask is true where the step is valid; the other steps are left out.
         """
         values = values.astype(wide(values.dtype))
         if mask is None:
@@ -54,9 +55,10 @@ def cross_entropy(
 
         loss = -sum_v q_v log softmax(logits)_v,  q = (1 - smoothing) onehot(target) + smoothing / V
 
-    What lies under a false mask, even NaN or a token out of range, changes neither the loss nor its
-    gradient. A step takes a loss with label smoothing as `functools.partial(cross_entropy,
-    smoothing=0.1)`, made once: a new partial is a new function, and traces again.
+    The mask `[T, ...]` is true where the step is valid. What lies under false, even NaN or a token
+    out of range, changes neither the loss nor its gradient. For label smoothing pass a training
+    step `functools.partial(cross_entropy, smoothing=0.1)`, created once: a new partial is a new
+    function, which is traced again.
 
     Raises:
       ValueError: for a smoothing outside [0, 1).
@@ -101,9 +103,10 @@ def ctc(
     Args:
       logits: `[T, ..., V]`; one of the V tokens is the blank.
       targets: labels `[L, ...]`, never the blank.
-      mask: booleans `[T, ...]`; a step under false is not there, whatever its logits hold.
-      target_mask: booleans `[L, ...]`, true up to each row's number of labels; by default wherever
-        the target is not the blank.
+      mask: booleans `[T, ...]`, true where the step is valid; the others are left out, whatever
+        their logits are.
+      target_mask: booleans `[L, ...]`, true where the label is valid; by default wherever the
+        target is not the blank.
       blank: the token that stands for no label.
 
     Example:
@@ -139,8 +142,9 @@ def ctc(
 
 
 def mse(ys: jax.Array, targets: jax.Array, mask: Any = None) -> MaskedMean:
-    """The squared error, mean over the features: both `[T, ..., F]`. What lies under a false mask
-    changes nothing.
+    """The squared error, mean over the features: both `[T, ..., F]`.
+
+    The mask `[T, ...]` is true where the step is valid; what lies under false changes nothing.
 
     Example:
       >>> mse(jnp.zeros((3, 2)), jnp.ones((3, 2))).mean.item()

@@ -44,7 +44,7 @@ def scheduled_sampling(
         value is.
       key: draws coins and tokens; those of step t depend on (key, t) alone.
       state: the state before the first step.
-      mask: booleans `[T, ...]`; what lies under false stays as it is.
+      mask: booleans `[T, ...]`, true where the step is valid; what lies under false stays as it is.
       noise: the key that `unroll` will be given, for dropout and the like.
 
     Raises:
