@@ -34,7 +34,7 @@ from jaxrnn.autodiff.dot import Dot as Dot
 from jaxrnn.autodiff.products import matmul as matmul
 from jaxrnn.layer import Noise as Noise
 
-# A linear recurrence by itself, and what its transitions may be beside arrays
+# A linear recurrence by itself, and what its transitions may be besides arrays
 from jaxrnn.autodiff.linear_scan import linear_scan as linear_scan
 from jaxrnn.autodiff.transitions import Complex as Complex
 from jaxrnn.autodiff.transitions import Matrix as Matrix
@@ -92,8 +92,8 @@ from jaxrnn.strategies import Newton as Newton
 from jaxrnn.strategies import Scan as Scan
 from jaxrnn.strategies import Strategy as Strategy
 
-# Rooms of their own, and models, which train: each is loaded when it is first touched, so that
-# `import jaxrnn` loads no optax.
+# Submodules, and the models, which need `training`. Each is imported at its first use, so that
+# `import jaxrnn` does not import optax.
 if TYPE_CHECKING:
     from jaxrnn import data as data
     from jaxrnn import decoding as decoding

@@ -26,7 +26,7 @@ def advance(
 
     Args:
       cell: the cell; static.
-      params: what `cell.init` made.
+      params: the params from `cell.init`.
       state: the state before the step, from `cell.initial_state(params, batch_shape)` or an earlier
         call.
       x: one step's input `[..., F]`, or `[...]` tokens.

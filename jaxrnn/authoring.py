@@ -1,5 +1,5 @@
-"""What the author of a cell needs beside `Cell`: the size and dtype it is made for, and the dtypes
-of state and output.
+"""What the author of a cell needs besides `Cell`: the size and dtype of its inputs, and the dtypes
+of its state and output.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ def input_spec(cell: Layer, x: Any) -> tuple[int, Any]:
 
     Args:
       cell: the cell whose `init` asks; its name is in the error.
-      x: what `init` was given.
+      x: the input, or its spec, that `init` received.
 
     Raises:
       TypeError, ValueError: for tokens, or an input without a feature axis.
@@ -33,7 +33,7 @@ def input_spec(cell: Layer, x: Any) -> tuple[int, Any]:
 
 
 def state_dtype(weight: jax.Array) -> Any:
-    """The dtype of a state: float32 or wider, whatever that of the params is.
+    """The dtype of a state: float32 or wider, whatever the dtype of the params is.
 
     Example:
       >>> state_dtype(jnp.zeros(2, jnp.bfloat16))
@@ -53,5 +53,5 @@ def output(h: jax.Array, weight: jax.Array) -> jax.Array:
 
 
 def sigmoid(x: jax.Array) -> jax.Array:
-    """By tanh, which takes XLA:CPU about four fifths of the time."""
+    """The logistic sigmoid by way of tanh, which XLA:CPU computes in four fifths of the time."""
     return 0.5 * jnp.tanh(0.5 * x) + 0.5

@@ -1,4 +1,4 @@
-"""Cells: layers whose state is led from one step to the next."""
+"""Cells: layers that carry a state from one step to the next."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from jaxrnn.autodiff.dot import Dot
 from jaxrnn.autodiff.transitions import evolve
 from jaxrnn.layer import Layer, Noise, Params, State
 
-__all__ = ["Cell", "Layer", "LinearCell", "Noise", "Params", "State"]  # what a cell's author needs
+__all__ = ["Cell", "Layer", "LinearCell", "Noise", "Params", "State"]  # for the author of a cell
 
 
 class Cell(Layer):
     """What is computed at a time step.
 
-    An author writes five functions, all pure, all indifferent to how many leading axes their arrays
-    have:
+    An author writes five pure functions, for arrays with any number of leading axes:
 
-        z = project(params, xs)            everything that needs no state, for all steps at once
-                                           (the input matmul)
-        state = step(params, state, z, dot)    one step; `dot(x, "w_h")` is `x @ params["w_h"]`, its
-                                           weight gradient taken in one matmul after the loop
-        y = readout(params, state, z)      the output, read out of the new state
-        initial_state(params, batch_shape), init(key, x)
+        z = project(params, xs)
+            everything that needs no state, for all steps at once (the input matmul)
+        state = step(params, state, z, dot)
+            one step; `dot(x, "w_h")` is `x @ params["w_h"]`, with its weight gradient computed in
+            one matmul after the loop
+        y = readout(params, state, z)
+            the output, from the new state
+        initial_state(params, batch_shape)
+        init(key, x)
 
     A cell may also offer `gates(params, state, z, dot) -> NamedTuple`, which its own step calls, so
     that `diagnostics.record` can show them.
@@ -43,14 +45,14 @@ class Cell(Layer):
 
     @abc.abstractmethod
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> Any:
-        """`[T, ..., F]` to z, a pytree of arrays `[T, ..., *]`. Without noise it must draw none."""
+        """`[T, ..., F]` to z, a pytree of arrays `[T, ..., *]`; random only with noise."""
 
     @abc.abstractmethod
     def step(self, params: Params, state: State, z: Any, dot: Dot) -> State:
         """The state after one step, with the structure, shapes and dtypes of the state before.
 
         Recurrent products and biases go through `dot` (see `Dot`). A gradient computes the step
-        again from their results, all but the products.
+        again from their results, without the products.
         """
 
     @abc.abstractmethod
@@ -62,10 +64,10 @@ class LinearCell(Cell):
     """A cell whose state evolves as `state = a state + b`, part by part, so that time can be
     evaluated in parallel.
 
-    An author writes `coefficients(params, z) -> (a, b)`: b is like the state, and a holds for each
-    part of it a transition, an array (a real diagonal), a `Complex` (a complex one, of a `Complex`
-    part) or a `Matrix`. A transition that depends on the params alone has no time and batch axes.
-    The step is derived from them and so cannot disagree with them.
+    An author writes `coefficients(params, z) -> (a, b)`. b is like the state, and a has a
+    transition for each part of it: an array (a real diagonal), a `Complex` (a complex diagonal, for
+    a `Complex` part) or a `Matrix`. A transition that depends on the params alone has no time and
+    batch axes. The step is derived from the coefficients and so cannot disagree with them.
     """
 
     @abc.abstractmethod

@@ -25,10 +25,10 @@ class Composite(Layer):
         compose(params, x, child) -> y
 
     where `child(i, x)` runs the i-th child, over one step in `advance` and over the whole sequence
-    in `unroll`; the states are kept for it. So both verbs follow one definition, and no composite
-    knows of a strategy. `params` is the tuple of the children's params, unless `init` makes and
-    `split` reads another. `child(i, x, reverse=True)` runs against time, which makes the composite
-    not causal.
+    in `unroll`, and keeps its state. So both verbs follow one definition, and no composite depends
+    on a strategy. `params` is the tuple of the children's params, unless the composite has an
+    `init` and a `split` of its own. `child(i, x, reverse=True)` runs against time, which makes the
+    composite not causal.
     """
 
     @property
@@ -61,8 +61,8 @@ class Composite(Layer):
         return any(child.takes_memory for child in self.children)
 
     def bind(self, params: Params, memory: Any, mask: Any = None) -> Params:
-        """The children's, each bound; a composite whose params are not that tuple writes its
-        own.
+        """The children's params, each bound; a composite whose params are not that tuple has a
+        `bind` of its own.
         """
         if not self.takes_memory:
             return params
@@ -144,12 +144,12 @@ def batch_shape(layer: Layer, x: Any, time: int) -> tuple[int, ...]:
 
 
 def step_spec(layer: Layer, x: Any) -> jax.ShapeDtypeStruct:
-    """What one row's step of an input is like, hashed in what follows."""
+    """The shape and dtype of one row's step of an input, which can be hashed."""
     return jax.ShapeDtypeStruct(x.shape[len(x.shape) - layer.feature_ndim :], x.dtype)
 
 
 def by_spec(f: Callable[[Any, jax.ShapeDtypeStruct], Any]) -> Callable[[Any, Any], Any]:
-    """`f(layer, x)` worked out once for each equal layer and input: shapes alone, no arrays."""
+    """`f(layer, x)`, computed once for equal layers and inputs: shapes alone, no arrays."""
     cached = functools.lru_cache(4096)(lambda layer, x, widest: f(layer, x))
     return lambda layer, x: cached(layer, x, jax.dtypes.canonicalize_dtype(float))
 
@@ -165,7 +165,7 @@ def params_spec(layer: Layer, x: jax.ShapeDtypeStruct) -> Params:
 
 @by_spec
 def output_spec(layer: Layer, x: jax.ShapeDtypeStruct) -> Any:
-    """What one row's step gives for inputs like `x`."""
+    """The shapes and dtypes of one row's output for inputs like `x`."""
     if plain(layer):
         return flow(layer, x)[1]
 

@@ -16,11 +16,11 @@ from jaxrnn.autodiff.dot import Dot
 
 
 class Piece(NamedTuple):
-    """What one cell is run over: a piece of time with its controls."""
+    """A piece of time that one cell is run over, with its controls."""
 
     state: Any  # before the first step, or, reversed, after the last
     start: Any  # what a reset returns to
-    zs: Any  # what the cell's `project` made of the inputs, [T, ...] leaf by leaf
+    zs: Any  # the result of the cell's `project`, [T, ...] leaf by leaf
     mask: Any  # booleans [T, ...], true where the step is valid, or None
     resets: Any  # booleans [T, ...] as this direction meets them (see `directed`), or None
     length: int  # T
@@ -52,8 +52,8 @@ def directed(mask: Any, resets: Any, reverse: bool) -> Any:
     """The resets as a run in the given direction meets them; those under a false mask are ignored.
 
     Forward, the flag at t cuts before t. Reversed, the cut lies between t-1 and t, so the state is
-    replaced before the last valid step of the earlier piece: that step's flag is the flag of the
-    next valid step after it.
+    replaced before the last valid step of the earlier piece. The flag of that step is then the flag
+    of the next valid step after it.
     """
     if resets is None:
         return None

@@ -110,7 +110,7 @@ class _Watch(Scan):
     kept: list = dataclasses.field(default_factory=list)
 
     def loops(self, cell: Any) -> bool:
-        return False  # what is kept must not stay behind in a pass traced apart
+        return False  # a pass that is traced apart would keep its tracers to itself
 
     def run(self, cell: Cell, params: Any, piece: controls.Piece) -> Any:
         last, states = super().run(cell, params, piece)

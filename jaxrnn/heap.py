@@ -1,4 +1,4 @@
-"""What a program takes from the system and gives back."""
+"""How a process takes memory from the system and gives it back."""
 
 import ctypes
 import sys
@@ -7,13 +7,13 @@ TRIM_THRESHOLD, TOP_PAD, MMAP_MAX, ARENA_MAX = -1, -2, -4, -8  # glibc's malloc.
 
 
 def keep_heap() -> bool:
-    """Let this process keep the memory it has had, instead of giving large blocks back to the
+    """Let this process keep the memory it has freed, instead of giving large blocks back to the
     system after every call.
 
     XLA:CPU takes the temporaries of a program in one block. Above 32 MB glibc asks the kernel for
     it at every call, and the kernel zeroes every page again: up to a fifth of a gradient's time.
-    Call it once, before the first computation. It holds for all of the process, which gives back
-    nothing below 2 GB from then on; the first calls still fill the heap.
+    Call this once, before the first computation. It changes the whole process, which from then on
+    gives back nothing below 2 GB; the first calls still fill the heap.
 
     Returns:
       Whether it was done: true on Linux with glibc, false elsewhere, where nothing is changed.

@@ -1,4 +1,4 @@
-"""How weights begin. Each is a function of a key and shapes that returns a float array."""
+"""Initial weights: each initializer is a function of a key and shapes to a float array."""
 
 import math
 from functools import partial
@@ -15,7 +15,7 @@ blockwise = partial(jax.jit, static_argnames=("rows", "columns", "gates", "dtype
 
 
 def split(key: jax.Array, count: int) -> list[jax.Array]:
-    """`jax.random.split`, on the host where the keys will be drawn from there."""
+    """`jax.random.split`, on the host where the host draws from the keys."""
     if not draws.on_host(key, 2 * count, jnp.float32):
         return list(jax.random.split(key, count))
     typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)

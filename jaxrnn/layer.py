@@ -1,9 +1,9 @@
-"""What every layer of a network is, and the two kinds whose time needs no loop.
+"""The base of every layer, and the two kinds of layers that need no loop over time.
 
 A layer is a frozen dataclass of static configuration: it hashes, compares, pickles, and its repr is
-its constructor call. Subclasses are made frozen dataclasses and registered with JAX as leafless
-pytrees, so a layer passes through `jit`, `vmap` and `grad` as it is, and an equal one built twice
-traces once.
+its constructor call. Subclasses become frozen dataclasses and are registered with JAX as leafless
+pytrees. So a layer passes through `jit`, `vmap` and `grad` as it is, and equal layers are traced
+once.
 
 Letters in shapes: T time, `...` any batch axes, F features in, H hidden size, G number of gates.
 """
@@ -26,12 +26,12 @@ Params = Any
 State = Any
 
 TOKEN = jax.ShapeDtypeStruct((), jnp.int32)
-"""What `init` needs to know of an integer token."""
+"""The spec of an integer token, for `init`."""
 
 
 def features(*shape: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
-    """What `init` needs to know of one step's features. An example array serves as well, and a
-    number of features stands for `features(number)`.
+    """The spec of one step's features, for `init`. An example array serves as well, and a number of
+    features stands for `features(number)`.
 
     Example:
       >>> params = LSTM(8).init(jax.random.key(0), features(32))  # for inputs [T, ..., 32]
@@ -40,7 +40,8 @@ def features(*shape: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
 
 
 def like_input(layer: Any, x: Any) -> Any:
-    """One step's input, or its spec, from what `init` may be given: that, or a number of features.
+    """One step's input or its spec, from any argument that `init` accepts: these, or a number of
+    features.
 
     Raises:
       TypeError: for anything else.
@@ -53,7 +54,7 @@ def like_input(layer: Any, x: Any) -> Any:
 
 
 def _of_any_example(init: Callable) -> Callable:
-    """An `init` that is handed an array or a spec, whatever its caller gave."""
+    """An `init` that receives an array or a spec, whatever its caller passed."""
 
     @functools.wraps(init)
     def wrapped(self: Layer, key: jax.Array, x: Any) -> Params:
@@ -63,7 +64,7 @@ def _of_any_example(init: Callable) -> Callable:
 
 
 class Noise(NamedTuple):
-    """The keys a `project` may draw from: one for the whole sequence, one `[T]` for each step."""
+    """The keys that `project` may draw from: one for the whole sequence, `[T]` for the steps."""
 
     sequence: jax.Array
     steps: jax.Array
@@ -87,9 +88,9 @@ class Noise(NamedTuple):
 class Layer(abc.ABC):
     """A pure function over params and inputs, with or without a state: what the verbs run.
 
-    Its kinds say how: `Cell` step by step, `LinearCell` in parallel too, `Feedforward` without a
-    state, `WholeSequence` without a loop, `Composite` through its children. An author subclasses
-    one of these.
+    An author subclasses one of its kinds, which are run in different ways: `Cell` step by step,
+    `LinearCell` in parallel too, `Feedforward` without a state, `WholeSequence` without a loop,
+    `Composite` through its children.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -116,7 +117,7 @@ class Layer(abc.ABC):
 
     @property
     def takes_memory(self) -> bool:
-        """Whether a memory must be bound before it runs."""
+        """Whether a memory must be bound before the layer runs."""
         return False
 
     def bind(self, params: Params, memory: Any, mask: Any = None) -> Params:
@@ -129,8 +130,10 @@ class Layer(abc.ABC):
 
     @abc.abstractmethod
     def init(self, key: jax.Array, x: Any) -> Params:
-        """Parameters for inputs like `x`, of which the feature axes count: an example array, a spec
-        (`TOKEN`, `features(...)`) or a number of features. An author is handed an array or a spec:
+        """Params for inputs like `x`: an example array, a spec (`TOKEN`, `features(...)`) or a
+        number of features.
+
+        Only the feature axes count. An author's `init` always receives an array or a spec:
         something with a shape and a dtype.
         """
 
@@ -143,7 +146,7 @@ class Feedforward(Layer):
     """A layer without memory: an author writes `init` and `project`, whose result is the output.
     It costs no loop.
 
-    It may also offer `gates(params, xs) -> NamedTuple`, what `diagnostics.record` shows of it.
+    It may also offer `gates(params, xs) -> NamedTuple`, which `diagnostics.record` shows.
     """
 
     gates = cast("Callable | None", None)  # no annotation: a subclass may make it a method
@@ -153,13 +156,13 @@ class Feedforward(Layer):
 
     @abc.abstractmethod
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> Any:
-        """The outputs `[T, ..., *]` for inputs `[T, ..., F]`. Without noise it must draw none."""
+        """The outputs `[T, ..., *]` for inputs `[T, ..., F]`; random only with noise."""
 
 
 class WholeSequence(Layer):
     """A layer with a state that runs a whole piece of time at once, such as a convolution.
 
-    It handles masks, resets and direction itself, so no strategy runs it. An author writes, beside
+    It handles masks, resets and direction itself, so no strategy runs it. An author writes, besides
     `init` and `initial_state`,
 
         state, ys = sequence(params, piece)    piece.zs are the inputs, blank under a false mask

@@ -1,5 +1,5 @@
-"""How good an answer is: counts over masks and ragged rows, as sums beside their number, so that
-pieces of a test set add up.
+"""Scores of answers over masks and ragged rows. Most are a sum and a count, so that the pieces of a
+test set add up.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from jaxrnn.training.losses import MaskedMean
 
 
 def predicted(logits: jax.Array, targets: jax.Array) -> jax.Array:
-    """The likeliest tokens `[T, ...]` of logits `[T, ..., V]`, -1 where they hold NaN; tokens are
-    handed through.
+    """The likeliest tokens `[T, ...]` of logits `[T, ..., V]`, -1 where one is NaN; tokens are
+    returned as they are.
     """
     if jnp.issubdtype(logits.dtype, jnp.integer) and logits.ndim == targets.ndim:
         return logits
@@ -46,11 +46,11 @@ def confusion(
     prediction.
 
     Args:
-      logits: `[T, ..., C]`, or predicted tokens `[T, ...]`; what is no class (NaN) is counted
-        nowhere.
+      logits: `[T, ..., C]`, or predicted tokens `[T, ...]`; a prediction that is no class (NaN) is
+        not counted.
       targets: integers `[T, ...]`.
       mask: booleans `[T, ...]`, true where the step is valid.
-      classes: C, where tokens are given.
+      classes: C, needed with tokens.
 
     Raises:
       ValueError: for tokens without `classes`.
@@ -80,7 +80,7 @@ def confusion(
 def edit_distance(
     tokens: jax.Array, targets: jax.Array, lengths: Any = None, target_lengths: Any = None
 ) -> jax.Array:
-    """The fewest insertions, deletions and substitutions that make the targets of the tokens:
+    """The fewest insertions, deletions and substitutions that turn the tokens into the targets:
     `[...]`.
 
         d[i, j] = min(d[i-1, j] + 1, d[i, j-1] + 1, d[i-1, j-1] + (tokens[i] != targets[j]))
@@ -116,9 +116,8 @@ def edit_distance(
         i, token = numbered
         either = jnp.minimum(row[1:] + 1, row[:-1] + (targets != token).astype(jnp.int32))
         new = jnp.concatenate([jnp.broadcast_to(i + 1, (1, *batch)), either])
-        new = (
-            jax.lax.cummin(new - places, axis=0) + places
-        )  # insertions: the best place to the left, one for each step from it
+        # Insertions: the best place to the left, plus one for each step from it.
+        new = jax.lax.cummin(new - places, axis=0) + places
         return jnp.where(i < lengths, new, row), None
 
     row, _ = jax.lax.scan(step, places, (jnp.arange(tokens.shape[0], dtype=jnp.int32), tokens))
@@ -128,8 +127,8 @@ def edit_distance(
 def token_error_rate(
     tokens: jax.Array, targets: jax.Array, lengths: Any = None, target_lengths: Any = None
 ) -> MaskedMean:
-    """Edits for each target token, over all rows together: their sum beside the number of target
-    tokens. Arguments as in `edit_distance`.
+    """Edits for each target token, over all rows together: the sum of edits and the number of
+    target tokens. Arguments as in `edit_distance`.
 
     Example:
       >>> float(token_error_rate(jnp.array([[1, 4], [2, 5]]), jnp.array([[1, 4], [3, 5]])).mean)
@@ -143,8 +142,7 @@ def token_error_rate(
 def exact_match(
     tokens: jax.Array, targets: jax.Array, lengths: Any = None, target_lengths: Any = None
 ) -> MaskedMean:
-    """How many rows are right as a whole, beside the number of rows. Arguments as in
-    `edit_distance`.
+    """How many rows are right as a whole, and the number of rows. Arguments as in `edit_distance`.
 
     Example:
       >>> float(exact_match(jnp.array([[1, 4], [2, 5]]), jnp.array([[1, 4], [3, 5]])).mean)
@@ -155,11 +153,11 @@ def exact_match(
 
 
 def word_error_rate(hypotheses: Sequence[str], references: Sequence[str]) -> float:
-    """Edits of words for each word of the references, over all sentences together; words are what
-    stands between white space.
+    """Edits of words for each word of the references, over all sentences together; white space
+    separates words.
 
     Raises:
-      ValueError: for no words in the references, or as many hypotheses as there are not references.
+      ValueError: for no words in the references, or unequal numbers of hypotheses and references.
 
     Example:
       >>> word_error_rate(["the cat sat", "no"], ["the cat sat down", "no"])
@@ -191,7 +189,7 @@ def word_error_rate(hypotheses: Sequence[str], references: Sequence[str]) -> flo
 
 
 def power(n: int) -> int:
-    """The power of two from which n can be cut: few shapes to compile for."""
+    """The smallest power of two that is at least n, so that few shapes are compiled for."""
     return 1 << max(n - 1, 0).bit_length()
 
 
@@ -205,7 +203,7 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str | Sequence[str]]) -
 
     Raises:
       ModuleNotFoundError: where sacrebleu is not installed (the extra `translate`).
-      ValueError: for as many hypotheses as there are not references.
+      ValueError: for unequal numbers of hypotheses and references.
 
     Example:
       >>> round(bleu(["the cat sat on the mat"], ["the cat sat on the mat"]))

@@ -18,10 +18,11 @@ from jaxrnn.unroll import prepare
 class NewtonInfo(NamedTuple):
     """How the iteration ended.
 
-    `states [T, ...]`, leaf by leaf, are the guess for a next time; `iterations []`; for each row
-    `step` (the last change), `residual` (how far a state is from one step after the state before
-    it), `rounding` (what a rounding of every step may have grown to, an estimate), all relative to
-    1 + |state| and the largest of the row, and `converged`.
+    `states [T, ...]`, leaf by leaf, are a guess for the next solve. `iterations []` says how many
+    there were. The rest is for each row: `step`, the last change; `residual`, how far a state is
+    from one step after the state before it; `rounding`, an estimate of how far rounding at every
+    step may have grown; and `converged`. The three sizes are relative to 1 + |state|, the largest
+    of the row.
     """
 
     states: State
@@ -45,11 +46,11 @@ def newton_solve(
     key: jax.Array | None = None,
     strategy: Newton = Newton(),
 ) -> tuple[State, Any, NewtonInfo]:
-    """A whole sequence by Newton's method, begun from a guess: `(state, ys, info)`.
+    """A whole sequence by Newton's method, from a guess on: `(state, ys, info)`.
 
-    As `unroll(cell, params, xs, strategy=strategy)`, for one cell that is no composite. Where the
-    params have moved little since the last time, as in training, the states of then (`info.states`)
-    are a guess that saves iterations.
+    It is `unroll(cell, params, xs, strategy=strategy)` for one cell that is no composite. Where the
+    params have moved little since the last solve, as in training, its `info.states` are a guess
+    that saves iterations.
 
     Args:
       cell: one cell that is no composite; static.

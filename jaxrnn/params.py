@@ -1,6 +1,4 @@
-"""What holds of all params: they fit their cell, and what lies under a key `fixed` is never
-trained.
-"""
+"""Rules for all params: they fit their cell, and leaves under a key `fixed` are never trained."""
 
 from typing import Any
 
@@ -39,9 +37,9 @@ def is_fixed(path: tuple) -> bool:
 
 
 def trainable(params: Params) -> Any:
-    """A pytree like `params` of booleans, false for every leaf under a key `fixed` (a reservoir):
-    the mask that `optax.masked` takes, without which weight decay would move leaves that have no
-    gradient.
+    """A pytree like `params` of booleans, false for every leaf under a key `fixed` (a reservoir).
+
+    Pass it to `optax.masked`: weight decay would otherwise move leaves that have no gradient.
 
     Example:
       >>> trainable({"fixed": {"w": 1.0}, "b": 2.0})

@@ -16,9 +16,9 @@ from jaxrnn.strategies import Chunked, Strategy
 
 
 class Run(NamedTuple):
-    """How a sequence is to be run, handed down the recursion.
+    """How a sequence is to be run, passed down the recursion.
 
-    `resets` are as given until the direction is settled.
+    `resets` are the caller's until `controls.directed` has adapted them to the direction.
     """
 
     strategy: Strategy
@@ -121,7 +121,7 @@ def leaf(
     piece = controls.Piece(state, start, zs, run.mask, run.resets, length, run.reverse)
     if isinstance(layer, WholeSequence):
         return layer.sequence(params, piece)
-    if fixed(length) and not length:  # no strategy need know of it
+    if fixed(length) and not length:  # so that no strategy meets an empty piece
         last, states = state, jax.tree.map(lambda s: jnp.zeros((0, *s.shape), s.dtype), state)
     else:
         last, states = run.strategy.run(layer, params, piece)

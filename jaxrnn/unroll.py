@@ -21,8 +21,10 @@ from jaxrnn.strategies import Scan, Strategy
 def prepare(
     cell: Layer, params: Params, xs: Any, state: Any, mask: Any, resets: Any
 ) -> tuple[Params, jax.Array, State, State, Any, Any]:
-    """Checks that need the whole network; params with fixed leaves frozen, inputs, the first state,
-    the initial one, mask and resets. On a mesh the states are split as the inputs are.
+    """Check all that needs the whole network, and split states and flags on a mesh as inputs are.
+
+    Returns params with fixed leaves frozen, inputs, the state to begin with, the initial state (for
+    resets), mask and resets.
     """
     xs = jnp.asarray(xs)
     errors.check_rank(cell, xs, 1)
@@ -38,7 +40,7 @@ def prepare(
         errors.check_state(cell, state, start)
     state, start = split_alike((state, start), xs, len(batch), time=0)
     mask, resets = split_alike((mask, resets), xs, len(batch), time=1)
-    # The gradient of what all devices share is then summed over them here, and in no loop.
+    # So the gradient of what all devices share is summed over them here, and not within a loop.
     axes = varying((params, xs, state, mask, resets))
     params, state, start = varied((params, state, start), axes)
     return params, xs, state, start, mask, resets
@@ -58,12 +60,12 @@ def unroll(
 ) -> tuple[State, Any]:
     """A whole sequence: `(state, ys)`.
 
-    Time is axis 0, features are last, whatever lies between is batch: `[T, F]`, `[T, B, F]`, `[T,
-    A, B, F]`; tokens are `[T, ...]`.
+    Time is axis 0, features are the last axis, and all axes between are batch: `[T, F]`, `[T, B,
+    F]`, `[T, A, B, F]`. Tokens are `[T, ...]`.
 
     Args:
       cell: the cell; static, and an equal one does not retrace.
-      params: what `cell.init` made.
+      params: the params from `cell.init`.
       xs: the inputs.
       state: the state before the first step (reversed: the last); by default
         `cell.initial_state(params, batch_shape)`.
@@ -77,8 +79,8 @@ def unroll(
       strategy: how the steps are evaluated; it changes time and memory, never the answer.
 
     Returns:
-      The state after the last step and the outputs `[T, ..., *]`. T=0 gives the given state and
-      empty outputs.
+      The state after the last step and the outputs `[T, ..., *]`. With T=0 they are the state to
+      begin with and empty.
 
     Raises:
       TypeError, ValueError: while tracing, for inputs, params, state, mask or resets that do not

@@ -1,6 +1,6 @@
-"""What the engine needs of JAX that is not quite public, in one place.
+"""The parts of JAX that the engine uses and that are not quite public, in one place.
 
-A new version of JAX that moves something is mended here and nowhere else.
+Where a new version of JAX moves something, only this file changes.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ __all__ = [
 ]
 
 
-Equation = Any  # a JaxprEqn, and a variable of one: their stubs know less than they do
+Equation = Any  # a JaxprEqn, and below a variable of one: JAX's stubs lack their attributes
 Variable = Any
 
 
@@ -67,8 +67,8 @@ def primitive(name: str, multiple_results: bool = False) -> Any:
 def lowered(p: Any, default: Callable, cpu: Callable | None = None, alone: bool = True) -> None:
     """Lower `p` as the function `default`, on a CPU as `cpu`.
 
-    With `alone`, `cpu` is written for one device and for shapes that are numbers: elsewhere
-    `default` is used, so that a partitioner and `jax.export` meet JAX's own operations.
+    With `alone`, `cpu` serves one device and shapes that are numbers. Elsewhere `default` is used,
+    so that a partitioner and `jax.export` meet JAX's own operations.
     """
     meaning(p, default)
     rule = mlir.lower_fun(default, multiple_results=p.multiple_results)
@@ -100,7 +100,7 @@ def meaning(p: Any, f: Callable) -> None:
 
 
 def derived_jvp(f: Callable) -> Callable:
-    """The rule of a primitive that is differentiated as the function `f` of several results is."""
+    """The jvp rule of a primitive, derived from the function `f`, which has several results."""
 
     def jvp(primals: tuple, tangents: tuple, **params: Any) -> tuple[list, list]:
         moving = [i for i, d in enumerate(tangents) if type(d) is not ad.Zero]
@@ -136,7 +136,7 @@ def varying(tree: Any) -> tuple[str, ...]:
 
 
 def varied(tree: Any, axes: tuple[str, ...]) -> Any:
-    """Arrays that differ along these axes, as far as their type says."""
+    """The arrays, with a type that says that they differ along these axes."""
 
     def lift(a: Any) -> Any:
         more = tuple(x for x in axes if x not in jax.typeof(a).manual_axis_type.varying)
@@ -146,10 +146,10 @@ def varied(tree: Any, axes: tuple[str, ...]) -> Any:
 
 
 def vary_alike(*trees: Any) -> Any:
-    """Within `shard_map`, all arrays as varying as any of them.
+    """Within `shard_map`, all arrays with the varying axes that any of them has.
 
-    A loop carries one type, and the gradient of what is the same on all devices is summed over them
-    where it is lifted: here, once, and not in every step.
+    A loop carries one type. The gradient of an array that is the same on all devices is summed over
+    the devices where its type changes: here, once, and not in every step.
     """
     return varied(trees, varying(trees))
 
@@ -213,7 +213,7 @@ def typed_zeros(aval: Any) -> Any:
 def dce(closed: ClosedJaxpr, inputs: bool = False) -> tuple[ClosedJaxpr, list[bool]]:
     """A jaxpr without the equations that no result needs, and which inputs are left.
 
-    With `inputs` all are.
+    With `inputs`, all of them are left.
     """
     jaxpr, consts = closed.jaxpr, len(closed.consts)
     names = jaxpr.debug_info.with_unknown_names()
@@ -226,7 +226,7 @@ def dce(closed: ClosedJaxpr, inputs: bool = False) -> tuple[ClosedJaxpr, list[bo
 
 
 def bind(eqn: Equation, *args: Any) -> list:
-    """The results of an equation for other arguments, in its own context."""
+    """The results of an equation for other arguments, in the equation's own context."""
     params = eqn.primitive.get_bind_params(eqn.params)
     if isinstance(params, tuple):  # until JAX 0.10: functions and parameters apart
         functions, params = params

@@ -1,4 +1,4 @@
-"""The products that a step is handed."""
+"""`Dot`: the products that a step computes with its params."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxrnn import errors
 from jaxrnn.autodiff.products import matmul
 
 Path = tuple
-Feed = Callable[[jax.Array, Path], jax.Array]  # what becomes of a product's input
+Feed = Callable[[jax.Array, Path], jax.Array]  # a change of a product's input
 
 
 class Dot:
@@ -26,9 +26,9 @@ class Dot:
         dot.add(z, "b")          z + params["b"]
         dot.add(z, "b", 4)       z + as many columns of it as z has, from the fourth on
 
-    Params are indexed as they are: a tuple by numbers, a dict by keys. Whatever a step only
-    multiplies by or adds has its gradient taken after the loop, for all steps at once. Within a
-    loop or a branch inside a step, where that cannot be, a product is a plain `@`.
+    Params are indexed as they are: a tuple by numbers, a dict by keys. The gradient of a param that
+    the step only multiplies by or adds is computed after the loop, for all steps at once. Inside a
+    loop or a branch of the step's own, where that is impossible, a product is a plain `@`.
     """
 
     def __init__(self, params: Any, feed: Feed | None = None, path: Path = ()):
@@ -57,7 +57,7 @@ class Dot:
         return Dot(self.leaf(key), self.feed, (*self.path, key))
 
     def leaf(self, name: Any) -> Any:
-        """What the params hold under a name; an array is what it is."""
+        """The param of this name; an array stands for itself."""
         if hasattr(name, "ndim"):
             return name
         try:

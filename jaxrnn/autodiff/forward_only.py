@@ -1,10 +1,10 @@
 """A pass through which nothing is differentiated, taken in chunks of time on one CPU device.
 
 A gradient wants z for all steps. A pass without one does not, and on a CPU an array of all z costs
-more than its arithmetic: the kernel zeroes its pages at every call, and it fits no cache. Whether a
-gradient is asked for, how many copies of a pass a `vmap` makes and what it is compiled for are
-known when a program is lowered, and not yet when it is traced. So a pass is a primitive that means
-`whole`: differentiated it is `whole` again, and so it is lowered for all but one CPU device.
+more than its arithmetic: the kernel zeroes its pages at every call, and it fits no cache. Three
+things are known only when a program is lowered, not when it is traced: whether it needs a gradient,
+how many copies of a pass a `vmap` makes, and for which platform it is. So a pass is a primitive that means
+`whole`: its derivative is that of `whole`, and `whole` is what runs on all but one CPU device.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _batched(
     axes: tuple,
     **params: Any,
 ) -> tuple[list, list]:
-    # A key that is given and draws nothing batches nothing.
+    # A key that nothing draws from must not batch anything.
     used = dce(whole)[1]
     rest = [
         a if use or dim is None else jax.lax.index_in_dim(a, 0, dim, keepdims=False)

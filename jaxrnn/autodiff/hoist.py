@@ -1,4 +1,4 @@
-"""Loop-invariant equations: what a step computes of constants alone, it need not compute again."""
+"""Loop-invariant equations: what depends on constants alone is computed once, before the loop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from jaxrnn.autodiff._jax import Equation, Var, Variable, evaluate, fixed
 def hoisted(eqns: list[Equation], consts: list[Variable]) -> tuple[list[Equation], list[Equation]]:
     """The equations that depend on constants alone, to be computed before a loop, and the rest.
 
-    One that makes more than it takes (a bias broadcast to a batch) stays where it is cheap.
+    An equation whose result is larger than its inputs (a bias broadcast to a batch) stays in the
+    loop, where it is cheap.
     """
     known, early, late = set(consts), [], []
     for eqn in eqns:
@@ -39,9 +40,7 @@ def needed(eqns: list[Equation], outs: list) -> list[Variable]:
 
 
 def before_loop(eqns: list[Equation], consts: dict[Variable, Any], outs: list) -> tuple[dict, list]:
-    """Constants with the invariants among them, of those that the loop still needs; its
-    equations.
-    """
+    """The constants that the loop still needs, invariants among them, and the loop's equations."""
     early, late = hoisted(eqns, list(consts))
     env = dict(consts)
     evaluate(early, env)

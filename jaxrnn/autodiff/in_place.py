@@ -1,14 +1,14 @@
 """How a loop over time runs on one CPU device.
 
-Every y is written row by row, where a free x was if one has its shape. Steps lie within a fence, a
+Every y is written row by row, over a free x if one has its shape. Steps lie within a fence, a
 `cond` that is always true, which makes them one operation that the compiler neither looks into nor
-takes apart. Without it XLA:CPU reads a row again for each of its uses, some of them after the row
-has been written over as it sees it, and so copies the whole array in every step; nor does it
-vectorise what it computes from a slice of a slice.
+takes apart. Without it XLA:CPU reads a row again for each of its uses. To the compiler some of
+these reads come after the row is overwritten, so it copies the whole array in every step; nor does
+it vectorise what it computes from a slice of a slice.
 
 Short rows are read and written a few steps at a time, within one fence: there the operations around
-a step take longer than the step. What the carry is no part of is then computed for these steps at
-once; of a gradient that is all that is computed again.
+a step take longer than the step. What does not depend on the carry is then computed for these steps
+at once; in a gradient, this is all that is computed again.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def in_place(
         else varied(jnp.full((length, *_slim(a.shape)), j, a.dtype), axes)
         for j, a in enumerate(rows)
     ]
-    # To the compiler, which would remove a fence that is always passed, it is unknown.
+    # The compiler must not know the length: it would remove a fence that is always passed.
     unknown = jax.lax.optimization_barrier(jnp.asarray(length))
     ahead, after = halves(jaxpr, num_consts, num_carry)
 
@@ -97,7 +97,7 @@ def in_place(
 
 
 def places(rows: list, xs: list, free: tuple) -> dict[int, int]:
-    """For a y the free x that it is written over, each used once."""
+    """For each y the free x that it overwrites, if there is one; each x is used once."""
     left, place = list(free), {}
     for j, row in enumerate(rows):
         like = (row.shape, row.dtype)
@@ -109,8 +109,8 @@ def places(rows: list, xs: list, free: tuple) -> dict[int, int]:
 
 
 def halves(jaxpr: ClosedJaxpr, num_consts: int, num_carry: int) -> tuple[Callable, Callable]:
-    """A step in two: `ahead(*consts, *x)`, what the carry is no part of, and
-    `after(*consts, *carry, *x, *that)`, the rest.
+    """A step in two parts: `ahead(*consts, *x)`, which does not depend on the carry, and
+    `after(*consts, *carry, *x, *results)`, the rest.
     """
     body, first = jaxpr.jaxpr, num_consts + num_carry
     waiting, rows = set(body.invars[num_consts:first]), set(body.invars[first:])

@@ -1,11 +1,11 @@
 """The linear recurrence `h_t = a_t h_{t-1} + b_t` and its derivative.
 
 Its tangent is such a recurrence too, `dh_t = a_t dh_{t-1} + (db_t + da_t h_{t-1})`, and so is the
-transpose of that, run the other way. Written as a `custom_jvp` over plain loops it costs one more
+transpose of that, run the other way. As a `custom_jvp` over plain loops it costs one more
 recurrence in every mode of differentiation, where `jax.grad` of `lax.associative_scan` keeps every
 level of its tree.
 
-What `a` may be is in `transitions.py`.
+`transitions.py` says what `a` may be.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ CACHE, ROW = 2**23, 512
 
 
 class Options(NamedTuple):
-    """What is static about a linear recurrence as it is asked for."""
+    """The static settings of a linear recurrence, as the caller chose them."""
 
     reverse: bool
     radix: int | None
     unroll: int
-    tangent: bool = False  # it is one, most often transposed, and then run the other way
+    tangent: bool = False  # it is a tangent: most often transposed, and so run the other way
 
 
 class Plan(NamedTuple):
@@ -84,10 +84,10 @@ def linear_scan(
       resets: booleans, true where the state is forgotten before the step, or None.
       reverse: from T-1 to 0; `b_t` and the states keep their places.
       radix: 0 for one loop of T steps. Otherwise time is cut into chunks of that many steps, all
-        run side by side: their ends from zero, the recurrence of the ends by the same rule, the
-        chunks from their starts. 3 radix log T / log radix steps, and about thrice the work. By
-        default 0 where the program runs on a CPU and 16 elsewhere.
-      unroll: of the one loop, as in lax.scan.
+        run side by side: first their ends from zero, then the recurrence of the ends by the same
+        rule, then the chunks from their starts. This takes 3 radix log T / log radix steps and
+        about three times the work. By default 0 where the program runs on a CPU and 16 elsewhere.
+      unroll: the unrolling of the one loop, as in `lax.scan`.
 
     Raises:
       TypeError, ValueError: for arguments of the wrong structure, dtype or shape.
@@ -182,10 +182,10 @@ def _constant(axis: int, tree: Any) -> Any:
 #     dg_t = 0 where resets[t], else dh_{t-1}
 #     dh_t = a_t dg_t + (da_t g_t + db_t) where mask[t], else dh_{t-1},    dh_0 = dstart
 #
-# This is the recurrence that there was, of the same a, mask and resets, from dstart, with what is
-# in brackets added. All g_t are known, as the states are, and what is in brackets is one product
-# for all steps at once. So the tangent is linear in (da, db, dstart), its loop in (db, dstart),
-# and JAX transposes the loop into one of cotangents that runs the other way.
+# This is the same recurrence, with the same a, mask and resets, from dstart, and with the terms in
+# brackets for b. All g_t are known, since the states are, so the terms in brackets are one product
+# for all steps at once. The tangent is linear in (da, db, dstart), its loop in (db, dstart), and
+# JAX transposes the loop into one of cotangents that runs the other way.
 @partial(_linear.defjvp, symbolic_zeros=True)
 def _linear_jvp(options: Options, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
     a, _, start, mask, resets = primals
@@ -208,7 +208,7 @@ def is_zero(tangent: Any) -> bool:
 
 
 def states_before(start: Any, states: Any, reverse: bool) -> Any:
-    """The state before each step, masks and resets apart."""
+    """The state before each step, if no mask or reset changes it."""
     if reverse:
         return jax.tree.map(lambda s, h: jnp.concatenate([h[1:], s[None]]), start, states)
     return jax.tree.map(lambda s, h: jnp.concatenate([s[None], h[:-1]]), start, states)
@@ -220,8 +220,9 @@ def steps_of(b: Any) -> Any:
 
 
 def longer(b: Any, radix: int) -> bool:
-    """Whether time can be cut. How many chunks, and how often chunks of chunks, decides what the
-    program is, so a symbolic T is run in one loop.
+    """Whether time can be cut into more than one chunk.
+
+    The program depends on the number of chunks, so a symbolic T is run in one loop.
     """
     return isinstance(steps_of(b), int) and steps_of(b) > radix
 
@@ -260,7 +261,7 @@ def map_timed(f: Callable, a: Any, b: Any, mask: Any, resets: Any) -> tuple[Any,
 
 
 def split_transitions(a: Any, b: Any) -> tuple[list, Callable[[list], Any]]:
-    """The transitions that have a time axis, to scan over; and what makes, of those of one step,
+    """The transitions that have a time axis, to scan over, and a function from those of one step to
     all transitions of that step.
     """
     parts, tree = jax.tree.flatten(a, is_leaf=is_transition)
@@ -275,7 +276,7 @@ def split_transitions(a: Any, b: Any) -> tuple[list, Callable[[list], Any]]:
 
 
 def forget(resets: Any, h: Any) -> Any:
-    """Zero where a reset is, were it NaN there."""
+    """The state, but zero where a reset is true, even where it was NaN."""
     return h if resets is None else choose(resets, jax.tree.map(jnp.zeros_like, h), h)
 
 
@@ -314,12 +315,12 @@ def in_chunks(radix: int, a: Any, b: Any, start: Any, mask: Any, resets: Any) ->
     chunks = map_timed(cut, a, b, mask, resets)
     a_, b_, mask_, resets_ = chunks
     side = jax.tree.map(lambda s: jnp.broadcast_to(s, (count, *s.shape)), start)
-    # Apart from what is added, so that each loop is either linear in what is differentiated or
-    # free of it.
+    # The products are computed apart from the sums, so that each loop is either linear in what is
+    # differentiated or free of it.
     p = product(*chunks, side)
     ends, _ = sequential(Plan(), a_, b_, jax.tree.map(jnp.zeros_like, side), mask_, resets_)
-    # A chunk with a reset in it forgets what came before, were it NaN: to the chunks it is a reset
-    # too. One under a false mask is none.
+    # A chunk that contains a reset forgets what came before, even NaN, so for the loop over chunks
+    # it is a reset. A reset under a false mask does not count.
     resets_ = None if resets is None else unmasked(mask_, resets_).any(0)
     plan = Plan(radix=radix if longer(ends, radix) else 0)
     last, after = run(plan, p, ends, start, None, resets_)
@@ -343,9 +344,7 @@ def unmasked(mask: Any, resets: jax.Array) -> jax.Array:
 
 
 def product(a: Any, b: Any, mask: Any, resets: Any, like: Any) -> Any:
-    """What all steps together make of a state `like` this, but for what is added: one
-    transition.
-    """
+    """The product of the transitions of all steps, for a state `like` this: one transition."""
     scanned, join = split_transitions(a, b)
 
     def step(p: Any, now: tuple) -> tuple[Any, None]:

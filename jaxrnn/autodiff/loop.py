@@ -1,15 +1,14 @@
 """A loop over time that may write its results into the memory of its inputs.
 
-`loop_p` is `lax.scan` in everything that can be asked of it, and `scanned` says so; only its
-lowering on one CPU device is another (`in_place.py`). XLA fills arrays of its own with zeros for a
-scan's results and copies rows into them; here rows of `ys` may go where rows of `xs` were.
+`loop_p` means what `lax.scan` means, as `scanned` defines it; only its lowering on one CPU device
+differs (`in_place.py`). For a scan's results XLA fills new arrays with zeros and copies rows into
+them; here rows of `ys` may overwrite rows of `xs`.
 
 Three rules are not those of `lax.scan`:
 
-- transposed, a loop runs the other way with its steps transposed one by one. What a step needs of
-  its primal values is computed again from the rows that it is given, where the partial evaluation
-  of a scan would store every one of them;
-- invariant equations of a step, transposed weights among them, leave the loop when it is made;
+- transposed, a loop runs the other way with its steps transposed one by one. A step computes its
+  primal values again from its rows, where the partial evaluation of a scan would store them all;
+- invariant equations of a step, transposed weights among them, leave the loop when it is built;
 - under `vmap` the steps are batched, as a scan's are, but time stays first and `free` is kept.
 
 Differentiated once more, it is the scan that it stands for.
@@ -105,7 +104,7 @@ def scanned(
     unroll: int,
     free: tuple,
 ) -> list:
-    """What the primitive means."""
+    """The meaning of the primitive: a `lax.scan`."""
     consts, carry, xs = parts(args, num_consts, num_carry)
     step = jax.extend.core.jaxpr_as_fun(jaxpr)
 
@@ -113,8 +112,7 @@ def scanned(
         outs = step(*consts, *carry, *x)
         return outs[:num_carry], outs[num_carry:]
 
-    # xs say how long they are, also where it is a symbol, which lax.scan does not take for a
-    # length.
+    # Where there are xs, lax.scan reads the length from them: it takes no symbol as a length.
     carry, ys = jax.lax.scan(body, carry, xs, None if xs else length, reverse, unroll)
     return [*carry, *ys]
 
@@ -149,9 +147,10 @@ def _batched(
     return outs, [0] * num_carry + [1] * (len(outs) - num_carry)
 
 
-# The loop c', y = f(k, c, x), linear in some consts, in the carry and in some xs; u are the rest.
-# With cotangents of the last carry and of the ys it runs the other way: at every step the transpose
-# of f(., ., .; u_t) takes the cotangents of c' and y to those of k, c and x. Those of k add up.
+# The loop is c', y = f(k, c, x), linear in some consts k, in the carry c and in some xs x; u are
+# the rest. With cotangents of the last carry and of the ys it runs the other way: at every step the
+# transpose of f(., ., .; u_t) takes the cotangents of c' and y to those of k, c and x. The
+# cotangents of k add up.
 def _transposed(
     cts: Sequence,
     *args: Any,

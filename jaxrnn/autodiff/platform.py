@@ -1,10 +1,10 @@
-"""One function written twice, for a CPU and for all else, chosen when a program is lowered.
+"""Two versions of one function, for CPUs and for all else, chosen when a program is lowered.
 
-What a program is traced on says nothing about where it runs: a host without an accelerator traces
-and exports programs for one. `jax.lax.platform_dependent` chooses at lowering too, but it is a
-`cond`: differentiated in reverse, every branch must return the residuals of every other branch,
+The machine that traces a program need not be the one that runs it: a host without an accelerator
+traces and exports programs for one. `jax.lax.platform_dependent` chooses at lowering too, but it is
+a `cond`: differentiated in reverse, every branch must return the residuals of every other branch,
 as zeros. Here a function stays whole. Its tangent, its transpose and its batched form are such
-pairs again, each made of the whole function, and nothing passes between them but the arguments.
+pairs again, each built from the whole function, and nothing passes between them but the arguments.
 So a derivative computes again what it needs, as under `jax.checkpoint`.
 """
 
@@ -22,13 +22,13 @@ from jaxrnn.autodiff._jax import ad, batching, debugging, lowered, primitive, tr
 
 Flat = Callable[..., list]  # of arrays, to a list of arrays
 
-# Functions are hashable records of what they are made from: equal ones are compiled once, where
-# they are called outside of jit too.
+# Functions are hashable records of their parts: equal ones are compiled once, also where they are
+# called outside of jit.
 
 
 @dataclass(frozen=True)
 class Call:
-    """f after its first argument, which is static. A `functools.partial` equals itself alone."""
+    """f with its static first argument. Equal ones compare equal, unlike `functools.partial`s."""
 
     f: Callable
     static: Any
@@ -90,9 +90,10 @@ class Batched:
 
 
 class Places(NamedTuple):
-    """What is known of the arrays of a pair: which arguments the functions are linear in, and at
-    which axis a `vmap` puts its own, of arguments and results. Behind time, say, so that what is
-    scanned over is not transposed, nor transposed back.
+    """What is known about the arrays of both functions: which arguments they are linear in, and at
+    which axis of arguments and results a `vmap` puts its own.
+
+    Behind time, for example, so that what is scanned over is not transposed, nor transposed back.
     """
 
     linear: tuple[bool, ...]
@@ -116,14 +117,14 @@ def by_platform(
 ) -> Any:
     """`cpu(*args)` where the program is lowered for a CPU, elsewhere `default(*args)`.
 
-    Both compute the same, of pytrees of floating arrays or flags. They hash, equal ones compare
+    Both compute the same from pytrees of floating arrays or flags. They hash, equal ones compare
     equal, and they close over no array.
 
     Args:
       cpu: the function for a CPU.
       default: the function for all other platforms.
       args: the arguments of both.
-      linear: for each argument, whether they are linear in it, in all that are so together.
+      linear: for each argument, whether the functions are linear in it: in all of those together.
       in_axes: a tree like args, of the axes at which a `vmap` puts its own.
       out_axes: a tree like the result, likewise.
     """
@@ -142,8 +143,8 @@ def bind(args: Sequence, cpu: Flat, default: Flat, places: Places) -> list:
 
 
 def _types(*avals: Any, cpu: Flat, default: Flat, places: Places) -> tuple[list, set]:
-    # Of the two, which agree, the one for a CPU is the shorter to trace. The jaxpr's own types,
-    # not shapes alone: they say over which axes of a mesh a result is sharded or varies.
+    # Both agree, and the one for a CPU is quicker to trace. Shapes alone are not enough: the types
+    # of the jaxpr say over which axes of a mesh a result is sharded or varies.
     closed = trace(cpu, *avals)
     return closed.out_avals, closed.effects
 

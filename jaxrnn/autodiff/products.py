@@ -63,7 +63,7 @@ def gram(x: jax.Array, y: jax.Array, *, precision: Any, dtype: Any, sharding: An
 
 
 def _general(x: Any, y: Any, *, summed: bool, precision: Any, dtype: Any, sharding: Any) -> Any:
-    """What the primitive means, in JAX's own words."""
+    """The meaning of the primitive, in JAX's own operations."""
     lead = tuple(range(x.ndim - 1))
     axes = (lead, lead) if summed else ((x.ndim - 1,), (0,))
     return jax.lax.dot_general(
@@ -77,7 +77,7 @@ def _general(x: Any, y: Any, *, summed: bool, precision: Any, dtype: Any, shardi
 
 
 def _flat(x: Any, y: Any, *, summed: bool, precision: Any, dtype: Any, sharding: Any) -> Any:
-    """The same, of two axes."""
+    """The same, flattened to two axes."""
     flat = x.reshape(-1, x.shape[-1])
     product = partial(jax.lax.dot, precision=precision, preferred_element_type=dtype)
     if summed:
@@ -90,7 +90,7 @@ def _abstract(x: Any, y: Any, **params: Any) -> Any:
 
 
 def _batched(args: tuple, axes: tuple, **params: Any) -> tuple[jax.Array, int]:
-    """An axis more in the rows; one in the matrix, or in a sum over rows, is `dot_general`'s."""
+    """A batch axis joins the rows; in a matrix or in a sum over rows `dot_general` handles it."""
     (x, y), (bx, by) = args, axes
     if not params["summed"] and by is None:
         place = min(1, x.ndim - 2)  # behind time, which loops want first
@@ -100,7 +100,7 @@ def _batched(args: tuple, axes: tuple, **params: Any) -> tuple[jax.Array, int]:
 
 
 # y = x w:     dx = dy w^T,  dw = x^T dy;  g = sum x^T y:  dx = y dg^T,  dy = x dg.
-# A transposed matrix is written out: within a loop it is then transposed once, before the loop.
+# The transposition is an operation of its own, so that a loop does it once, before its steps.
 def _transposed_left(ct: Any, x: Any, y: Any, *, summed: bool, precision: Any, **_: Any) -> Any:
     like, kept = x.aval, partial(rows, precision=precision, dtype=ct.dtype, sharding=_sharding(x))
     if summed:
@@ -142,5 +142,5 @@ def row_product(eqn: Any) -> bool:
 
 
 def over_rows(eqn: Any, x: jax.Array, w: jax.Array) -> jax.Array:
-    """`row_product`'s equation for other rows, of all steps at once, say, and another matrix."""
+    """The equation of a `row_product` for other rows, such as all steps at once, and matrices."""
     return rows(x, w, precision=eqn.params["precision"], dtype=eqn.outvars[0].aval.dtype)

@@ -1,8 +1,8 @@
 """The loop over time and its derivative.
 
 `jax.grad` of `lax.scan` carries the gradient of every recurrent weight, `[H, G*H]`, through the
-whole reverse loop: one small product and one large addition a step; and it keeps all that the
-backward pass reads, a dozen arrays `[T, B, H]` for an LSTM. Here
+whole reverse loop, with one small product and one large addition a step. It also keeps all that
+the backward pass reads, a dozen arrays `[T, B, H]` for an LSTM. Here
 
     s_t = f(w, s_{t-1}, z_t),   and within f sums   u_t = x_t w + b + ...   of products with params
 
@@ -15,7 +15,7 @@ loop, and JAX transposes it into one product too: dw = sum_t x_t^T p_t. Within t
 are constants. f' needs no product of the forward pass again: it is computed from the kept u_t.
 
 - The forward loop keeps s_{t-1} and u_t, as far as f' needs them, and x_t where it is no state.
-  A z that the step only adds to a sum is not kept: u_t is written over it.
+  A z that the step only adds to a sum is not kept: u_t overwrites it.
 - The tangent loop is linear; transposed, it computes what f' needs again, step by step, and writes
   the cotangent of p_t, which is that of such a z_t too, over u_t.
 
@@ -43,7 +43,7 @@ from jaxrnn.autodiff.step import Step, Sum, TangentStep, inexact, traced
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Recurrence:
-    """What is static about a recurrence."""
+    """The static part of a recurrence."""
 
     step: Step
     length: Any

@@ -45,9 +45,8 @@ class Sum(NamedTuple):
     products: tuple[tuple[Equation, int, int], ...]  # each with the columns `start` to `stop` of it
     invariants: tuple[Variable, ...]  # what was added and depends on constants alone
     addends: frozenset[Variable]  # these constants
-    z: (
-        Variable | None
-    )  # a z that is read here only: its tangent serves for that of the products too
+    # A z that is read here only: its tangent serves for that of the products too.
+    z: Variable | None
 
     @property
     def params(self) -> frozenset[Variable]:
@@ -65,10 +64,9 @@ class Step(NamedTuple):
     outs: list[Any]
     invariant: tuple[Equation, ...] = ()  # those of `eqns` that depend on constants alone
     sums: tuple[Sum, ...] = ()
-    constant: frozenset[tuple[int, Variable]] = (
-        frozenset()
-    )  # (id of an equation, what it reads): what
-    # a sum takes its params by; their tangents come from outside the loop
+    # Pairs (id of an equation, variable that it reads) by which params enter a sum: their tangents
+    # come from outside the loop.
+    constant: frozenset[tuple[int, Variable]] = frozenset()
 
     def __call__(self, consts: list, carry: list, row: list, keep: list[Variable]) -> tuple:
         """The new state, and the values of the variables to be kept."""
@@ -77,8 +75,10 @@ class Step(NamedTuple):
         return [read(env, v) for v in self.outs], [read(env, v) for v in keep]
 
     def tangent(self, given: dict[Variable, Any], dots: dict[Variable, Any]) -> list:
-        """The tangents of the floating results: `given` has the values of constants, the state, the
-        z's and the sums, `dots` the tangents of some, a sum's being what is added to it.
+        """The tangents of the floating results.
+
+        `given` has the values of constants, the state, the z's and the sums. `dots` has the
+        tangents of some of them; that of a sum is what its params add to it.
         """
         fixed = {v: given[v] for v in self.consts}
         evaluate(self.invariant, fixed)
@@ -110,8 +110,8 @@ class Step(NamedTuple):
 class TangentStep(NamedTuple):
     """The tangent of a step, from values that the loop kept: `f'` in `recurrence.py`.
 
-    It reads constants, kept values, the tangents of constants, and rows of tangents, of z's and of
-    sums; what it does not need of them is not listed.
+    It reads constants, kept values, the tangents of constants, and rows of tangents of z's and of
+    sums. Each list has only what it needs.
     """
 
     closed: ClosedJaxpr
@@ -137,7 +137,7 @@ class TangentStep(NamedTuple):
         drows: list[Variable],
         dsums: list[Variable],
     ) -> TangentStep:
-        """For the tangents named; `dsums` are sums that have an input of their own for theirs."""
+        """The step for these tangents; `dsums` are sums whose tangents are inputs of their own."""
         consts, carry, rows = primals
         floats = [v for v in step.carry if inexact(v.aval)]
         sums = [s.var for s in step.sums]
@@ -268,7 +268,7 @@ def with_sums(step: Step) -> Step:
 
 
 def compute(eqn: Equation, *args: Any) -> list:
-    """An equation's results; a product that a step writes as `@` becomes one of `products.py`."""
+    """The results of an equation; a plain `@` of the step becomes a product of `products.py`."""
     return [over_rows(eqn, *args)] if row_product(eqn) else bind(eqn, *args)
 
 

@@ -18,7 +18,7 @@ from jaxrnn.autodiff._jax import ad, batching, lowered, primitive, trace
 
 
 class Call(NamedTuple):
-    """What is static about a call: its first argument, the structures of the others and of the
+    """The static part of a call: its first argument, the structures of the others and of the
     results, and the axes of each `vmap` around it.
     """
 
@@ -32,9 +32,9 @@ def with_tangent(primal: Callable[..., Any], tangent: Callable[..., Any]) -> Cal
     """`f(static, *args) = primal(static, *args)`, with a derivative
     `tangent(static, args, results, dargs) -> dresults`.
 
-    `static` hashes; arguments and results are pytrees of arrays. The tangent is linear in `dargs`;
-    numbers that are not floating have the tangent that JAX gives them, of dtype float0, and none is
-    asked for. Every mode of differentiation, `vmap` and `checkpoint` work, in any order.
+    `static` hashes; arguments and results are pytrees of arrays. The tangent is linear in `dargs`.
+    Numbers that are not floating have tangents of dtype float0, as always in JAX, and need none
+    among the results. Every mode of differentiation, `vmap` and `checkpoint` work, in any order.
     """
     p = primitive(primal.__name__, multiple_results=True)
 
@@ -47,8 +47,8 @@ def with_tangent(primal: Callable[..., Any], tangent: Callable[..., Any]) -> Cal
         return f
 
     def pushed(call: Call) -> Callable[..., list]:
-        """The tangents of the floating results, of all arguments, all results, and the tangents
-        of the floating arguments.
+        """The tangents of the floating results, as a function of all arguments, all results and
+        the tangents of the floating arguments.
         """
 
         def g(leaves: list, results: list, dleaves: list) -> list:

@@ -1,9 +1,9 @@
 """What a transition `a` of a linear recurrence `h_t = a_t h_{t-1} + b_t` may be.
 
 A state is a pytree of arrays, and `a` is a tree like it with a transition in the place of each
-part: an array is a diagonal, `Complex` a complex one in two real arrays (and its part of the state
-a `Complex` too), `Matrix` a matrix for the part's last axis. Another structure is another class
-here, with its `multiply` and its `identity`.
+part. An array is a diagonal. A `Complex` is a complex diagonal in two real arrays, and its part of
+the state is a `Complex` too. A `Matrix` is a matrix for the part's last axis. For another structure
+add a class here, with its `multiply` and its `identity`.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def multiply_all_steps(a: Any, h: Any) -> Any:
     """`a h` for all steps at once, `h` being `[T, ...]`.
 
     Where `a` holds for every step, steps and rows become one axis: the derivative in `a` is a sum
-    over it, and XLA:CPU is slow to sum `[T, 1, N]` over T. Not where an axis of h is sharded
-    explicitly: of two axes, one of them sharded, no one axis can be made.
+    over it, and XLA:CPU is slow to sum `[T, 1, N]` over T. Where an axis of h is sharded
+    explicitly, they stay apart: a sharded axis cannot be merged with another.
     """
     aval = jax.typeof(jax.tree.leaves(h)[0])
     shape, full = jax.tree.leaves(a)[0].shape, aval.shape
@@ -93,7 +93,7 @@ def evolve(a: Any, h: Any, b: Any) -> Any:
 
 
 def rank(a: Any) -> int:
-    """How many axes a transition has beside the part of a state that it multiplies."""
+    """How many axes a transition has; of the two axes of a matrix one counts."""
     return a.w.ndim - 1 if isinstance(a, Matrix) else jax.tree.leaves(a)[0].ndim
 
 
@@ -103,8 +103,9 @@ def has_time_axis(a: Any, b: Any) -> bool:
 
 
 def check_recurrence(a: Any, b: Any, start: Any) -> None:
-    """Structures, dtypes and shapes of `h_t = a_t h_{t-1} + b_t`, and a message that names the
-    leaf. Sizes are compared where they are numbers; symbolic ones of an export are not known.
+    """Check structures, dtypes and shapes of `h_t = a_t h_{t-1} + b_t`; a message names the leaf.
+
+    Sizes are compared where they are numbers; the symbolic ones of an export are not known.
     """
     errors.check_drive(b, start)
     parts, tree = jax.tree_util.tree_flatten_with_path(a, is_leaf=is_transition)

@@ -1,6 +1,4 @@
-"""Nonlinear cells made for Newton: their recurrent weights are diagonal, and so are their
-Jacobians.
-"""
+"""Nonlinear cells for `Newton`: their recurrent weights and their Jacobians are diagonal."""
 
 from __future__ import annotations
 
@@ -39,8 +37,8 @@ class DiagonalGRU(Cell):
     with `Dense` to mix units.
 
     Shapes: x `[..., F]`, h `[..., H]`, y `[..., H]`. Params: `w_x [F, 3H]`, `w_h [3H]`, `b [3H]`,
-    blocks in the order r, z, n. z is begun with biases from 0 to 1, so that units remember for
-    different times.
+    blocks in the order r, z, n. The biases of z begin evenly spaced from 0 to 1, so that
+    units remember for different times.
 
     Args:
       hidden: H.
@@ -106,8 +104,8 @@ class DiagonalGates(NamedTuple):
 
 
 class DiagonalLSTM(Cell):
-    """An LSTM whose recurrent weights are diagonal, its input gate what the forget gate leaves,
-    with peepholes.
+    """An LSTM with diagonal recurrent weights, peepholes, and one minus the forget gate as its
+    input gate.
 
         f = sigmoid(x @ w_x + w_h * h + p * c + b)
         g = tanh(x @ w_x + w_h * h + b)
@@ -122,8 +120,8 @@ class DiagonalLSTM(Cell):
     `Dense` to mix units.
 
     Shapes: x `[..., F]`, state `LSTMState(h, c)` of `[..., H]`, y `[..., H]`. Params: `w_x [F,
-    3H]`, `w_h [3H]`, `b [3H]` (blocks f, g, o), `p [2H]` (blocks f, o). f is begun with biases from
-    0 to -1, as the paper has it.
+    3H]`, `w_h [3H]`, `b [3H]` (blocks f, g, o), `p [2H]` (blocks f, o). The biases of f begin
+    evenly spaced from 0 to -1, as in the paper.
 
     Args:
       hidden: H.

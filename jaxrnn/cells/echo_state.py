@@ -28,7 +28,7 @@ class EchoState(Cell):
     Args:
       hidden: H.
       spectral_radius: the largest modulus among the eigenvalues of `w_h`; below 1 the past fades.
-      leak: where the leaf `leak` begins, in (0, 1]; sweep the leaf.
+      leak: the first value of the param `leak`, in (0, 1]; to try values, change the param.
       input_scale: `w_x` and `b` are uniform in [-input_scale, input_scale].
       density: the share of `w_h` that is not zero, in (0, 1].
 
@@ -143,8 +143,8 @@ def ridge(
         return mean, jnp.where(counts, a - mean, 0)
 
     (x_mean, x), (y_mean, y) = centre(x), centre(y)
-    # The penalty as F more rows, solved by QR: the normal equations square the condition number,
-    # and float32 has no digits to spare.
+    # The penalty is F more rows, and QR solves the whole: the normal equations would square the
+    # condition number, and float32 has no digits to spare.
     size = x.shape[-1]
     rows = jnp.concatenate([x, jnp.sqrt(jnp.asarray(penalty, dtype)) * jnp.eye(size, dtype=dtype)])
     with jax.default_matmul_precision("highest"):

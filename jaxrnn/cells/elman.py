@@ -24,7 +24,7 @@ class Elman(Cell):
     Args:
       hidden: H.
       activation: the name of a function in `jax.nn`, "tanh" or "relu" as a rule.
-      identity: begin with `w_h` the identity and small `w_x`: with "relu", the IRNN.
+      identity: begin with the identity as `w_h` and a small `w_x`; with "relu" this is the IRNN.
 
     Raises:
       TypeError, ValueError: for a size below one, or an unknown activation.

@@ -44,7 +44,8 @@ class GRU(Cell):
 
     Args:
       hidden: H.
-      reset_after: after (torch, cuDNN, Flax; one matmul a step), or before (the paper; Haiku).
+      reset_after: true for the reset after the matmul (PyTorch, cuDNN, Flax; one matmul a step),
+        false for the reset before it (the paper; Haiku).
 
     Raises:
       TypeError, ValueError: for a size below one.
@@ -89,7 +90,7 @@ class GRU(Cell):
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> GRUInputs:
         w, cut = params["w_x"], 2 * self.hidden
-        if isinstance(xs.size, int) and xs.size < w.size:  # the smaller is cut: that copies it
+        if isinstance(xs.size, int) and xs.size < w.size:  # cutting copies: cut the smaller
             z = matmul(xs, w)
             return GRUInputs(z[..., :cut], z[..., cut:])
         return GRUInputs(matmul(xs, w[:, :cut]), matmul(xs, w[:, cut:]))

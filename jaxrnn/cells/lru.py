@@ -18,8 +18,8 @@ from jaxrnn.cell import LinearCell, Noise, Params
 
 
 class DiagonalInputs(NamedTuple):
-    """What the loop needs of the inputs: what is added to the state, and what goes past it to the
-    output `[..., F]`.
+    """The inputs as the loop reads them: what is added to the state, and what skips the state on
+    its way to the output, `[..., F]`.
     """
 
     drive: Complex
@@ -30,8 +30,8 @@ class ComplexDiagonal(LinearCell):
     """`h' = a h + gain (x @ w_x)`, `y = (Re h, Im h) @ w_y + d x`, with a complex diagonal `a`; an
     author writes `init` and `transition`.
 
-    Complex numbers are pairs of real arrays: `w_x [F, 2N]` holds real parts before imaginary ones,
-    and so does `w_y [2N, F]` for the rows that meet them.
+    Complex numbers are pairs of real arrays: `w_x [F, 2N]` has real parts before imaginary ones,
+    and so do the rows of `w_y [2N, F]`.
     """
 
     hidden: int
@@ -78,9 +78,9 @@ class LRU(ComplexDiagonal):
         h' = a h + exp(gamma) (x @ W_x)
         y = Re(h @ W_y) + d x
 
-    Begun with |a|^2 uniform between `r_min`^2 and `r_max`^2, the phase uniform up to `max_phase`,
-    and `exp(gamma) = sqrt(1 - |a|^2)`, which gives the state of white noise the same variance at
-    every |a|. For long memory set `r_min` near 1.
+    It begins with |a|^2 uniform between `r_min`^2 and `r_max`^2, the phase uniform up to
+    `max_phase`, and `exp(gamma) = sqrt(1 - |a|^2)`: with white noise as input, the state then has
+    the same variance at every |a|. For long memory set `r_min` near 1.
 
     Shapes: x `[..., F]`, state `Complex` of two `[..., N]`, y `[..., F]`.
     Params: `w_x [F, 2N]` (real parts, imaginary parts), `w_y [2N, F]`, `d [F]`, `nu`, `theta`,
@@ -89,10 +89,10 @@ class LRU(ComplexDiagonal):
     Args:
       hidden: N, the number of complex states.
       r_min, r_max: the ring, 0 <= r_min < r_max <= 1.
-      max_phase: in radians.
+      max_phase: the largest phase, in radians.
 
     Raises:
-      TypeError, ValueError: for a size below one, or a ring that is none.
+      TypeError, ValueError: for a size below one, or an empty ring.
 
     Example:
       >>> cell = LRU(8, r_min=0.9, r_max=0.999)
@@ -122,7 +122,7 @@ class LRU(ComplexDiagonal):
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
         kr, kp, kx, ky, kd = jax.random.split(key, 5)
-        # Away from 0 and 1, where the logarithms end.
+        # Away from 0 and 1, where the logarithms are infinite.
         square = jax.random.uniform(
             kr, (self.hidden,), dtype, self.r_min**2 + 1e-6, self.r_max**2 - 1e-6
         )
@@ -153,8 +153,8 @@ class S5(ComplexDiagonal):
         y = Re(h @ W_y) + d x
 
     `l` are the eigenvalues of the normal part of the HiPPO-LegS matrix, one of each conjugate pair
-    (for the other, `W_y` counts twice); `W_x` and `W_y` begin as random matrices in its eigenbasis,
-    the steps D log-uniform between `step_min` and `step_max`.
+    (for the other, `W_y` counts twice). `W_x` and `W_y` begin as random matrices in its eigenbasis,
+    and the steps D are log-uniform between `step_min` and `step_max`.
 
     Shapes: x `[..., F]`, state `Complex` of two `[..., N]`, y `[..., F]`.
     Params: `w_x [F, 2N]` (real parts, imaginary parts), `w_y [2N, F]`, `d [F]`, `l_re`, `l_im`,
@@ -162,8 +162,8 @@ class S5(ComplexDiagonal):
 
     Args:
       hidden: N, the number of complex states, a multiple of `blocks`; they stand for 2N real ones.
-      blocks: how many HiPPO matrices of 2N / blocks begin the system.
-      step_min, step_max: in units of a time step.
+      blocks: how many HiPPO matrices, each of size 2N / blocks, the system begins with.
+      step_min, step_max: the range of the first D, in units of a time step.
 
     Raises:
       TypeError, ValueError: for a size below one, `hidden` no multiple of `blocks`, or steps that

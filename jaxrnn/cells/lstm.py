@@ -48,7 +48,7 @@ class LSTM(Cell):
     Args:
       hidden: H.
       projection: P, the size of a projected output, or None.
-      forget_bias: where the forget gate's part of `b` begins.
+      forget_bias: the first value of the forget gate's part of `b`.
 
     Raises:
       TypeError, ValueError: for a size below one.

@@ -15,8 +15,8 @@ from jaxrnn.cell import LinearCell, Noise, Params
 
 
 class Minimal(LinearCell):
-    """Gates and candidate of the input alone; an author says how many there are and what they
-    mean.
+    """Cells whose gates and candidate depend on the input alone; an author says how many there are
+    and what they mean.
     """
 
     hidden: int
@@ -55,8 +55,8 @@ class MinGRU(Minimal):
         h' = (1 - z) * h + z * n
         y = h'
 
-    Here z lets the new in, as in the paper; in `GRU` it keeps the old. The gates are sigmoids
-    throughout, so the recurrence is stable as it stands and no logarithms are taken.
+    Here z is the share of the new candidate, as in the paper; in `GRU` it is the share of the old
+    state. All gates are sigmoids, so the recurrence is stable without logarithms.
 
     Shapes: x `[..., F]`, h `[..., H]`, y `[..., H]`. Params: `w_x [F, 2H]`, `b [2H]`, blocks in the
     order z, n.

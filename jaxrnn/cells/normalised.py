@@ -33,8 +33,8 @@ class LayerNormLSTM(Cell):
         h' = o * tanh(N(c') * scale_c + b_c)
         y = h'
 
-    `N(v) = (v - mean(v)) / sqrt(var(v) + eps)`, over all 4H features of the first two at once. That
-    of the inputs is taken outside the loop.
+    `N(v) = (v - mean(v)) / sqrt(var(v) + eps)`, over all 4H features of the first two at once. The
+    inputs are normalised outside the loop.
 
     Shapes: x `[..., F]`, h, c, y `[..., H]`.
     Params: `w_x [F, 4H]`, `w_h [H, 4H]`, `b [4H]`, `scale_x [4H]`, `scale_h [4H]`, `scale_c [H]`,
@@ -42,8 +42,8 @@ class LayerNormLSTM(Cell):
 
     Args:
       hidden: H.
-      forget_bias: where the forget gate's part of `b` begins.
-      eps: what keeps the division finite.
+      forget_bias: the first value of the forget gate's part of `b`.
+      eps: a positive number that keeps the division finite.
 
     Raises:
       TypeError, ValueError: for a size below one.
@@ -121,7 +121,7 @@ class LayerNormGRU(Cell):
 
     Args:
       hidden: H.
-      eps: what keeps the division finite.
+      eps: a positive number that keeps the division finite.
 
     Raises:
       TypeError, ValueError: for a size below one.

@@ -31,7 +31,7 @@ class PeepholeLSTM(Cell):
 
     Args:
       hidden: H.
-      forget_bias: where the forget gate's part of `b` begins.
+      forget_bias: the first value of the forget gate's part of `b`.
 
     Raises:
       TypeError, ValueError: for a size below one.

@@ -24,15 +24,14 @@ class GatedInputs(NamedTuple):
 
 
 class RGLRU(LinearCell):
-    """The real-gated linear recurrent unit: a decay for each feature, which the input slows down or
-    lets be.
+    """The real-gated linear recurrent unit: a decay for each feature, which inputs can slow down.
 
         r, i = sigmoid(x @ w_x + b)     each its own block
         a = sigmoid(decay) ** (8 r)
         h' = a h + sqrt(1 - a^2) (i x)
         y = h'
 
-    It has no size of its own: the state is as wide as the input. Begun with `sigmoid(decay) ** 8`
+    It has no size of its own: the state is as wide as the input. `sigmoid(decay) ** 8` begins
     uniform between 0.9 and 0.999. The gates' weights are dense (the paper's are block-diagonal).
 
     Shapes: x, h and y `[..., F]`. Params: `w_x [F, 2F]`, `b [2F]` (blocks r, i), `decay [F]`.

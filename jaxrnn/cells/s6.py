@@ -15,8 +15,8 @@ from jaxrnn.cell import LinearCell, Noise, Params
 
 
 class SelectiveInputs(NamedTuple):
-    """What the loop needs of the inputs: the step and the input `[..., F]`, what is written and
-    what is read `[..., N]`.
+    """The inputs as the loop reads them: the time step and the input `[..., F]`, the weights of
+    writing and of reading `[..., N]`.
     """
 
     step: jax.Array
@@ -34,7 +34,7 @@ class S6(LinearCell):
         h' = exp(-D exp(log_a)) h + (D x) B
         y = sum over n of h' C + d x
 
-    An input with a small D is passed over, one with a large D replaces what was there. Begun with
+    An input with a small D is passed over; one with a large D replaces the state. It begins with
     decays 1 ... N and D log-uniform between 0.001 and 0.1. The state has N numbers for each
     feature: cut long sequences with `Chunked`.
 

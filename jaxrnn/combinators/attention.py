@@ -55,7 +55,7 @@ class Attention(Feedforward):
 
     Raises:
       TypeError, ValueError: for a size below one or an unknown score; while tracing, where nothing
-        is bound, or a memory of another batch.
+        is bound, or for a memory of another batch.
 
     Example:
       >>> net = Stack((LSTM(8), Attention(8, memory=6)))
@@ -95,8 +95,8 @@ class Attention(Feedforward):
         return bound(self, params, memory, mask)
 
     def weights(self, params: Params, xs: jax.Array) -> jax.Array:
-        """The attention `a [T, ..., S]` for queries `[T, ..., F]`, the outputs of the layer below,
-        and bound params: a heat map's rows.
+        """The attention `a [T, ..., S]` for bound params and queries `[T, ..., F]`, the outputs of
+        the layer below: the rows of a heat map.
 
         Example:
           >>> layer = Attention(8, memory=6)

@@ -47,18 +47,18 @@ class AttentionCell(Cell):
         score = v . tanh(y @ w_q + memory_s @ w_k), additive
         score = y . (memory_s @ w_k), multiplicative
 
-    The memory is bound first, as for `Attention`. Before the first step the query is what the cell
-    reads out of its initial state. Of a `GRU(reset_after=False)` it makes the paper's decoder; a
-    GRU that resets after its matmul gets the context within the reset, too.
+    Bind the memory first, as for `Attention`. Before the first step the query is the cell's output
+    for its initial state. Around a `GRU(reset_after=False)` it is the paper's decoder; in a GRU
+    that resets after its matmul, the reset applies to the context too.
 
     Shapes: x `[..., F]`, memory `[S, *batch, M]`, y as the cell's, Y wide. State: the cell's.
-    Params: `cell`, the cell's own, `w_context [M, Z]` with Z all that z holds, `w_k [M, size]`,
+    Params: `cell`, the cell's own, `w_context [M, Z]` with Z the size of z, `w_k [M, size]`,
     `w_q [Y, size]`, `v [size]`, or, multiplicative, `w_k [M, Y]`; and `bound`, once bound. Gates:
     `attention [..., S]`, and the cell's own as `cell`.
 
     Args:
-      cell: a recurrent cell that is not a composite, and whose z is floating arrays: noise goes
-        around, `Zoneout(AttentionCell(LSTM(8), 6), 0.1)`.
+      cell: a recurrent cell that is not a composite, and whose z is floating arrays: put noise
+        around it, `Zoneout(AttentionCell(LSTM(8), 6), 0.1)`.
       memory: M, the width of the memory.
       score: "additive" or "multiplicative".
       size: the width at which queries and keys are added; Y by default, and of no use to the
@@ -67,7 +67,7 @@ class AttentionCell(Cell):
     Raises:
       TypeError: for a composite, or a layer without memory.
       ValueError: for a size below one or an unknown score; in `init`, for a cell whose z cannot be
-        added to; while tracing, where nothing is bound, or a memory of another batch.
+        added to; while tracing, where nothing is bound, or for a memory of another batch.
 
     Example:
       >>> cell = AttentionCell(LSTM(8), memory=6)
@@ -136,7 +136,7 @@ class AttentionCell(Cell):
         return Attended(self.cell.project(params["cell"], xs, noise), jnp.zeros(xs.shape[0], bool))
 
     def look(self, params: Params, state: State, z: Attended, dot: Dot) -> tuple[jax.Array, Any]:
-        """The attention of a step, and the cell's z with what it saw."""
+        """The attention of a step, and the cell's z with the context added."""
         lead = z.steps.ndim
         query = self.cell.readout(params["cell"], state, z.z)
         memory = found(self, params, query.shape[lead:-1])

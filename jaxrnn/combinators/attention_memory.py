@@ -1,6 +1,6 @@
 """A memory, such as the outputs of an encoder, and how a cell looks at it.
 
-It is bound beside the params by `bind` and never carried as state: no mask copies it, no reset
+`bind` puts it among the params and it is never carried as state: no mask copies it, no reset
 clears it, no beam gathers it.
 """
 
@@ -34,8 +34,9 @@ class Bound(NamedTuple):
 
 
 def bound(cell: Any, params: Params, memory: Any, mask: Any) -> Params:
-    """The params with a memory `[S, *batch, M]` beside them, its keys computed once; what lies
-    under a false mask is zero.
+    """The params with a memory `[S, *batch, M]` beside them, its keys computed once.
+
+    The mask is true where the memory is valid; elsewhere the memory is set to zero.
     """
     errors.check_memory(cell, memory, mask, cell.memory)
     weight = params["w_k"]
@@ -47,8 +48,8 @@ def bound(cell: Any, params: Params, memory: Any, mask: Any) -> Params:
 
 
 def found(cell: Any, params: Params, batch: tuple[int, ...]) -> Bound:
-    """What is bound, or, while `init` asks for shapes, a memory of no places; the verbs refuse
-    params with nothing bound.
+    """The bound memory, or an empty one while `init` asks for shapes; the verbs refuse params
+    without a memory.
     """
     if "bound" not in params:
         weight = params["w_k"]

@@ -18,8 +18,8 @@ class Bidirectional(Composite):
         y_t = merge(forward(x_0 .. x_t), backward(x_t .. x_{T-1}))
 
     The backward cell begins at each row's last valid step, so padding needs no reordering. Its
-    output at t depends on what comes after t, so `advance` and `fold` refuse it. In another's
-    reversed run both directions turn around.
+    output at t depends on what comes after t, so `advance` and `fold` refuse it. Where it is run
+    in reverse, both directions turn around.
 
     Shapes: x `[T, ..., F]`, y `[T, ..., P + Q]` with concat, `[T, ..., P]` with sum, mean and
     product, and the pair `([T, ..., P], [T, ..., Q])` with none. Params and state: the pairs

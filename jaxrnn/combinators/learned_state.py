@@ -16,8 +16,8 @@ class LearnedState(Composite):
         s_0 = params["state"], the same for every row;  y = cell(x)
 
     Params: `cell`, the cell's own, and `state`, a state without batch axes, zero (the cell's own
-    initial state) at first. State: the one-tuple of the cell's. A state passed to a verb goes
-    before the learned one.
+    initial state) at first. State: the one-tuple of the cell's. A state passed to a verb is used
+    in place of the learned one.
 
     Args:
       cell: any cell, composites too: then the states of all cells in it are learned.

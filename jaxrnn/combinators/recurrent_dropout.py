@@ -17,10 +17,10 @@ class RecurrentDropout(Wrapper):
         dot(h, "w_h") becomes (m * h / (1 - rate)) @ w_h
         each entry of m is one with probability 1 - rate, else zero
 
-    With a key; without one it is the identity: the cell as it is, in expectation the same product.
-    One mask is drawn for each recurrent weight and shared by all gates in it, row by row. Nothing
-    else is dropped: a carried state is kept whole (the c of an LSTM, `z * h` in a GRU), and inputs
-    are the business of a `Dropout` before it.
+    It drops only with a key. Without one the cell is as it is, which is the expectation of the
+    product. One mask is drawn for each recurrent weight and shared by all gates in it, row by row.
+    Nothing else is dropped: a carried state is kept whole (the c of an LSTM, `z * h` in a GRU). For
+    inputs, put a `Dropout` before the cell.
 
     Params, state and gates: the cell's. Composes with other wrappers:
     `Zoneout(RecurrentDropout(LSTM(8), 0.2), 0.1)`.

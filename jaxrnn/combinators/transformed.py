@@ -18,10 +18,10 @@ class TransformedWeights(Composite):
 
         y = cell(x) with the params transform(raw)
 
-    The gradient flows through the transform to the raw params. It is applied outside the loop over
-    time: once a sequence; under `Chunked` once a chunk at the most, and again where that is
-    recomputed; in `advance` once a call. Where it is dear, transform the params beforehand and run
-    the cell inside: `unroll(net.cell, net.transformed(params), xs, strategy=Chunked(100))`.
+    The gradient flows through the transform to the raw params. The transform is applied outside the
+    loop over time: once a sequence, in `advance` once a call, and under `Chunked` at most once a
+    chunk, and again where that is recomputed. Where it is expensive, transform the params first and
+    run the cell inside: `unroll(net.cell, net.transformed(params), xs, strategy=Chunked(100))`.
 
     Several transforms are nested: in `TransformedWeights(TransformedWeights(cell, f), g)` the cell
     has the weights `f(g(raw))`. What `bind` puts beside the params is not transformed.
@@ -37,7 +37,7 @@ class TransformedWeights(Composite):
     Raises:
       TypeError: unless `cell` is a cell and `transform` a function that hashes; for `WeightDrop`,
         which takes a key.
-      ValueError: in `init` and while tracing, where it makes params of another kind.
+      ValueError: in `init` and while tracing, where the transformed params are of another kind.
 
     Example:
       >>> cell = TransformedWeights(Elman(8, "relu"), Dale(0.8))
@@ -66,7 +66,7 @@ class TransformedWeights(Composite):
 
     @property
     def params_of(self) -> Layer:
-        """The cell whose params these are, as its `init` makes them."""
+        """The cell whose `init` gives the params."""
         return self.cell
 
     def transformed(self, params: Params) -> Params:
@@ -77,7 +77,7 @@ class TransformedWeights(Composite):
           >>> params = cell.init(jax.random.key(0), features(3))
           >>> state, ys = unroll(cell.cell, cell.transformed(params), jnp.ones((5, 3)))
         """
-        # What is bound is made from transformed weights already.
+        # A bound memory was computed with transformed weights already.
         raw = jax.tree.map(lambda a: None if is_bound(a) else a, params, is_leaf=is_bound)
         made = self.transform(raw)
         errors.check_transformed(self, made, raw)

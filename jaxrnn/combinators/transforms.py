@@ -71,7 +71,7 @@ class Masked:
     Args:
       mask: a function of a leaf's shape, `[H, G*H]` for `w_h`, to booleans of that shape or one
         that broadcasts to it. It is static: define it once, since a new function is traced anew.
-        For a mask that is at hand, `lambda shape: MASK`.
+        For a constant mask, write a function that returns it.
       names: the keys of the weights.
 
     Raises:
@@ -109,14 +109,14 @@ class Masked:
 
 @dataclasses.dataclass(frozen=True)
 class SpectralNorm:
-    """Weights of a given spectral norm, the most by which they lengthen a vector.
+    """Weights with a fixed spectral norm, the most by which they lengthen a vector.
 
         w = bound * raw / ||raw||_2,  the largest singular value, computed exactly
 
     The norm is that of a whole leaf, the blocks of all gates side by side; a weight of zeros stays
-    as it is. A singular value decomposition takes O(H^3) once a sequence. Second derivatives
-    need singular values that differ: those of an orthogonal weight, which many cells begin with, do
-    not, so that the first step must not be one of second order.
+    as it is. A singular value decomposition takes O(H^3) once a sequence. Second derivatives need
+    singular values that differ. Those of an orthogonal weight, which many cells begin with, do not,
+    so the first step must not use second derivatives.
 
     Args:
       bound: the norm, above 0.
@@ -148,7 +148,7 @@ class SpectralNorm:
     def __call__(self, params: Params) -> Params:
         def normalised(w: jax.Array, i: int) -> jax.Array:
             errors.check_matrix(self, w)
-            # A decomposition knows no bfloat16.
+            # There is no decomposition in bfloat16.
             raw = w.astype(wide(w.dtype))
             norm = jnp.linalg.norm(raw, 2)
             return (raw * (self.bound / jnp.where(norm > 0, norm, 1))).astype(w.dtype)
@@ -158,14 +158,14 @@ class SpectralNorm:
 
 @dataclasses.dataclass(frozen=True)
 class WeightDrop:
-    """Weights some of which are dropped, the same ones at every step and for every row.
+    """Weights of which some are dropped, the same ones at every step and for every row.
 
         w = m * raw / (1 - rate),  each entry of m one with probability 1 - rate, else zero
 
-    It is a function of params and a key, called before the verb, once for each sequence; evaluation
-    leaves it out. `TransformedWeights` cannot apply it: the key of a verb reaches a cell in
-    `project`, which hands the step what has a time axis, and a mask of a weight `[H, G*H]` for each
-    of T steps would be T times the weight.
+    It is a function of params and a key. Call it before the verb, once for each sequence, and leave
+    it out in evaluation. `TransformedWeights` cannot apply it: the key of a verb reaches a cell in
+    `project`, whose result has a time axis. A mask of a weight `[H, G*H]` for each of T steps would
+    be T times the size of the weight.
 
     Args:
       rate: the probability of dropping, in [0, 1).

@@ -29,9 +29,9 @@ class Wrapper(Cell):
     """A cell around one leaf cell that changes its step by masks; its params, its state and its
     gates are that cell's.
 
-    An author writes `draw`, and what becomes of the cell's matmuls (`lowered`) and of its new state
-    (`settled`), each for the masks of one step, or for None without a key. All randomness is drawn
-    in `project`, so the step is deterministic.
+    An author writes `draw`, which draws masks, and how the masks of one step, or None without a
+    key, change the cell's matmuls (`lowered`) and its new state (`settled`). All randomness is
+    drawn in `project`, so the step is deterministic.
     """
 
     cell: Cell
@@ -54,7 +54,7 @@ class Wrapper(Cell):
 
     @abc.abstractmethod
     def lowered(self, dot: Dot, masks: Any) -> Dot:
-        """The dot that the cell inside is handed."""
+        """The `dot` that the cell inside receives."""
 
     @abc.abstractmethod
     def settled(self, old: State, new: State, masks: Any) -> State:
@@ -85,8 +85,8 @@ class Wrapper(Cell):
     def init(self, key: jax.Array, x: Any) -> Params:
         params = self.cell.init(key, x)
         xs = jax.ShapeDtypeStruct((1, *x.shape[len(x.shape) - self.feature_ndim :]), x.dtype)
-        # Masks are drawn in training alone; drawing their shapes here lets a cell that cannot be
-        # wrapped be refused at once.
+        # Masks are drawn in training alone. Their shapes are computed here too, so that a cell that
+        # cannot be wrapped is refused at once.
         jax.eval_shape(
             lambda params, xs, key: self.project(params, xs, Noise.at(key, jnp.arange(1))),
             params,

@@ -1,4 +1,4 @@
-"""Units that now and then keep their old value."""
+"""Units that keep their old value at random."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ from jaxrnn.layers.noise import bernoulli
 
 
 class Zoneout(Wrapper):
-    """A cell each of whose state's units keeps its old value with some probability.
+    """A cell in which each unit of the state keeps its old value with some probability.
 
-        with a key:     s' = old where m, else new,  each entry of m true with probability rate,
-          drawn afresh at every step
-        without a key:  s' = rate * old + (1 - rate) * new, the expectation
+        with a key:     s' = old where m, else new
+        without a key:  s' = rate * old + (1 - rate) * new
 
-    where `new` is the cell's step from `old`. The output is read out of s'. With a key at rate 0 as
-    without one, the cell is as it is.
+    `new` is the cell's step from `old`. Each entry of m is true with probability `rate`, drawn
+    afresh at every step; without a key the state is the expectation. The output is read out of s'.
+    At rate 0 the cell is as it is.
 
     Params, state and gates: the cell's.
 

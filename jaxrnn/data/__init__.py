@@ -1,8 +1,8 @@
-"""What a recurrent net is trained on: batches, long streams cut into segments, ragged rows in
-padded buckets, and text.
+"""Data for recurrent nets: batches, long streams cut into segments, ragged rows in padded buckets,
+and text.
 
-A source of batches is a function of the step alone, `batches(step) -> batch`, so that a run resumed
-at a step sees what an uninterrupted one would have seen, and no iterator has a state to save.
+A source of batches is a function of the step alone, `batches(step) -> batch`. So a resumed run sees
+what an uninterrupted one would have seen, and there is no state of an iterator to save.
 """
 
 from jaxrnn.data.buckets import Buckets as Buckets

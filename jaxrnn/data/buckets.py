@@ -44,32 +44,32 @@ class Buckets:
     """Ragged rows as padded batches of at most `buckets` shapes, so that little is padding and
     little is compiled.
 
-    Rows are sorted by length into buckets, cut where the steps computed in an epoch, padding and
-    fillers included, are fewest. Every epoch visits each row once: the rows of a bucket are
+    Rows are sorted by length and cut into buckets, such that an epoch computes the fewest steps,
+    padding and fillers included. Every epoch visits each row once: the rows of a bucket are
     shuffled anew, then all batches are, by (seed, epoch) alone. The batch of a step depends on the
-    step alone, so a run resumed at a step sees what an uninterrupted one would have. Batches all
-    have `batch` rows; the last of a bucket is filled up with rows that `Padded.rows` and the masks
-    leave out.
+    step alone, so a resumed run sees what an uninterrupted one would have seen. All batches have
+    `batch` rows; the last of a bucket is filled up with rows that `Padded.rows` and the masks leave
+    out.
 
-    Any function of the step is a source of batches for `training.fit`. A `grain.MapDataset`, where
-    its records, its readers or its shuffling of a set that memory does not hold serve better, is
-    one too: `lambda step: dataset[step]`. Buckets of lengths it has none (0.2.18), and its batches
-    of like lengths would come from an iterator, whose state would have to be saved.
+    Any function of the step is a source of batches for `training.fit`. A `grain.MapDataset` is one
+    too, `lambda step: dataset[step]`; use it for its records and readers, or to shuffle data that
+    does not fit into memory. It has no buckets by length (0.2.18): those of grain's iterators would
+    have a state to save.
 
     Args:
       columns: a tuple. A list of arrays `[t_i, ...]` is a ragged column, padded to the longest of
         the bucket; an array `[N, ...]` or a list of numbers is a plain one, such as labels. Lengths
         may differ from column to column.
-      batch: how many rows.
+      batch: how many rows a batch has.
       buckets: the largest number of shapes.
-      seed: of the shuffling.
+      seed: the seed of the shuffling.
 
     Returns:
       A callable, `buckets(step) -> Padded`, pure in the step; `per_epoch` batches make an epoch.
 
     Raises:
       TypeError, ValueError: for columns of different numbers of rows, a row of length 0, rows that
-        differ in dtype or features, nothing ragged.
+        differ in dtype or features, or no ragged column.
 
     Example:
       >>> rows = [np.arange(n, dtype=np.float32) for n in (1, 2, 2, 9)]
@@ -191,8 +191,8 @@ def boundaries(lengths: np.ndarray, batch: int, buckets: int) -> np.ndarray:
     """Where to cut rows `[N, columns]`, sorted by total length, so that the steps computed in an
     epoch are fewest.
 
-    The least cost of the first j rows in k buckets is found from those in k-1, for j at the ends of
-    runs of equal length, at most `LEVELS`.
+    The least cost of the first j rows in k buckets follows from the costs in k-1 buckets. Only the
+    ends of runs of equal length are tried as j, at most `LEVELS` of them.
     """
     total = lengths.sum(1)
     ends = np.append(np.flatnonzero(np.diff(total)) + 1, len(total))

@@ -81,9 +81,11 @@ class Segments:
 
 
 def stream(tokens: Any, batch: int = 1) -> Batch:
-    """A whole stream as one batch for evaluation: `batch` pieces side by side, each begun from the
-    initial state, every token but the first of each piece predicted once. `batch=1` is the stream
-    itself; what does not fill a row is masked.
+    """A whole stream as one batch for evaluation: `batch` pieces side by side, each of which begins
+    from the initial state.
+
+    Every token but the first one is a target once. `batch=1` is the stream itself; the end of a
+    piece that is not full has a false mask.
 
     Example:
       >>> stream(np.arange(6), 2).targets.T.tolist()

@@ -49,8 +49,10 @@ class Bytes:
         return b"".join(table[t] for t in np.asarray(tokens).tolist())
 
     def unknown_bits(self, tokens: Any) -> float:
-        """What it costs to say which byte each unknown token was, all missing bytes being equally
-        likely: with it, a model's code length over tokens is a code length over bytes, comparable
+        """The bits it takes to say which byte each unknown token was, if all missing bytes are
+        equally likely.
+
+        Added to a model's code length over tokens, they give a code length over bytes, comparable
         with a compressor's.
         """
         count = int(np.sum(np.asarray(tokens) == 0))
@@ -59,8 +61,7 @@ class Bytes:
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-    """Units of text (words, characters, phonemes: any strings) as tokens, after four that stand for
-    none of them.
+    """Units of text (words, characters, phonemes: any strings) as tokens, after four special ones.
 
         0        PAD, what a mask hides
         1        UNKNOWN, any unit that is not known
@@ -68,8 +69,8 @@ class Vocabulary:
         3        END of a sequence
         4 + i    known[i]
 
-    It hashes and compares; `list(vocabulary.known)` is what JSON keeps of it,
-    `Vocabulary(tuple(...))` makes it again.
+    It hashes and compares. To save it as JSON, write `list(vocabulary.known)`;
+    `Vocabulary(tuple(...))` is then the same vocabulary.
 
     Example:
       >>> vocabulary = Vocabulary.of([["to", "be"], ["or", "not", "to", "be"]], least=2)

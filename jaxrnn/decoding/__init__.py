@@ -1,8 +1,8 @@
-"""Sequences out of a model one token at a time, inside one jit.
+"""Sequences from a model, generated one token at a time inside one jit.
 
-A model is any function `step(state, token) -> (state, logits)`; of a network it is
-`jax.tree_util.Partial(advance, net, params)`, whose params then are arguments of the jitted loop
-and not constants baked into it.
+A model is any function `step(state, token) -> (state, logits)`. For a network it is
+`jax.tree_util.Partial(advance, net, params)`: the params are then arguments of the jitted loop and
+not constants compiled into it.
 """
 
 from jaxrnn.decoding.beams import Beams as Beams

@@ -38,14 +38,14 @@ def beam(
 ) -> Beams:
     """The most likely sequences, of which the `beams` best beginnings are kept at every step.
 
-        score = log p(tokens) / ((5 + n) / 6)^penalty,   n tokens written, the end token among them
+        score = log p(tokens) / ((5 + n) / 6)^penalty        n tokens, the end token among them
 
-    Each step extends the K living sequences by every token and looks at the 2K best extensions:
-    those among the K best that end are finished, and the K best of the others live on, so that no
-    end costs a living one its place. At N what has not ended competes as it is. The search stops
-    earlier when no living sequence can come to a better score than the worst of K finished ones.
-    `beams=1, penalty=0` is `greedy`; with `beams` as many as there are sequences it is the exact
-    maximum. Rows do not depend on one another.
+    Each step extends the K living sequences by every token and looks at the 2K best extensions.
+    Those among the K best that end are finished, and the K best of the others live on, so that no
+    end costs a living one its place. After N tokens the living ones compete as they are. The search
+    stops earlier when no living sequence can reach a better score than the worst of K finished
+    ones. `beams=1, penalty=0` is `greedy`; with as many beams as there are sequences the result is
+    the exact maximum. Rows do not depend on one another.
 
     Args:
       step: `(state, tokens [..., K]) -> (state, logits [..., K, V])`, called with the state's
@@ -55,7 +55,7 @@ def beam(
       state: the state before `first`; every leaf `[..., *]` begins with the batch axes.
       first: the tokens `[...]` that are fed first, and are not part of the result: any batch axes,
         also none.
-      length: N, how many tokens to write at most.
+      length: N, how many tokens to generate at most.
       beams: K.
       end: the token that ends a sequence.
       penalty: 0 compares log-probabilities; larger ones favour longer sequences.
@@ -71,8 +71,9 @@ def beam(
       >>> net = Stack((Embed(9, 4), LSTM(8), Dense(9)))
       >>> params = net.init(jax.random.key(0), TOKEN)
       >>> step = jax.tree_util.Partial(advance, net, params)
-      >>> found = beam(step, net.initial_state(params, (2,)), jnp.array([3, 1]), 6, beams=4, end=0)
-      >>> found.tokens.shape, found.scores.shape
+      >>> state, first = net.initial_state(params, (2,)), jnp.array([3, 1])
+      >>> best = beam(step, state, first, 6, beams=4, end=0)
+      >>> best.tokens.shape, best.scores.shape
       ((6, 2, 4), (2, 4))
 
     The length penalty: Wu et al. 2016, Google's Neural Machine Translation System.
@@ -106,16 +107,16 @@ class _Search(NamedTuple):
     and the place its trail begins.
     """
 
-    n: jax.Array  # tokens written
+    n: jax.Array  # tokens so far
     state: Any  # [..., K, *]
     living: jax.Array  # log-probabilities [..., K], -inf where there is none
-    tokens: jax.Array  # [N, ..., K]: what each living sequence wrote at a step
+    tokens: jax.Array  # [N, ..., K]: the token of each living sequence at a step
     parents: jax.Array  # [N, ..., K]: whose continuation it was
     scores: jax.Array  # of finished sequences [..., K], best first
     lengths: jax.Array
     places: jax.Array  # which living one it ended
     done: jax.Array  # [...]: nothing can change any more
-    broken: jax.Array  # [...]: NaN was met
+    broken: jax.Array  # [...]: the model gave NaN
 
 
 @partial(jax.jit, static_argnames=("length", "beams"))
@@ -143,8 +144,8 @@ def _beam(
         new, logits = step(search.state, before)
         size = logits.shape[-1]
         total = search.living[..., None] + log_probabilities(logits)
-        # What comes of a row that is done, or of a place without a sequence, is nothing, even where
-        # it is NaN.
+        # A row that is done and a place without a sequence have no extension, even where the logits
+        # are NaN.
         total = jnp.where(
             (search.done[..., None] | jnp.isneginf(search.living))[..., None], -jnp.inf, total
         )
@@ -157,9 +158,8 @@ def _beam(
         ends = token == end
 
         ended = normalised(jnp.where(ends & (jnp.arange(2 * beams) < beams), best, -jnp.inf), n + 1)
-        scores, order = jax.lax.top_k(
-            jnp.concatenate([search.scores, ended], -1), beams
-        )  # of equals the first stays
+        # Among equals the first stays.
+        scores, order = jax.lax.top_k(jnp.concatenate([search.scores, ended], -1), beams)
         lengths = jnp.concatenate([search.lengths, jnp.full(ended.shape, n + 1)], -1)
         lengths, places = pick((lengths, jnp.concatenate([search.places, parent], -1)), order)
 
@@ -192,7 +192,7 @@ def _beam(
     )
     last = jax.lax.while_loop(going, extend, start)
 
-    # What has not ended competes too; in a row that is done it has lost already.
+    # Living sequences compete too; in a row that is done they have lost already.
     score = normalised(jnp.where(last.done[..., None], -jnp.inf, last.living), last.n)
     scores, order = jax.lax.top_k(jnp.concatenate([last.scores, score], -1), beams)
     whole = jnp.concatenate([jnp.zeros_like(empty), jnp.ones_like(empty)], -1)

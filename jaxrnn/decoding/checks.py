@@ -1,4 +1,4 @@
-"""What every way of decoding checks and needs."""
+"""Checks and conversions that every way of decoding shares."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def check_length(length: Any) -> None:
 
 
 def check_batch(state: Any, batch: tuple[int, ...]) -> None:
-    """Rows can only be told apart in a state whose leaves begin with the batch axes."""
+    """Refuse a state whose leaves do not begin with the batch axes, by which rows are known."""
     for leaf in jax.tree.leaves(state):
         if jnp.shape(leaf)[: len(batch)] != batch:
             raise errors.wrong_decoding(
@@ -35,7 +35,7 @@ def check_batch(state: Any, batch: tuple[int, ...]) -> None:
 
 
 def ending(end: Any, dtype: Any) -> jax.Array | None:
-    """The end token as an array, so that another one does not retrace."""
+    """The end token as an array, so that another token does not retrace."""
     if end is None:
         return None
     if (

@@ -31,17 +31,17 @@ def greedy(
       state: the state before the prompt.
       prompt: tokens `[P, ...]`, at least one, which are fed first. After a prompt already run by
         `unroll`, its last token is enough.
-      length: N, how many tokens to write.
-      end: a row that has written this token writes it ever after, and its state stands still; when
-        all have, no more steps are run. The prompt may hold it.
+      length: N, how many tokens to generate.
+      end: once a row has generated this token it repeats it, and its state stands still; when all
+        rows have, no more steps are run. The prompt may contain it.
       lengths: integers `[...]`, at least 1 each: how many tokens of each row of the prompt count.
         Each row is then as if decoded alone. With `end` or `lengths` every leaf of the state begins
         with the batch axes.
 
     Returns:
-      The state, which has seen everything but the last token written (so `greedy(step, state,
-      tokens[-1:], n)` goes on; where a row ended, everything but its end token), and the tokens
-      `[N, ...]`, the prompt not among them.
+      The state and the generated tokens `[N, ...]`, without the prompt. The state has seen all but
+      the last generated token, so `greedy(step, state, tokens[-1:], n)` goes on. Where a row ended,
+      it has seen all but the end token.
 
     Raises:
       ValueError: for a prompt without a token, a negative length, lengths that are not in 1 to P,
@@ -74,7 +74,7 @@ def sample(
     lengths: Any = None,
 ) -> tuple[Any, jax.Array]:
     """Tokens drawn from the model: `token' ~ softmax(logits / temperature)`, among the likeliest
-    where `top_k` or `top_p` is given.
+    with `top_k` or `top_p`.
 
     Args:
       step: `(state, token) -> (state, logits [..., V])`, as in `greedy`.
@@ -226,7 +226,7 @@ def _prime(step: Step, state: Any, prompt: jax.Array, lengths: Any) -> tuple[Any
             0
         ], prompt[-1]
     counts = controls.lengths_to_mask(lengths - 1, prompt.shape[0] - 1)
-    # A token that does not count may be anything; the first is one that does.
+    # A token that does not count may be anything, so the first token, which counts, replaces it.
     tokens = jnp.where(counts, prompt[:-1], prompt[0])
 
     def prime(state: Any, both: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
@@ -269,7 +269,7 @@ def choose(
 
 
 def nucleus(falling: jax.Array, top_p: jax.Array) -> jax.Array:
-    """Which of the logits `[..., V]`, likeliest first, are of the nucleus: those before which
+    """Which of the logits `[..., V]`, likeliest first, are in the nucleus: those before which
     `top_p` is not yet reached.
     """
     p = jax.nn.softmax(falling, -1)

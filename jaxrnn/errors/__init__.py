@@ -1,4 +1,4 @@
-"""Every message in one place. Each says what was got, what is needed, and what to do.
+"""Every error message, in one place: what the call got, what it needs, and what to do.
 
 `TypeError` for a wrong kind of thing, `ValueError` for a wrong value. All checks look at shapes
 and dtypes alone, while JAX traces, so they cost nothing at run time.

@@ -89,7 +89,7 @@ def check_params(cell: Any, params: Any, need: Any, x: Any) -> None:
     """Params against what `cell.init` would make for inputs like `x`, child by child, so that the
     message names the leaf.
     """
-    if inner := getattr(cell, "params_of", None):  # what it makes of them is not looked at
+    if inner := getattr(cell, "params_of", None):  # transformed params are not checked here
         return check_params(inner, params, need, x)
     children = getattr(cell, "children", ())
     if children:
@@ -662,7 +662,7 @@ def check_bias(path: tuple, name: Any, z: Any, b: Any, start: int) -> None:
 
 
 def no_param(path: tuple, name: Any, params: Any) -> Exception:
-    """A name that is none of the params'."""
+    """A name under which there is no param."""
     known = _names(params)
     got = f"no param {name!r} in a {type(params).__name__}"
     do = "Name one of them, or pass the matrix itself: dot(x, w)."

@@ -1,4 +1,4 @@
-"""How every message is made."""
+"""The form of every message."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Recurrent cells of Flax, linen and nnx, and back."""
+"""Recurrent cells from and to Flax, linen and nnx."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def from_linen(module: linen.RNNCellBase, variables: Any) -> tuple[Cell, Any]:
 
     Args:
       module: the linen cell.
-      variables: what its `init` made, with or without the key "params".
+      variables: the result of its `init`, with or without the key "params".
 
     Returns:
       `(cell, params)`.
@@ -163,8 +163,8 @@ def to_nnx(cell: Cell, params: Any) -> nnx.RNNCellBase:
 
     Args:
       cell: an `LSTM` without projection, `GRU` with the reset after, or `Elman`.
-      params: the cell's params, concrete; a GRU's `b_n` must be zero, since nnx has no place for
-        it.
+      params: the cell's params, as concrete arrays; a GRU's `b_n` must be zero, since nnx has
+        none.
 
     Returns:
       An `OptimizedLSTMCell`, `GRUCell` or `SimpleCell`.
@@ -217,7 +217,7 @@ def to_nnx(cell: Cell, params: Any) -> nnx.RNNCellBase:
 
 
 def side(p: Any, letter: str, gates: str, leaf: str = "kernel") -> jax.Array:
-    """The gates' blocks of the inputs' ("i") or the state's ("h") side, one beside the other."""
+    """The blocks of all gates for the inputs ("i") or the state ("h"), side by side."""
     return jnp.concatenate([p[letter + gate][leaf] for gate in gates], axis=-1)
 
 

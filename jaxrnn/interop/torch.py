@@ -1,4 +1,4 @@
-"""Recurrent modules of torch, and back."""
+"""Recurrent modules from and to PyTorch."""
 
 from typing import Any
 
@@ -22,8 +22,8 @@ def from_torch(module: nn.Module) -> tuple[Layer, Any]:
       module: the module; its weights are copied.
 
     Returns:
-      `(cell, params)`: a layer's two biases are added, save the GRU candidate's, which become `b`
-        and `b_n`.
+      `(cell, params)`. The two biases of a layer are added, except those of the GRU's candidate,
+        which become `b` and `b_n`.
 
     Raises:
       ValueError: for another kind of module.
@@ -90,7 +90,7 @@ def to_torch(cell: Layer, params: Any) -> nn.RNNBase:
       params: the cell's params.
 
     Returns:
-      An `nn.LSTM`, `nn.GRU` or `nn.RNN` whose sequences are time first; biases lie in `bias_ih`,
+      An `nn.LSTM`, `nn.GRU` or `nn.RNN` whose sequences are time first. Biases are in `bias_ih`,
       the GRU's `b_n` in `bias_hh`.
 
     Raises:

@@ -1,5 +1,5 @@
-"""Layers without a recurrence, for what stands between cells: embeddings, dense layers, norms,
-dropout, convolutions.
+"""Layers without a recurrence, to put between cells: embeddings, dense layers, norms, dropout,
+convolutions.
 """
 
 from jaxrnn.layers.causal_conv import CausalConv as CausalConv

@@ -18,8 +18,9 @@ class CausalConv(WholeSequence):
 
         y_t = b + sum over k of x_{t-K+1+k} @ w[k],  or ... * w[k] where depthwise
 
-    What lies before the first input is zero, or the state that is passed. Steps under a false mask
-    are skipped: the window holds the last K valid inputs. It does not reach across a reset.
+    Before the first input come zeros, or the inputs in the state that is passed. Steps under a
+    false mask are skipped: the window has the last K valid inputs. It does not reach across a
+    reset.
 
     Shapes: x `[..., F]`, y `[..., width]`; state `[..., K, F]`, the last K inputs, the latest last
     (the output is read out of the state, so the state holds the current input too). Params:
@@ -102,12 +103,12 @@ class CausalConv(WholeSequence):
 
 
 def window(mask: jax.Array, resets: jax.Array | None, kernel: int) -> list[jax.Array]:
-    """Where the window of each step lies, `[T, ...]` for each of its K places, in the line of
-    inputs `[2 K + T, ...]` that is made of K from the initial state, K from the state before, and
-    those of the T steps.
+    """Where the window of each step lies: indices `[T, ...]` for each of its K places.
 
-    A window holds the last K valid inputs since the latest reset, and before those what the initial
-    state or, without a reset, the state before holds.
+    They count along a line of inputs `[2 K + T, ...]`: K from the initial state, K from the state
+    before, and those of the T steps. A window has the last K valid inputs since the latest reset.
+    If there are fewer, it also has inputs from the initial state or, without a reset, from the
+    state before.
     """
     steps = mask.shape[0]
     index = jnp.arange(steps, dtype=jnp.int32).reshape((-1,) + (1,) * (mask.ndim - 1))
@@ -124,7 +125,7 @@ def window(mask: jax.Array, resets: jax.Array | None, kernel: int) -> list[jax.A
     at, count = latest, jnp.zeros_like(index)
     for back in range(kernel):
         inside = at >= jnp.maximum(cut, 0)
-        # Without a step left, the place holds what the state held `count` places nearer its end.
+        # Without a step left, the place has the input that was `count` places later in the state.
         held = jnp.where(cut >= 0, 0, kernel) + kernel - 1 - back + count
         places.append(jnp.where(inside, 2 * kernel + at, held))
         count = count + inside.astype(count.dtype)

@@ -107,7 +107,7 @@ class Dropout(Feedforward):
 
         y = m * x / (1 - rate),  each entry of m one with probability 1 - rate, else zero
 
-    With a key; without one it is the identity, which is the expectation.
+    It drops only with a key; without one it is the identity, which is the expectation.
 
     Shapes: x and y `[..., F]`. Params: none.
 

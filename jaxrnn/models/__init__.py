@@ -1,4 +1,4 @@
-"""Whole models: what stands around the cells for a shape of sequence problem."""
+"""Whole models around cells: from sequence to sequence, and from a sequence to one answer."""
 
 from jaxrnn.models.encoder_decoder import EncoderDecoder as EncoderDecoder
 from jaxrnn.models.encoder_decoder import Seq2SeqBatch as Seq2SeqBatch

@@ -22,8 +22,8 @@ Bridge = Literal["dense", "copy", "none"]
 
 
 class Seq2SeqBatch(NamedTuple):
-    """A batch of sources `[S, ...]` and of what is to be written: inputs `xs [T, ...]`, each the
-    token before its target `[T, ...]`.
+    """A batch of sources `[S, ...]` with decoder inputs `xs [T, ...]` and targets `[T, ...]`; each
+    input is the token before its target.
 
     `source_mask [S, ...]` and `mask [T, ...]` are true where the step is valid, or None. `sampling`
     is the probability that a token of `xs` is replaced by one of the decoder's own (scheduled
@@ -46,8 +46,7 @@ class Seq2SeqBatch(NamedTuple):
         mask: Any = None,
         sampling: Any = None,
     ) -> Seq2SeqBatch:
-        """From whole texts `written [T + 1, ...]`, the token that begins them and the token that
-        ends them among them.
+        """From whole target sequences `written [T + 1, ...]`, with their start and end tokens.
 
         Example:
           >>> pairs = Seq2SeqBatch.of(jnp.zeros((4, 1)), jnp.array([[0], [5], [6], [1]]))
@@ -75,13 +74,13 @@ class EncoderDecoder:
         logits = decoder(xs)            from s_0, looking at the memory where it attends
 
     The encoder's outputs are bound as the decoder's memory, which its `Attention` layers and
-    `AttentionCell` cells look at; a decoder without them is told all through its first state. It is
-    configuration, like a cell: hashable, and static under jit.
+    `AttentionCell` cells look at; a decoder without them knows the source from its first state
+    alone. An `EncoderDecoder` is configuration, like a cell: hashable, and static under jit.
 
     Shapes: source `[S, ..., F]` or tokens `[S, ...]`, xs `[T, ..., F]` or tokens `[T, ...]`, logits
-    `[T, ..., V]`. Params: a dict of `encoder`, `decoder`, and `bridge`: for "dense" one `{"w" [E,
-    D], "b" [D]}` for each array of the decoder's state, with E all features of the encoder's last
-    state and D those of the array; otherwise empty.
+    `[T, ..., V]`. Params: a dict of `encoder`, `decoder`, and `bridge`. For "dense" the bridge has
+    `{"w" [E, D], "b" [D]}` for each array of the decoder's state. E is the size of the encoder's
+    whole last state, D that of the array. Otherwise the bridge is empty.
 
     Args:
       encoder: any cell, `Bidirectional` too.
@@ -155,13 +154,12 @@ class EncoderDecoder:
         key: jax.Array | None = None,
         strategy: Strategy = Scan(),
     ) -> jax.Array:
-        """The decoder's outputs `[T, ..., V]` for given inputs (teacher forcing).
+        """The decoder's outputs `[T, ..., V]` for these inputs (teacher forcing).
 
         Args:
-          params: what `init` made.
-          source: what is read, `[S, ..., F]` or tokens `[S, ...]`.
-          xs: what the decoder is fed, `[T, ..., F]` or tokens `[T, ...]`: the target, one step
-            late.
+          params: the params from `init`.
+          source: the encoder's inputs, `[S, ..., F]` or tokens `[S, ...]`.
+          xs: the decoder's inputs, `[T, ..., F]` or tokens `[T, ...]`: the target, one step late.
           source_mask: booleans `[S, ...]`, true where the step of the source is valid; what lies
             under false changes nothing.
           mask: booleans `[T, ...]`, true where the step of `xs` is valid.
@@ -191,7 +189,7 @@ class EncoderDecoder:
         key: jax.Array | None = None,
         strategy: Strategy = Scan(),
     ) -> tuple[Params, State]:
-        """The decoder's params, bound to what the encoder read, and its first state."""
+        """The decoder's params, bound to the encoder's outputs, and its first state."""
         if not isinstance(params, dict) or set(params) != {"encoder", "decoder", "bridge"}:
             raise errors.wrong_net(self, params)
         final, memory = unroll(
@@ -225,8 +223,8 @@ class EncoderDecoder:
     def objective(
         self, loss: Callable[[Any, Any, Any], MaskedMean]
     ) -> Callable[[Params, Seq2SeqBatch, Any], MaskedMean]:
-        """What `training.make_step` takes: the loss of a batch of `Seq2SeqBatch`, in training mode
-        where a key is given.
+        """An objective for `training.make_step`: the loss of a `Seq2SeqBatch`, in training mode
+        where a key is passed.
 
         Example:
           >>> decoder = Stack((Embed(7, 4), GRU(8), Attention(8, memory=8), Dense(7)))
@@ -275,7 +273,7 @@ class EncoderDecoder:
 
 
 def keys(key: jax.Array | None) -> list[Any]:
-    """One for the encoder, one for the decoder, one for what is sampled."""
+    """Three keys: for the encoder, for the decoder and for sampling."""
     return [None if key is None else jax.random.fold_in(key, i) for i in range(3)]
 
 

@@ -1,4 +1,4 @@
-"""Many to one: a sequence read by a net, its outputs pooled over time, and one answer given."""
+"""Many to one: a net reads a sequence, its outputs are pooled over time, and it answers once."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Pooled:
         mean   the mean of h over valid steps
         max    the largest over valid steps, feature by feature
 
-    With a `Bidirectional` at the top of the body, "last" takes its forward half at the last valid
-    step and its backward half at the first one, merged as the `Bidirectional` merges.
+    With a `Bidirectional` at the top of the body, "last" takes the forward half at the last valid
+    step and the backward half at the first one, and merges them as usual.
 
     Masked steps are left out, whatever they hold. A row without a valid step has a pooled vector of
     zeros.
@@ -73,7 +73,7 @@ class Pooled:
             raise errors.no_last(self, self.body)
 
     def init(self, key: jax.Array, x: Any) -> Params:
-        """The pair of params for inputs like `x`, as a cell's `init` takes it."""
+        """The pair of params for inputs like `x`, an example array or a spec."""
         keys = [jax.random.fold_in(key, i) for i in range(2)]
         shape = (1, *x.shape[len(x.shape) - self.body.feature_ndim :])
         body = self.body.init(keys[0], x)
@@ -121,8 +121,8 @@ class Pooled:
     def objective(
         self, loss: Callable[..., MaskedMean], *, strategy: Strategy = Scan()
     ) -> Callable[[Params, Any, jax.Array], MaskedMean]:
-        """What `training.make_step` takes: the loss of the answers, rows being what steps are to a
-        sequence's loss.
+        """An objective for `training.make_step`: the loss of the answers, in which each row counts
+        as a step.
 
         Args:
           loss: `loss(ys [B, K], targets [B, ...], rows) -> MaskedMean`, such as `cross_entropy`;
@@ -231,9 +231,8 @@ def largest(ys: jax.Array, mask: Any) -> jax.Array:
         mask = jnp.ones(ys.shape[:1], bool)
     low = jnp.array(-jnp.inf, ys.dtype)
     seen = controls.choose(mask, ys, jnp.full_like(ys, low))
-    found = jnp.where(
-        jnp.isnan(seen).any(0), jnp.nan, seen.max(0, initial=low)
-    )  # XLA:CPU loses NaN in the maximum of many numbers
+    # XLA:CPU loses NaN in the maximum of many numbers.
+    found = jnp.where(jnp.isnan(seen).any(0), jnp.nan, seen.max(0, initial=low))
     return controls.choose(mask.any(0), found, jnp.zeros_like(found))
 
 

@@ -18,8 +18,8 @@ class Associative(Strategy):
 
     is associative, so chunks of time can be run side by side and put together (Blelloch 1990). The
     derivative is one such recurrence against time, never that of the tree. The chunks cost about
-    thrice the work of one loop; on a CPU one loop is faster, and is what is run there. Which it is
-    is decided when the program is lowered, for the platform that it is lowered for.
+    three times the work of one loop; on a CPU one loop is faster, and is used there. The choice is
+    made when the program is lowered, for the platform that it is lowered for.
 
     Args:
       radix: the steps of a chunk, and of a chunk of chunks; by default 16 on accelerators and 0,
@@ -27,8 +27,8 @@ class Associative(Strategy):
       fallback: how cells that are not linear are run; by default they are refused.
 
     Raises:
-      TypeError, ValueError: for a radix that is no size, or a `fallback` that is no strategy; in
-        a verb, for a cell that is not linear.
+      TypeError, ValueError: for an invalid radix, or a `fallback` that is no strategy; in a verb,
+        for a cell that is not linear.
 
     Example:
       >>> net = Stack((LRU(8), GRU(8)))

@@ -18,7 +18,7 @@ LONG = 32_768  # steps from which memory matters more than the fifth of the time
 
 
 class Choice(NamedTuple):
-    """What `Auto` runs a cell by, and why."""
+    """The strategy that `Auto` chooses for a cell, and why."""
 
     cell: Cell
     strategy: Strategy
@@ -28,9 +28,9 @@ class Choice(NamedTuple):
 class Auto(Strategy):
     """Chooses from the cell and the shapes; `select` shows what and why.
 
-    A `LinearCell` is run by `Associative`, any other by `Scan`, and from 32,768 steps on time is
-    cut by `Chunked` into chunks of about sqrt(T). `Newton` is never chosen: whether it converges
-    depends on the params, and a strategy that is chosen must give the answer.
+    It runs a `LinearCell` by `Associative` and any other cell by `Scan`. From 32,768 steps on, it
+    cuts time by `Chunked` into chunks of about sqrt(T). It never chooses `Newton`, whose
+    convergence depends on the params.
 
     Example:
       >>> net = Stack((GRU(8), LRU(8)))
@@ -41,9 +41,7 @@ class Auto(Strategy):
     """
 
     def select(self, cell: Layer, xs: Any) -> tuple[Choice, ...]:
-        """What each cell with a loop in a network is run by over inputs `[T, ...]`, in the order
-        they are met.
-        """
+        """The choice for each cell with a loop, over inputs `[T, ...]`, in the network's order."""
         if isinstance(cell, Composite):
             return tuple(choice for child in cell.children for choice in self.select(child, xs))
         if not isinstance(cell, Cell):

@@ -14,19 +14,19 @@ from jaxrnn.strategies.strategy import Block, Strategy
 
 
 class Chunked(Strategy):
-    """Chunks of `size` steps, one after another; between chunks only states live.
+    """Chunks of `size` steps, one after another; only states pass from chunk to chunk.
 
-    With `remat` the backward pass keeps one state a chunk and recomputes inside it (Chen et al.
-    2016): memory of T / size states and one chunk's activations, least near size = sqrt(T), for one
-    more forward pass in time. A whole causal network is cut at once, layer by layer within a chunk,
-    its projections and, in `fold`, its loss included; a network that looks ahead is cut direction
-    by direction. T need not be a multiple of `size`; a symbolic T of `jax.export` must be, as in
-    `symbolic_shape("64*k")`, or it is run at once.
+    With `remat` the backward pass keeps one state a chunk and computes the chunk again (Chen et al.
+    2016). That takes memory for T / size states and one chunk's activations, least near size =
+    sqrt(T), and the time of one more forward pass. A whole causal network is cut at once, layer by
+    layer within a chunk, with its projections and, in `fold`, its loss; a network that looks ahead
+    is cut direction by direction. T need not be a multiple of `size`. A symbolic T of `jax.export`
+    must be, as in `symbolic_shape("64*k")`, or it is run at once.
 
     Args:
       size: the steps of a chunk; all of them at once where T is smaller.
-      remat: recompute a chunk in the backward pass; without it chunks only bound the memory of the
-        forward pass.
+      remat: compute a chunk again in the backward pass; without it chunks only bound the memory of
+        the forward pass.
       inner: how the steps of a chunk are evaluated; another `Chunked` cuts it again.
 
     Raises:

@@ -1,4 +1,4 @@
-"""All steps of a cell side by side, and what they do to a change of the state before them."""
+"""All steps of a cell side by side, and their derivatives by the states before them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jaxrnn.cell import Cell
 
 
 class Inputs(NamedTuple):
-    """What the steps depend on but for the states."""
+    """What the steps depend on besides the states."""
 
     params: Any
     start: Any
@@ -24,9 +24,10 @@ class Inputs(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What is static. States are packed into one array: `[..., N]` for all of a row's numbers, or,
-    unit by unit, `[..., M]` for the M leaves of the state, each unit's together (without that axis
-    where there is one leaf).
+    """The static part of a solve.
+
+    States are packed into one array: `[..., N]` with all numbers of a row, or, unit by unit,
+    `[..., M]` with the M leaves of the state side by side (without that axis for one leaf).
     """
 
     cell: Cell
@@ -59,7 +60,7 @@ class Problem(NamedTuple):
         return jnp.concatenate(flat, axis=-1)
 
     def unpacker(self, state: Any) -> Callable[[jax.Array], Any]:
-        """What undoes `pack`, for states like this one."""
+        """The inverse of `pack`, for states like this one."""
         tree = jax.tree.structure(state)
 
         def unpack(flat: jax.Array) -> Any:
@@ -84,8 +85,8 @@ class Problem(NamedTuple):
 
     def step(self, inputs: Inputs, before: Any, z: Any, mask: Any, reset: Any) -> Any:
         both = inputs.params, inputs.start
-        # In the short formats of accelerators a state that moves less than their grain would move
-        # nothing, and no iteration end.
+        # In the short formats of accelerators a small change of the state would vanish, and the
+        # iteration would not end.
         with jax.default_matmul_precision("highest"):
             return controls.controlled(self.cell)(both, before, (z, mask, reset), Dot(both))
 
@@ -118,7 +119,7 @@ class Problem(NamedTuple):
     def pushed(
         self, inputs: Inputs, before: Any, drive: Any, first: Any, mask: Any, resets: Any
     ) -> Any:
-        """`d_t = J_t d_{t-1} + drive_t` from `first`, with the exact J, which is never held."""
+        """`d_t = J_t d_{t-1} + drive_t` from `first`, with the exact J, which is never stored."""
 
         def body(d: Any, now: tuple) -> tuple[Any, Any]:
             before, drive, *rest = now

@@ -19,11 +19,11 @@ from jaxrnn.strategies.strategy import Strategy
 
 
 class Report(NamedTuple):
-    """How an iteration ended: how many steps it took, the last of them, what was left, and what
-    rounding may have grown to, relative to 1 + |state|.
+    """How an iteration ended.
 
-    `iterations []`; `step`, `residual`, `rounding` and `converged [...]` for each row, over all
-    steps and units.
+    `iterations []` is their number. `step` (the last change), `residual` (the error that is left),
+    `rounding` (how far rounding may have grown) and `converged` are `[...]`, one for each row, over
+    all steps and units; sizes are relative to 1 + |state|.
     """
 
     iterations: jax.Array
@@ -41,22 +41,26 @@ class Newton(Strategy):
 
     The trajectory is the only fixed point. The gradient is that of the fixed point, by one linear
     recurrence with the exact Jacobian, whatever the iteration used. A row that has not converged is
-    NaN, in values and gradients. It pays where a processor holds many steps, the state is small or
-    the cell diagonal, and the cell forgets (its largest Lyapunov exponent is negative). An
-    expanding cell takes about as many iterations as steps, and what rounding adds at a step grows
-    along the sequence, as it does with `Scan`: one more linear recurrence estimates it (with
-    `jacobian="diagonal"` by the diagonal alone unless iterations were many), and a row where it
-    passes eps^0.4 (float32: 0.002) has not converged. Jacobians take `[T, ..., N, N]`: cut long
-    sequences with `Chunked(size, inner=Newton())`. A `LinearCell` is evaluated as it is.
+    NaN, in values and gradients.
+
+    It pays where a processor can run many steps at once, the state is small or the cell diagonal,
+    and the cell forgets (its largest Lyapunov exponent is negative). A cell that
+    expands takes about as many iterations as steps, and rounding errors grow along the sequence, as
+    they do with `Scan`. One more linear recurrence estimates them (with `jacobian="diagonal"` by
+    the diagonal alone, unless there were many iterations). A row where they pass eps^0.4 (float32:
+    0.002) has not converged.
+
+    Jacobians take `[T, ..., N, N]`: cut long sequences with `Chunked(size, inner=Newton())`. A
+    `LinearCell` is evaluated as it is.
 
     Args:
-      max_iters: iterations before a row is given up.
-      tol: the largest step and residual of a converged row, relative to 1 + |state|; by default
-        eps^0.6 (float32: 7e-5, where one more step would be smaller than rounding), with a diagonal
-        eps^0.75.
-      jacobian: "full", or "diagonal", which iterates with the diagonal alone: memory as the
-        states', more iterations. Cells whose Jacobian is diagonal by itself (`cell.elementwise`)
-        use theirs in either case.
+      max_iters: the most iterations.
+      tol: the largest step and residual of a converged row, relative to 1 + |state|. By default
+        eps^0.6 (float32: 7e-5, where one more step would be smaller than rounding), and eps^0.75
+        with a diagonal.
+      jacobian: "full", or "diagonal", which iterates with the diagonal alone: it takes as much
+        memory as the states, and more iterations. Cells whose Jacobian is diagonal anyway
+        (`cell.elementwise`) use it in either case.
       radix: as in `Associative`.
 
     Raises:
@@ -127,9 +131,8 @@ class Newton(Strategy):
             piece.resets,
         )
 
-        def checked(
-            s: jax.Array,
-        ) -> jax.Array:  # a product, so that the gradient of a row that was given up is NaN too
+        def checked(s: jax.Array) -> jax.Array:
+            # A product, so that the gradient of a row that has not converged is NaN too.
             valid = jnp.where(report.converged, 1, jnp.nan).astype(s.dtype)
             return s * valid.reshape(valid.shape + (1,) * (s.ndim - 1 - valid.ndim))
 
@@ -160,9 +163,8 @@ def iterated(
 
     def size(change: jax.Array, states: jax.Array) -> jax.Array:
         share = jnp.abs(change) / (1 + jnp.abs(states))
-        return problem.largest(
-            jnp.where(jnp.isnan(share), jnp.inf, share)
-        )  # XLA:CPU loses NaN in the maximum of more than 4,096 numbers
+        # XLA:CPU loses NaN in the maximum of more than 4,096 numbers.
+        return problem.largest(jnp.where(jnp.isnan(share), jnp.inf, share))
 
     def unfinished(carry: tuple) -> jax.Array:
         k, _, step = carry
@@ -176,9 +178,8 @@ def iterated(
         _, after = linear_scan(
             transition, drive, first, mask=mask, resets=resets, reverse=problem.reverse, radix=radix
         )
-        bad = ~jnp.isfinite(
-            after
-        )  # begun anew there: what comes before them is right already, or will be
+        # Such states begin anew from the guess: those before them are right already, or will be.
+        bad = ~jnp.isfinite(after)
         step = size(jnp.where(bad, jnp.inf, after - states), after)
         return k + 1, jnp.where(bad, guess, after), step
 
@@ -216,9 +217,8 @@ def iterated(
             )
         )
 
-    slow = (problem.kind == "diagonal") & (
-        4 * k >= len(states)
-    )  # the diagonal alone has not led there, so it does not tell what grows either
+    # After many iterations the diagonal alone says little about what grows.
+    slow = (problem.kind == "diagonal") & (4 * k >= len(states))
     rounding = size(
         jax.lax.cond(slow, exactly, grown) if problem.kind == "diagonal" else grown(), states
     )
@@ -229,7 +229,7 @@ def iterated(
 def linearized(
     static: tuple[Newton, Problem], primals: tuple, results: tuple[Any, Report], tangents: tuple
 ) -> tuple[Any, Report]:
-    """`ds_t = J_t ds_{t-1} + df_t`: the tangent of the fixed point, whatever found it."""
+    """`ds_t = J_t ds_{t-1} + df_t`: the tangent of the fixed point, however it was reached."""
     newton, problem = static
     inputs, state, _, mask, resets = primals
     states, report = results

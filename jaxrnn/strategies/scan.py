@@ -13,12 +13,12 @@ from jaxrnn.strategies.strategy import Strategy
 class Scan(Strategy):
     """One `lax.scan` over time: O(T) steps, O(T) memory under reverse differentiation.
 
-    Weight gradients of every `dot` are one matmul after the loop. A `LinearCell`'s coefficients are
-    made for all steps at once, outside it. On a CPU a large pass through which nothing is
-    differentiated projects its inputs a few steps at a time, so that z never exists for all steps.
+    The weight gradient of every `dot` is one matmul after the loop. The coefficients of a
+    `LinearCell` are computed for all steps at once, outside it. On a CPU a large pass without a
+    gradient projects its inputs a few steps at a time, so that z never exists for all steps.
 
     Args:
-      unroll: how many steps one iteration of the compiled loop holds; four at least for short rows
+      unroll: how many steps one iteration of the compiled loop takes; at least four for short rows
         on a CPU.
 
     Raises:

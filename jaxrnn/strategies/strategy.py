@@ -1,6 +1,4 @@
-"""What every strategy offers: how time is cut, and how one cell's recurrence is run within a
-piece.
-"""
+"""The base of every strategy: how it cuts time, and how it runs one cell within a piece."""
 
 from __future__ import annotations
 
@@ -14,15 +12,14 @@ import jax
 from jaxrnn.cell import Cell
 from jaxrnn.controls import Piece
 
-Block = Callable[
-    [Any, Any, int], tuple[Any, Any]
-]  # block(carry, start, size) -> (carry, outputs [size, ...])
+# block(carry, start, size) -> (carry, outputs [size, ...])
+Block = Callable[[Any, Any, int], tuple[Any, Any]]
 
 
 @dataclass_transform(frozen_default=True)
 @dataclasses.dataclass(frozen=True)
 class Strategy(abc.ABC):
-    """A frozen value: hashable, comparable, printable, and static under jit."""
+    """How a sequence is evaluated, as a frozen value: it hashes, and is static under jit."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -30,9 +27,10 @@ class Strategy(abc.ABC):
         jax.tree_util.register_static(cls)
 
     def cut(self, block: Block, carry: Any, length: int, reverse: bool) -> tuple[Any, Any]:
-        """Run a causal network over all T steps: `block` runs it over `size` steps from `start`, in
-        the order of time or, reversed, from the last piece to the first. By default all T at
-        once.
+        """Run a causal network over all T steps, by default all at once.
+
+        `block` runs it over `size` steps from `start`. Pieces follow one another in time or,
+        reversed, from the last to the first.
         """
         return block(carry, 0, length)
 

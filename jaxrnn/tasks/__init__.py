@@ -1,9 +1,10 @@
-"""The field's synthetic tasks: pure functions of a key, each giving a `data.Batch`, time first.
+"""The field's synthetic tasks: pure functions from a key to a `data.Batch`, time first.
 
 In all of them `batch.targets` is a `Scored`: the right answers `values [T, B, ...]`, and `where [T,
-B]` they count. A task with one answer for a whole sequence gives it at the last valid step, one
-with an answer at every step everywhere. So any loss of `training` serves as `scored(loss)`, in
-`bptt_step` under any strategy, and `targets.answer [B, ...]` is the one answer for a `Pooled` net.
+B]` they count. A task with one answer for a whole sequence has it at the last valid step, a task
+with an answer at every step has them everywhere. So any loss of `training` serves as
+`scored(loss)`, in `bptt_step` under any strategy. For a `Pooled` net `targets.answer [B, ...]` is
+the one answer.
 """
 
 from jaxrnn.tasks.languages import dyck as dyck

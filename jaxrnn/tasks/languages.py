@@ -18,8 +18,8 @@ from jaxrnn.tasks.scored import Scored
 
 @functools.cache
 def completions(length: int, depth: int) -> list[list[int]]:
-    """`[r][d]`: how many paths of r brackets lead from depth d back to 0, never deeper than
-    `depth`, all of one kind.
+    """`[r][d]`: how many paths of r brackets of one kind lead from depth d back to 0, never deeper
+    than `depth`.
     """
     rows = [[1] + [0] * depth]
     for _ in range(length):
@@ -42,8 +42,9 @@ def check_dyck(name: str, length: int, batch: int, kinds: int, depth: int) -> No
 
 
 def words(key: jax.Array, length: int, batch: int, kinds: int, depth: int) -> jax.Array:
-    """Words `[length, B]`, every word of the length equally likely: a bracket is opened with the
-    share of the words that go on so.
+    """Words `[length, B]`, every word of this length equally likely.
+
+    The probability that a bracket is opened is the share of words that go on with an opening one.
     """
     count = completions(length, depth)
     share = [
@@ -96,12 +97,15 @@ def dyck(
     """Well-formed brackets of k kinds, at most `depth` deep, said token by token: Dyck-(k, m)
     (Hewitt et al. 2020).
 
-        xs = bound, w_1 .. w_L          values = w_1 .. w_L, bound          every step counts
-        token i < k opens kind i, token k + i closes it, 2 k is the word's bound
+        xs     = bound, w_1 .. w_L
+        values = w_1 .. w_L, bound      every step counts
+        i      opens kind i, for i < k
+        k + i  closes kind i
+        2 k    is the bound of a word
 
-    Words are drawn uniformly from all of the length, so the least possible cross entropy is known,
-    `dyck_floor`. What may follow by the grammar is `dyck_allowed(batch.xs, kinds, depth)`: the
-    share of likeliest tokens that are allowed is the field's usual score.
+    Words are drawn uniformly from all words of this length, so the least possible cross entropy is
+    known, `dyck_floor`. `dyck_allowed(batch.xs, kinds, depth)` says which tokens the grammar
+    allows: the share of likeliest tokens that are allowed is the field's usual score.
 
     Args:
       key: a PRNG key.
@@ -143,8 +147,8 @@ def dyck_allowed(xs: jax.Array, kinds: int = 2, depth: int = 4) -> jax.Array:
     """Which tokens the grammar allows after each step of well-formed beginnings `xs [T, ...]`:
     booleans `[T, ..., 2 kinds + 1]`.
 
-    An opening one where `depth` is not reached, the innermost open one's closing one, the bound
-    where none is open.
+    These are the opening brackets where `depth` is not reached, the closing one of the innermost
+    open bracket, and the bound where none is open.
 
     Example:
       >>> dyck_allowed(jnp.array([2, 0, 1]), kinds=1, depth=1).astype(int).tolist()
@@ -210,11 +214,11 @@ def listops(
     Tokens 0 to 9 are digits, 10 to 14 are `[MIN`, `[MAX`, `[MED`, `[SM` and `]`. The median of an
     even number is the mean of the two in the middle, rounded down; SM is the sum modulo 10. Trees
     are drawn as by the authors: each argument is an operation with probability `share`, of 2 to
-    `arguments` arguments, down to `depth`; here the root always is one, and where `length` holds no
-    more an operation has fewer arguments, or a digit stands in its place.
+    `arguments` arguments, down to `depth`. Here the root is always an operation. Where `length` has
+    no more room, an operation has fewer arguments, or a digit stands in its place.
 
-    The trivial score: one of ten classes; always the likeliest of them (0 or 9, for MIN and MAX) is
-    right about one time in six.
+    The trivial score, one of ten classes: always answering the likeliest of them (0 or 9, for MIN
+    and MAX) is right about one time in six.
 
     Args:
       key: a PRNG key.
@@ -272,21 +276,19 @@ def expression(
     def step(
         state: tuple[jax.Array, ...], row: tuple[jax.Array, ...]
     ) -> tuple[tuple[jax.Array, ...], jax.Array]:
-        level, operation, size, seen, values, answer = (
-            state  # of each open list: what it does, its size, its arguments so far
-        )
+        # Of each open list: what it does, its size, its arguments so far.
+        level, operation, size, seen, values, answer = state
         t, chance, digit, drawn, n = row
         inner = jnp.maximum(level - 1, 0)
         begins, done = t == 0, (t > 0) & (level == 0)
         closes = ~begins & ~done & (seen[inner] == size[inner])
-        # The tokens that close all, with digits alone; an open list is an argument of the one
-        # around it that need not come any more.
+        # The number of tokens that close all open lists, with digits for the missing arguments. An
+        # open list is itself an argument of the list around it, so it is not missing there.
         needed = jnp.where(levels < level, size - seen + jnp.where(levels == inner, 1, 0), 0).sum(
             dtype=jnp.int32
         )
-        room = (
-            length - t - jnp.where(begins, 0, needed - 1)
-        )  # what a further operation may take, its own brackets included
+        # The number of tokens that a further operation may take, with its own brackets.
+        room = length - t - jnp.where(begins, 0, needed - 1)
         n = jnp.minimum(n, room - 2)
         opens = begins | (~done & ~closes & (chance < share) & (level < depth) & (room >= 4))
         value = jnp.where(closes, result(operation[inner], size[inner], values[inner]), digit)

@@ -1,4 +1,4 @@
-"""Tasks that ask how long and how exactly a net remembers: adding, copying, parity, delayed match
+"""Tasks that test how long and how exactly a net remembers: adding, copying, parity, delayed match
 to sample.
 """
 
@@ -121,7 +121,7 @@ def sequential_parity(key: jax.Array, length: int = 100, batch: int = 32) -> Bat
     """Whether the ones so far are odd in number, at every step: `values[t] = x_0 xor ... xor x_t`.
 
     The trivial score: log 2 nats, half of the answers right. A net without a nonlinear recurrence
-    learns no length but those it saw.
+    learns only the lengths that it saw.
 
     Returns:
       Tokens `xs [T, B]` of 0 and 1, `targets.values` like them, for
@@ -164,8 +164,9 @@ def delayed_match(key: jax.Array, delay: int = 20, batch: int = 32, stimuli: int
     """Delayed match to sample: whether the stimulus after a delay is the one before it (Blough
     1959; a test of working memory).
 
-        xs = sample, delay blanks, test          blank = stimuli
-        answer at the last step = 1 if test == sample else 0          both equally likely
+        xs    = sample, delay blanks, test
+        blank = stimuli
+        answer at the last step = 1 if test == sample else 0        both equally likely
 
     The trivial score: log 2 nats, half of the answers right.
 

@@ -18,11 +18,11 @@ MaskedMean = Callable[[Any, Any, Any], training.MaskedMean]  # loss(ys, targets,
 
 
 class Scored(NamedTuple):
-    """Answers `values [T, B, ...]`, and where they count, booleans `where [T, B]`; elsewhere they
-    are zero.
+    """Answers `values [T, B, ...]`, zero except where they count, and booleans `where [T, B]`, true
+    where they count.
 
-    It is not the batch's mask: that would stop the state too, while here the net runs on and is
-    asked at some steps only.
+    `where` is not the batch's mask: that would stop the state too, while here the net runs on and
+    is asked at some steps only.
     """
 
     values: jax.Array
@@ -38,7 +38,7 @@ class Scored(NamedTuple):
 
     @classmethod
     def last(cls, answer: jax.Array, last: jax.Array, steps: int) -> Scored:
-        """One answer `[B, ...]` for a sequence, given at the step `last [B]`."""
+        """One answer `[B, ...]` for a sequence, due at the step `last [B]`."""
         where = jnp.arange(steps, dtype=jnp.int32).reshape((steps,) + (1,) * last.ndim) == last
         wide = where.reshape(where.shape + (1,) * (answer.ndim - last.ndim))
         return cls(jnp.where(wide, answer, jnp.zeros_like(answer)), where)
@@ -46,8 +46,8 @@ class Scored(NamedTuple):
 
 @functools.cache
 def scored(loss: MaskedMean) -> MaskedMean:
-    """A masked loss over a task's targets: it counts where the task asks for an answer and the mask
-    is true.
+    """A masked loss over a task's targets: it counts where the task asks for an answer and the step
+    is valid, with a true mask.
 
         scored(loss)(ys, targets, mask) = loss(ys, targets.values, targets.where & mask)
 

@@ -22,7 +22,7 @@ def check_cell(
     laws: Iterable[int] | None = None,
     strategies: tuple[Strategy, ...] = (Scan(unroll=2), Chunked(2), Chunked(3, remat=False)),
 ) -> None:
-    """Hold a cell to the laws, in values and in gradients in params, inputs and initial state.
+    """Check a cell against the laws, in values and in gradients by params, inputs and first state.
 
         1  unroll is a loop over advance
         2  a strategy never changes the answer
@@ -37,11 +37,11 @@ def check_cell(
 
     Args:
       cell: any cell, leaf or composite.
-      x: an example input, its spec or a number of features, as for `cell.init`. Of integers, the
-        largest in an example bounds the tokens drawn.
+      x: an example input or its spec, as for `cell.init`. For tokens, the largest one in an example
+        array bounds the random tokens.
       key: a PRNG key for params and data.
       laws: the numbers of the laws to check, all of them by default.
-      strategies: what law 2 compares with `Scan()`.
+      strategies: the strategies that law 2 compares with `Scan()`.
 
     Raises:
       LawError: an AssertionError that says which law broke, where, and by how much.

@@ -1,4 +1,4 @@
-"""What a cell is given to be checked on."""
+"""The random data that a cell is checked on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxrnn.layer import Layer, Params, State
 
 
 class Given(NamedTuple):
-    """What a way is applied to; controls, key and state may be None."""
+    """The arguments of a way; controls, key and state may be None."""
 
     params: Params
     state: State
@@ -86,8 +86,8 @@ def first(batch_shape: tuple[int, ...], cell: Layer, params: Params) -> State:
 
 @functools.cache
 def options() -> dict[str, Any]:
-    """What XLA may leave out on CPU, where compiling takes four times as long as all else; each
-    only where this version knows it.
+    """Options that make XLA compile faster on a CPU, where compiling takes four times as long as
+    all else; only those that this version has.
     """
     known = {}
     for option in ({"xla_backend_optimization_level": 0}, {"xla_cpu_use_fusion_emitters": False}):

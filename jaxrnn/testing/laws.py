@@ -1,8 +1,8 @@
-"""The seven laws, each a function of a cell, what it is given and a direction of time, that raises
-where the law is broken.
+"""The seven laws: functions of a cell, its data and a direction of time, which raise where the law
+is broken.
 
-What is done to arrays between two compiled functions is done by NumPy: JAX would compile each such
-operation, which takes longer than the laws.
+Between two compiled functions NumPy works on the arrays: JAX would compile each such operation,
+which takes longer than the laws.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def advancing(cell: Layer, given: Given, reverse: bool = False) -> None:
 
 
 def draws(cell: Layer, given: Given) -> bool:
-    """Whether a key makes a  read off without computing: does anything vary along an axis of
+    """Whether a cell draws from its key, without computing: does anything vary along an axis of
     keys?
     """
 
@@ -106,8 +106,8 @@ def strategic(
     reverse: bool = False,
     folded: Strategy | None = None,
 ) -> None:
-    """Law 2. Every strategy gives what a plain scan gives; so does `fold`, under the last of them
-    or the one named.
+    """Law 2. Every strategy gives what a plain scan gives; so does `fold`, under `folded` or the
+    last of them.
     """
     noisy = with_key(cell, given)
     want = observe(Whole(reverse=reverse), cell, noisy)
@@ -189,8 +189,8 @@ def masked(cell: Layer, given: Given, reverse: bool = False) -> None:
 
 
 def reset(cell: Layer, given: Given, reverse: bool = False) -> None:
-    """Law 4. A reset run is its pieces run apart; resets replace, so a NaN state does not survive;
-    those under a false mask are ignored.
+    """Law 4. A run with resets equals its pieces run apart. Resets replace the state, so a NaN does
+    not survive; those under a false mask are ignored.
     """
     alone = not cell.causal  # such a cell has a last state at either end of time
     given = given._replace(mask=np.asarray(given.mask), resets=np.asarray(given.resets))
@@ -320,8 +320,8 @@ def filled(tree: Any, value: Any) -> Any:
 
 
 def finite(cell: Layer, given: Given, way: Way, size: float = 1e-5) -> None:
-    """The gradient against central differences, along a random direction in each leaf that is
-    trained or given.
+    """The gradient against central differences, along a random direction in each leaf of the
+    trained params, the state and the inputs.
     """
     gradient = observe(way, cell, given).gradients
     leaves, treedef = jax.tree.flatten(gradient)

@@ -1,6 +1,4 @@
-"""A way run and differentiated in one compiled function, and what was seen compared leaf by
-leaf.
-"""
+"""Run and differentiate a way in one compiled function, and compare two answers leaf by leaf."""
 
 from __future__ import annotations
 
@@ -63,8 +61,8 @@ def functional(state: State, ys: Any) -> jax.Array:
 def objective(
     way: Way, cell: Layer, given: Given
 ) -> tuple[Callable[..., tuple[jax.Array, Any]], dict[str, Any]]:
-    """The functional as a function of what may be differentiated, and that: params, state, and
-    inputs that are not tokens.
+    """The functional as a function of all that can be differentiated, and its arguments: params,
+    state, and inputs that are not tokens.
     """
     inputs = {"params": given.params, "state": given.state}
     if jnp.issubdtype(given.xs.dtype, jnp.floating):
@@ -104,7 +102,7 @@ def slopes(way: Way, cell: Layer, given: Given, direction: dict[str, Any]) -> di
 
 
 def ensemble(way: Way, cell: Layer, given: Given, params: Any) -> Seen:
-    """What is seen with each of several stacked sets of params."""
+    """The answers with each of several stacked sets of params."""
     return jax.vmap(lambda p: observed(way, cell, given._replace(params=p)))(params)
 
 
@@ -123,8 +121,8 @@ def values(way: Way, cell: Layer, given: Given, steps: dict[str, Any]) -> jax.Ar
 
 
 def observe(way: Way, cell: Layer, given: Given) -> Seen:
-    """What `way` gives, and its gradients, as NumPy arrays: compiled once for equal ways, cells and
-    shapes.
+    """The answer of `way` and its gradients, as NumPy arrays: compiled once for equal ways, cells
+    and shapes.
     """
     return jax.device_get(compiled(observed)(way, cell, given))
 

@@ -107,7 +107,7 @@ class Shorter:
 
 @dataclasses.dataclass(frozen=True)
 class Folded:
-    """`fold`, its outputs gathered again by the number of their step."""
+    """`fold`, with its outputs gathered again by the number of their step."""
 
     strategy: Strategy = Chunked(2)  # noqa: RUF009
     reverse: bool = False
@@ -185,8 +185,8 @@ class Blocks:
 
 @dataclasses.dataclass(frozen=True)
 class Packed:
-    """The valid steps of each row moved to its front, the gaps behind them, and the outputs moved
-    back.
+    """The valid steps of each row moved to its front, with the gaps behind them, and the outputs
+    moved back.
     """
 
     reverse: bool = False

@@ -1,5 +1,5 @@
-"""Checkpoints by orbax: a training state and its history, written to a folder that takes its name
-only when it is whole.
+"""Checkpoints by orbax: a training state and its history, in a folder that gets its name only when
+it is complete.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from jaxrnn.errors import describe
 
 
 class History(NamedTuple):
-    """What a run has seen: `metrics`, one entry a step under each name of the step's metrics, and
-    `evaluations`, one entry each time under `step` and each name that `evaluate` gave.
+    """The record of a run.
+
+    `metrics` has one entry a step under each name of the step's metrics. `evaluations` has one
+    entry for each evaluation, under `step` and each name from `evaluate`.
     """
 
     metrics: dict[str, np.ndarray]
@@ -37,7 +39,7 @@ class Checkpoints:
         self.ocp, self.directory = ocp, pathlib.Path(directory).expanduser().absolute()
         if read_only and not self.directory.is_dir():
             raise errors.no_checkpoint(directory)
-        # Only one who writes may clear away what a killed write has left.
+        # Only a writer may clear away what an interrupted write has left.
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
             enable_async_checkpointing=False,

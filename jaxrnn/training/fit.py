@@ -33,11 +33,11 @@ def fit(
 ) -> tuple[TrainState, History]:
     """Run a step until `state.step == steps`, and return the state and the history.
 
-    With a `directory`, checkpoints are written every `save_every` steps, at the end and on Ctrl-C,
-    and a directory that already holds some is gone on with from the newest: the same call made
-    again after any interruption, `kill -9` included, ends with the same numbers bit for bit, since
-    a batch and a step's noise depend on the step alone. On Ctrl-C the loop ends after the current
-    step and returns as usual, with `state.step < steps`; a second Ctrl-C raises at once.
+    With a `directory`, checkpoints are saved every `save_every` steps, at the end and on Ctrl-C. If
+    the directory already has some, the run goes on from the newest. The same call after any
+    interruption, `kill -9` included, ends with the same numbers bit for bit, since a batch and a
+    step's noise depend on the step alone. On Ctrl-C the loop ends after the current step and
+    returns as usual, with `state.step < steps`; a second Ctrl-C raises at once.
 
     Args:
       step: `step(state, batch) -> (state, metrics)`, as from `bptt_step` or `truncated_bptt_step`;

@@ -1,5 +1,5 @@
-"""Losses over sequences with padding. Each is a sum over valid steps beside their number, so pieces
-of a sequence add up.
+"""Losses over sequences with padding. Each is a sum over valid steps and their number, so that the
+pieces of a sequence add up.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def ctc(
     The sum is over the paths that give the labels once repeated tokens are merged into one and
     blanks are taken out.
 
-    It counts sequences, not steps, and is not a sum over steps: give it to `make_step`. Where the
+    It counts sequences, not steps, and is not a sum over steps: use it with `make_step`. Where the
     labels need more steps than there are (one each, and a blank between equal ones), the loss is
     infinite. Rows without a valid step are left out.
 

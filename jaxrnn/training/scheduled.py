@@ -30,11 +30,10 @@ def scheduled_sampling(
         x'_t = token ~ softmax(logits_{t-1})    with probability rate, else x_t
         logits_t = net(x'_0 .. x'_t)
 
-    A drawn token has no gradient, so the loss on `unroll(cell, params, x')` with the same state,
-    mask and key has the gradient of the whole procedure, at the speed of `unroll`: first the net
-    runs once without gradients, step by step, to write its inputs. Rate 0 gives `xs` and so what
-    `unroll` gives; at rate 1 the tokens are those of `decoding.sample(step, state, xs[:1], T - 1,
-    key)`.
+    First the net runs once without gradients, step by step, to choose its inputs x'. Then compute
+    the loss on `unroll(cell, params, x')` with the same state, mask and key. Its gradient is that
+    of the whole procedure, since a drawn token has none. At rate 0 the result is `xs`; at rate 1
+    the tokens are those of `decoding.sample(step, state, xs[:1], T - 1, key)`.
 
     Args:
       cell: a causal net from tokens to logits.
@@ -45,7 +44,7 @@ def scheduled_sampling(
       key: draws coins and tokens; those of step t depend on (key, t) alone.
       state: the state before the first step.
       mask: booleans `[T, ...]`, true where the step is valid; what lies under false stays as it is.
-      noise: the key that `unroll` will be given, for dropout and the like.
+      noise: the key that `unroll` will receive, for dropout and the like.
 
     Raises:
       TypeError: for inputs that are not integer tokens.

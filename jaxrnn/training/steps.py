@@ -24,7 +24,7 @@ from jaxrnn.unroll import fold, unroll
 
 
 class TrainState(NamedTuple):
-    """All that a training run is: a pytree, saved and restored whole.
+    """The whole state of a training run: a pytree, saved and restored as one.
 
     `carry` is the recurrent state between segments (None where every batch begins afresh);
     `skipped` counts the steps whose update was not finite; the noise of a step depends on (key,
@@ -51,8 +51,8 @@ class TrainState(NamedTuple):
 
         Args:
           cell: the network, or None where no recurrent state is carried.
-          params: what `cell.init` made.
-          tx: the optimizer that the step is made with.
+          params: the params from `cell.init`.
+          tx: the optimizer of the step.
           key: a PRNG key for the noise of every step.
           batch_shape: the batch axes, `(32,)` say, that `truncated_bptt_step` carries a recurrent
             state for; every other step begins afresh and takes none.
@@ -64,8 +64,8 @@ class TrainState(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """Of one step: the mean loss of a valid step, the gradient's global norm before clipping,
-    whether the update was skipped, and the number of valid steps (tokens).
+    """The metrics of one training step: the mean loss of a valid step, the gradient's global norm
+    before clipping, whether the update was skipped, and the number of valid steps (tokens).
     """
 
     loss: jax.Array
@@ -125,13 +125,13 @@ def bptt_step(
     *,
     strategy: Strategy = Scan(),
 ) -> Step:
-    """A training step that takes every batch for whole sequences, begun from the initial state
-    (Werbos 1990).
+    """A training step for batches of whole sequences, which begin from the initial state (Werbos
+    1990).
 
     Args:
       cell: the network.
       loss: `loss(ys, targets, mask) -> MaskedMean`, such as `cross_entropy`; a sum over steps,
-        since a strategy may hand it pieces.
+        since a strategy may call it piece by piece.
       tx: an optax transformation, as from `optimizer`.
       strategy: how the sequence is evaluated; under `Chunked` the outputs and the loss exist one
         chunk at a time.
@@ -314,7 +314,7 @@ def evaluate(
     MaskedMean)`.
 
     Under `Chunked(256)` memory does not grow with the length, so a whole held-out stream is one
-    call (`data.stream(tokens)`); the state it returns goes on into the next call where a stream
-    comes in parts. `MaskedMean.bits` are bits per token.
+    call (`data.stream(tokens)`). Where a stream comes in parts, pass the returned state to the next
+    call. `MaskedMean.bits` are bits per token.
     """
     return _evaluate(cell, loss, params, batch, state, strategy)
