@@ -3,8 +3,9 @@
 A gradient wants z for all steps. A pass without one does not, and on a CPU an array of all z costs
 more than its arithmetic: the kernel zeroes its pages at every call, and it fits no cache. Three
 things are known only when a program is lowered, not when it is traced: whether it needs a gradient,
-how many copies of a pass a `vmap` makes, and for which platform it is. So a pass is a primitive that means
-`whole`: its derivative is that of `whole`, and `whole` is what runs on all but one CPU device.
+how many copies of a pass a `vmap` makes, and for which platform it is. So a pass is a primitive
+that means `whole`: its derivative is that of `whole`, and `whole` is what runs on all but one CPU
+device.
 """
 
 from __future__ import annotations

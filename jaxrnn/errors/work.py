@@ -201,3 +201,43 @@ def missing_package(name: str, why: str, extra: str) -> Exception:
     return ModuleNotFoundError(
         f'the package {name} is not installed ({why}). Run: pip install -e ".[{extra}]"', name=name
     )
+
+
+def no_state(net: Any) -> Exception:
+    return error(
+        ValueError,
+        net,
+        "an encoder without a state",
+        "one whose last state the bridge can hand on",
+        "Put a recurrent cell into the encoder, or pass bridge='none'.",
+    )
+
+
+def wrong_copy(net: Any, given: Any, need: Any) -> Exception:
+    return error(
+        ValueError,
+        net,
+        f"an encoder's state {jax.tree.map(describe, given)}",
+        f"the decoder's arrays, {jax.tree.map(describe, need)}",
+        "Give both the same recurrent cells, or pass bridge='dense'.",
+    )
+
+
+def wrong_net(net: Any, params: Any) -> Exception:
+    got = (
+        f"params with {', '.join(map(repr, params))}"
+        if isinstance(params, dict)
+        else f"params as a {type(params).__name__}"
+    )
+    return error(
+        ValueError,
+        net,
+        got,
+        "a dict of 'encoder', 'decoder' and 'bridge'",
+        "Make them with net.init(key, source, target).",
+    )
+
+
+def not_convertible(module: Any, got: str, need: str, do: str) -> Exception:
+    """A module of another library, or a cell of ours, that has no counterpart."""
+    return error(ValueError, module, got, need, do)
