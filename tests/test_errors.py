@@ -72,6 +72,27 @@ def test_params_are_worked_out_once():
     assert len(made) == 5
 
 
+@pytest.mark.parametrize("cell", [CELL, rnn.Stack((rnn.Dense(4), rnn.GRU(3)))], ids=repr)
+def test_init_takes_a_size_a_spec_or_an_example(cell):
+    key = jax.random.key(0)
+    specs = 3, rnn.features(3), jnp.ones((7, 3)), jax.ShapeDtypeStruct((3,), jnp.float32)
+    first, *others = (cell.init(key, x) for x in specs)
+    assert all(jax.tree.all(jax.tree.map(jnp.array_equal, first, other)) for other in others)
+
+
+@pytest.mark.parametrize("x", ["3", [1.0, 2.0], True, None, 3.0], ids=repr)
+def test_init_takes_nothing_else(x):
+    with refused(TypeError, "an example input", "the number of features"):
+        CELL.init(jax.random.key(0), x)
+
+
+def test_init_of_no_features_or_of_vectors_for_tokens():
+    with refused(ValueError, "number of features=0"):
+        CELL.init(jax.random.key(0), 0)
+    with refused(TypeError, "integer tokens", cell=rnn.Embed(5, 2)):
+        rnn.Stack((rnn.Embed(5, 2), CELL)).init(jax.random.key(0), 3)
+
+
 def test_wrong_batch():
     with refused(ValueError, r"float32\[3, 4\]", r"float32\[2, 4\]", "initial_state"):
         rnn.unroll(CELL, PARAMS, XS, state=CELL.initial_state(PARAMS, (3,)))

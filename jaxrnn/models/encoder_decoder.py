@@ -41,12 +41,12 @@ class Seq2SeqBatch(NamedTuple):
     def of(
         cls,
         source: Any,
-        written: Any,
+        target: Any,
         source_mask: Any = None,
         mask: Any = None,
         sampling: Any = None,
     ) -> Seq2SeqBatch:
-        """From whole target sequences `written [T + 1, ...]`, with their start and end tokens.
+        """From whole target sequences `target [T + 1, ...]`, with their start and end tokens.
 
         Example:
           >>> pairs = Seq2SeqBatch.of(jnp.zeros((4, 1)), jnp.array([[0], [5], [6], [1]]))
@@ -55,8 +55,8 @@ class Seq2SeqBatch(NamedTuple):
         """
         return cls(
             source,
-            written[:-1],
-            written[1:],
+            target[:-1],
+            target[1:],
             source_mask,
             None if mask is None else mask[1:],
             sampling,

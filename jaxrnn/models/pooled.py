@@ -14,7 +14,7 @@ import numpy as np
 from jaxrnn import controls, errors
 from jaxrnn.combinators import Bidirectional, Stack
 from jaxrnn.data import Batch, Buckets, Padded
-from jaxrnn.layer import Feedforward, Layer, Params, WholeSequence
+from jaxrnn.layer import Feedforward, Layer, Params, WholeSequence, like_input
 from jaxrnn.strategies import Scan, Strategy
 from jaxrnn.training import MaskedMean
 from jaxrnn.unroll import unroll
@@ -73,7 +73,8 @@ class Pooled:
             raise errors.no_last(self, self.body)
 
     def init(self, key: jax.Array, x: Any) -> Params:
-        """The pair of params for inputs like `x`, an example array or a spec."""
+        """The pair of params for inputs like `x`: an example, a spec or a number of features."""
+        x = like_input(self.body, x)
         keys = [jax.random.fold_in(key, i) for i in range(2)]
         shape = (1, *x.shape[len(x.shape) - self.body.feature_ndim :])
         body = self.body.init(keys[0], x)

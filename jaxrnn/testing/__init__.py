@@ -37,8 +37,8 @@ def check_cell(
 
     Args:
       cell: any cell, leaf or composite.
-      x: an example input or its spec, as for `cell.init`. For tokens, the largest one in an example
-        array bounds the random tokens.
+      x: an example input, its spec or a number of features, as for `cell.init`. For tokens, the
+        largest one in an example array bounds the random tokens.
       key: a PRNG key for params and data.
       laws: the numbers of the laws to check, all of them by default.
       strategies: the strategies that law 2 compares with `Scan()`.
@@ -47,7 +47,7 @@ def check_cell(
       LawError: an AssertionError that says which law broke, where, and by how much.
 
     Example:
-      >>> check_cell(LSTM(3), features(2), laws=(7,))
+      >>> check_cell(LSTM(3), 2, laws=(7,))
     """
     errors.check_cell(cell, Layer)
     chosen = tuple(LAWS) if laws is None else tuple(laws)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.layer import Layer, Params, State
+from jaxrnn.layer import Layer, Params, State, like_input
 
 
 class Given(NamedTuple):
@@ -52,6 +52,7 @@ def example(cell: Layer, x: Any, key: jax.Array) -> Given:
     Params are those of `init`, shaken a little so that no bias is zero. Tokens are drawn up to the
     largest of an example array, from 0 and 1 where `x` is only a spec.
     """
+    x = like_input(cell, x)
     spec = jax.ShapeDtypeStruct(x.shape[len(x.shape) - cell.feature_ndim :], x.dtype)
     params = compiled(begin)(spec, cell, key)
     draw = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
