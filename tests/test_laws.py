@@ -23,8 +23,9 @@ from helpers.cases import (
     parallel,
 )
 from jaxrnn.controls import choose
-from jaxrnn.testing import check_cell, laws
-from jaxrnn.testing.given import BATCH, STEPS, example
+from jaxrnn.testing import check_cell, contract, derivatives, laws
+from jaxrnn.testing.derivatives import recast
+from jaxrnn.testing.inputs import BATCH, STEPS, example
 from jaxrnn.testing.observe import TOLERANCE, agree, observe
 from jaxrnn.testing.ways import Blocks, Folded, Packed, Rows, Steps, Whole
 
@@ -62,7 +63,7 @@ def test_laws(name):
     given = example(cell, x, jax.random.key(0))
     turn = list(CELLS).index(name)
     assert laws.draws(cell, given) == random
-    laws.consistent(cell, given)
+    contract.consistent(cell, given)
     laws.advancing(cell, given)
     chosen = [STRATEGIES["unrolled"], STRATEGIES["cut twice" if turn % 3 == 0 else "chunked"]]
     if name in QUICK:
@@ -79,7 +80,7 @@ def test_laws(name):
     laws.masked(cell, given, reverse=True)
     laws.reset(cell, given, reverse=True)
     laws.batched(cell, given, ((Rows("vmap"), Rows("map"), Blocks())[turn % 3],))
-    laws.differentiated(cell, given)
+    derivatives.differentiated(cell, given)
     drawn(cell, given)
 
 
@@ -143,7 +144,7 @@ def test_the_product(name, dtype):
     against a loop over advance in float32 or wider."""
     cell, x, *_ = CELLS[name]
     with jax.enable_x64(dtype == "float64"):
-        given = laws.with_key(cell, laws.recast(example(cell, x, jax.random.key(2)), DTYPES[dtype]))
+        given = laws.with_key(cell, recast(example(cell, x, jax.random.key(2)), DTYPES[dtype]))
         turn = list(CELLS).index(name)
         some = ("scan", *(("unrolled", "cut twice") if turn % 2 else ("chunked", "kept")))
         strategies = {s: STRATEGIES[s] for s in some} | (
@@ -157,9 +158,7 @@ def test_the_product(name, dtype):
                 mask=given.mask if masked else None, resets=given.resets if reset else None
             )
             truth = Steps(reverse) if cell.causal else Whole(reverse=reverse)
-            want = observe(
-                truth, cell, laws.recast(case, jnp.float32) if dtype == "bfloat16" else case
-            )
+            want = observe(truth, cell, recast(case, jnp.float32) if dtype == "bfloat16" else case)
             for k, way in enumerate(
                 [Whole(strategy, reverse) for strategy in strategies.values()]
                 + [Folded(reverse=reverse)] * cell.causal
@@ -188,6 +187,6 @@ BY = [
 def test_derivatives_by_strategies(name, strategy):
     cell, x, *_ = CELLS[name]
     strategies = STRATEGIES | LINEAR | NEWTON
-    laws.differentiated(
+    derivatives.differentiated(
         cell, example(cell, x, jax.random.key(3)), strategies[strategy], reverse=True, measure=False
     )

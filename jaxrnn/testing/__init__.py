@@ -8,8 +8,10 @@ import jax
 from jaxrnn import errors
 from jaxrnn.layer import Layer
 from jaxrnn.strategies import Chunked, Scan, Strategy
+from jaxrnn.testing import contract as _contract
+from jaxrnn.testing import derivatives as _derivatives
 from jaxrnn.testing import laws as _laws
-from jaxrnn.testing.given import Given, example
+from jaxrnn.testing.inputs import Given, example
 from jaxrnn.testing.observe import LAWS as LAWS
 from jaxrnn.testing.observe import LawError as LawError
 
@@ -74,8 +76,8 @@ def check_law(law: int, cell: Layer, given: Given, strategies: tuple[Strategy, .
         3: lambda: [_laws.masked(cell, given, reverse) for reverse in both],
         4: lambda: [_laws.reset(cell, given, reverse) for reverse in both],
         5: lambda: _laws.batched(cell, given),
-        6: lambda: _laws.differentiated(cell, given),
-        7: lambda: _laws.consistent(cell, given),
+        6: lambda: _derivatives.differentiated(cell, given),
+        7: lambda: _contract.consistent(cell, given),
     }
     try:
         checks[law]()

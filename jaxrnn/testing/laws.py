@@ -1,5 +1,5 @@
-"""The seven laws: functions of a cell, its data and a direction of time, which raise where the law
-is broken.
+"""Laws 1 to 5: functions of a cell, its data and a direction of time, which raise where the law is
+broken. Law 6 is in `derivatives.py`, law 7 in `contract.py`.
 
 Between two compiled functions NumPy works on the arrays: JAX would compile each such operation,
 which takes longer than the laws.
@@ -7,36 +7,22 @@ which takes longer than the laws.
 
 from __future__ import annotations
 
-import dataclasses
-import pickle
-import sys
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.autodiff.dot import Dot
-from jaxrnn.autodiff.products import wide
-from jaxrnn.cell import Cell
 from jaxrnn.layer import Layer
-from jaxrnn.params import is_fixed
-from jaxrnn.strategies import Scan, Strategy
-from jaxrnn.testing.given import CUT, STEPS, Given
+from jaxrnn.strategies import Strategy
+from jaxrnn.testing.inputs import CUT, STEPS, Given
 from jaxrnn.testing.observe import (
-    TOLERANCE,
     LawError,
-    Seen,
     agree,
-    compiled,
-    ensemble,
     equal,
-    name,
     observe,
-    slopes,
-    values,
 )
-from jaxrnn.testing.ways import Blocks, Folded, Packed, Pieces, Rows, Shorter, Steps, Way, Whole
+from jaxrnn.testing.ways import Blocks, Folded, Packed, Pieces, Rows, Shorter, Steps, Whole
 from jaxrnn.unroll import unroll
 
 
@@ -249,61 +235,6 @@ def batched(
         agree(5, cell, f"{way.claim} against one batch axis", observe(way, cell, given), want)
 
 
-def differentiated(
-    cell: Layer,
-    given: Given,
-    strategy: Strategy = Scan(),
-    reverse: bool = False,
-    measure: bool = True,
-) -> None:
-    """Law 6. The gradient agrees with finite differences in float64, and with it jvp, both second
-    derivatives, vmap of grad and checkpoint.
-    """
-    way, by = Whole(strategy, reverse), f" by {strategy!r}"
-    if measure:
-        with jax.enable_x64(True):
-            finite(cell, recast(given, jnp.float64), way)
-    want = observe(way, cell, given)
-    agree(
-        6,
-        cell,
-        f"under jax.checkpoint{by} against without",
-        observe(Whole(strategy, reverse, checkpoint=True), cell, given),
-        want,
-    )
-    seen = compiled(slopes)(way, cell, given, directions(want.gradients))
-    agree(
-        6,
-        cell,
-        f"jvp{by} against the gradient along its direction",
-        seen["jvp"],
-        seen["gradient along"],
-    )
-    claim = f"the Hessian-vector product{by}, forward over reverse against reverse over reverse"
-    agree(
-        6,
-        cell,
-        claim,
-        Seen((), (), seen["forward over reverse"]),
-        Seen((), (), seen["reverse over reverse"]),
-    )
-    if jax.tree.leaves(given.params):
-        other = jax.tree.map(lambda p: (np.asarray(p) * 1.25).astype(p.dtype), given.params)
-        both = jax.device_get(
-            compiled(ensemble)(
-                way, cell, given, jax.tree.map(lambda *p: np.stack(p), given.params, other)
-            )
-        )
-        for i, member in enumerate((want, observe(way, cell, given._replace(params=other)))):
-            agree(
-                6,
-                cell,
-                f"vmap of grad{by} over two sets of params, number {i}",
-                jax.tree.map(lambda a, i=i: a[i], both),
-                member,
-            )
-
-
 def pick(flags: Any, yes: Any, no: Any) -> Any:
     """`controls.choose` by NumPy."""
 
@@ -317,178 +248,3 @@ def pick(flags: Any, yes: Any, no: Any) -> Any:
 def filled(tree: Any, value: Any) -> Any:
     """A tree of arrays filled with one value."""
     return jax.tree.map(lambda a: np.full(a.shape, value).astype(a.dtype), tree)
-
-
-def finite(cell: Layer, given: Given, way: Way, size: float = 1e-5) -> None:
-    """The gradient against central differences, along a random direction in each leaf of the
-    trained params, the state and the inputs.
-    """
-    gradient = observe(way, cell, given).gradients
-    leaves, treedef = jax.tree.flatten(gradient)
-    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(gradient)[0]]
-    arrows = jax.tree.leaves(directions(gradient))
-    kept = [i for i, path in enumerate(paths) if not is_fixed(path) and leaves[i].size]
-    if not kept:
-        return
-    steps = [
-        np.stack([a * (h if i == j else 0.0) for h in (size, -size) for i in kept])
-        for j, a in enumerate(arrows)
-    ]
-    up, down = np.split(
-        np.asarray(compiled(values)(way, cell, given, jax.tree.unflatten(treedef, steps))), 2
-    )
-    measured = (up - down) / (2 * size)
-    for i, slope in zip(kept, measured, strict=True):
-        got = float(np.vdot(leaves[i], arrows[i]))
-        allowed = 1e-6 * max(abs(slope), 1.0)
-        if not abs(got - slope) <= allowed:
-            what = name((jax.tree_util.GetAttrKey("gradients"), *paths[i]))
-            raise LawError(
-                6,
-                cell,
-                f"{what} in float64 against finite differences: {got:.9g} against {slope:.9g} "
-                f"by {abs(got - slope):.3g} where {allowed:.3g} is allowed",
-            )
-
-
-def directions(tree: Any) -> Any:
-    """A random direction for each leaf, the same at every call."""
-    leaves, treedef = jax.tree.flatten(tree)
-    draw = [np.random.default_rng(i).standard_normal(a.shape) for i, a in enumerate(leaves)]
-    return jax.tree.unflatten(
-        treedef, [d.astype(a.dtype) for d, a in zip(draw, leaves, strict=True)]
-    )
-
-
-def recast(given: Given, dtype: Any) -> Given:
-    """The same in another dtype; the state float32 or wider."""
-
-    def cast(tree: Any, dtype: Any) -> Any:
-        return jax.tree.map(
-            lambda a: (
-                np.asarray(a).astype(jnp.dtype(dtype))
-                if jnp.issubdtype(a.dtype, jnp.floating)
-                else a
-            ),
-            tree,
-        )
-
-    return given._replace(
-        params=cast(given.params, dtype),
-        state=cast(given.state, wide(dtype)),
-        xs=cast(given.xs, dtype),
-    )
-
-
-def consistent(cell: Layer, given: Given) -> None:
-    """Law 7. Equal cells hash, compare, print and trace as one; a step keeps structure, shapes and
-    dtypes; dtypes follow the params.
-    """
-    static(cell, given)
-    for dtype in (jnp.bfloat16, jnp.float32):
-        kinds(cell, recast(given, dtype), dtype)
-    narrow = recast(given, jnp.bfloat16)
-    got, want = observe(Whole(), cell, narrow), observe(Whole(), cell, recast(narrow, jnp.float32))
-    like = jax.tree.map(lambda a, b: a.astype(b.dtype), got, want)
-    agree(7, cell, "in bfloat16 against the float32 answer", like, want, TOLERANCE["bfloat16"])
-
-
-def static(cell: Layer, given: Given) -> None:
-    """The part of law 7 about the cell as a value: equality, hash, repr, traces, fields."""
-    twins = [("replaced by itself", dataclasses.replace(cell))]
-    if importable(cell):  # pickle finds a class by its name: not one made in a function
-        twins.append(("pickled and back", pickle.loads(pickle.dumps(cell))))
-    for how, twin in twins:
-        if twin != cell or hash(twin) != hash(cell) or repr(twin) != repr(cell):
-            raise LawError(
-                7, cell, f"{how}, it must equal itself, hash and print the same; got {twin!r}"
-            )
-        traces = []
-
-        @jax.jit
-        def run(cell: Layer, given: Given, traces: list = traces) -> Any:
-            traces.append(cell)
-            return unroll(cell, given.params, given.xs, state=given.state)
-
-        run.trace(cell, given)
-        run.trace(twin, given)
-        if len(traces) != 1:
-            raise LawError(7, cell, f"{how}, it must not be traced again")
-    for size in dataclasses.fields(cell):
-        value = getattr(cell, size.name)
-        if type(value) is int:
-            try:
-                other = dataclasses.replace(cell, **{size.name: value + 1})
-            except (TypeError, ValueError):
-                continue
-            if other == cell:
-                raise LawError(7, cell, f"it must not equal {other!r}")
-    field = next(iter(dataclasses.fields(cell)), None)
-    try:
-        setattr(cell, field.name if field else "field", None)
-    except dataclasses.FrozenInstanceError:
-        return
-    raise LawError(7, cell, "its fields can be set; need a frozen dataclass")
-
-
-def importable(value: Any) -> bool:
-    """Whether the classes of a cell, and of those within it, can be found by name."""
-    if isinstance(value, tuple):
-        return all(map(importable, value))
-    if not isinstance(value, Layer):
-        return True
-    found: Any = sys.modules.get(type(value).__module__)
-    for part in type(value).__qualname__.split("."):
-        found = getattr(found, part, None)
-    return found is type(value) and all(
-        importable(getattr(value, f.name)) for f in dataclasses.fields(value)
-    )
-
-
-def kinds(cell: Any, given: Given, dtype: Any) -> None:
-    """Structures, shapes and dtypes, without computing."""
-
-    def specs(tree: Any) -> Any:
-        return jax.tree.map(lambda a: f"{a.dtype}{list(a.shape)}", tree)
-
-    def step(given: Given) -> Any:
-        zs = cell.project(given.params, given.xs)
-        return cell.step(
-            given.params, given.state, jax.tree.map(lambda z: z[0], zs), Dot(given.params)
-        )
-
-    states = [
-        (
-            "initial_state",
-            jax.eval_shape(
-                lambda p: cell.initial_state(
-                    p, given.xs.shape[1 : given.xs.ndim - cell.feature_ndim]
-                ),
-                given.params,
-            ),
-        )
-    ]
-    if isinstance(cell, Cell):
-        states.append(("step", jax.eval_shape(step, given)))
-    state, ys = jax.eval_shape(
-        lambda given: unroll(cell, given.params, given.xs, state=given.state), given
-    )
-    states.append(("unroll", state))
-    for verb, got in states:
-        if jax.tree.structure(got) != jax.tree.structure(given.state) or specs(got) != specs(
-            given.state
-        ):
-            raise LawError(
-                7,
-                cell,
-                f"{verb} gives the state {specs(got)}, need {specs(given.state)}, "
-                f"with params of {jnp.dtype(dtype).name}",
-            )
-    for y in jax.tree.leaves(ys):
-        if y.dtype != dtype:
-            raise LawError(
-                7,
-                cell,
-                f"outputs of {y.dtype} with params and inputs of {jnp.dtype(dtype).name}; "
-                "need those of the params",
-            )

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxrnn.autodiff.products import wide
 from jaxrnn.layer import Layer, State
-from jaxrnn.testing.given import Given, compiled
+from jaxrnn.testing.inputs import Given, compiled
 from jaxrnn.testing.ways import Way
 
 LAWS = {

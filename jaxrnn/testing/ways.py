@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxrnn.advance import advance
 from jaxrnn.layer import Layer, Params, State
 from jaxrnn.strategies import Chunked, Scan, Strategy
-from jaxrnn.testing.given import CUT, STEPS, Given
+from jaxrnn.testing.inputs import CUT, STEPS, Given
 from jaxrnn.unroll import fold, unroll
 
 

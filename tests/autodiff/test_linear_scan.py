@@ -13,7 +13,7 @@ from jaxrnn.autodiff import linear_scan as engine
 from jaxrnn.autodiff.linear_scan import linear_scan
 from jaxrnn.autodiff.transitions import Complex, Matrix, evolve, has_time_axis, map_transitions
 from jaxrnn.controls import choose
-from jaxrnn.testing.given import options as quickly
+from jaxrnn.testing.inputs import options as quickly
 
 T, B, N = 11, 2, 3
 DRAW = np.random.default_rng(0)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import jaxrnn as rnn
-from jaxrnn.testing.given import options
+from jaxrnn.testing.inputs import options
 
 STEPS, BATCH, FEATURES, UNITS = 5, 2, 2, 3
 

@@ -22,7 +22,7 @@ import jaxrnn as rnn
 from helpers.cases import CELLS
 from helpers.programs import collectives, trips
 from jaxrnn import training
-from jaxrnn.testing.given import options
+from jaxrnn.testing.inputs import options
 
 STEPS, BATCH = 7, 8  # 7 divides no other axis
 ROWS = P(None, "b")  # [T, B, ...], the batch axis cut

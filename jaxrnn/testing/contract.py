@@ -1,0 +1,139 @@
+"""Law 7: equal cells are one, a cell is static configuration, and a step keeps its state's kind."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.autodiff.dot import Dot
+from jaxrnn.cell import Cell
+from jaxrnn.layer import Layer
+from jaxrnn.testing.derivatives import recast
+from jaxrnn.testing.inputs import Given
+from jaxrnn.testing.observe import (
+    TOLERANCE,
+    LawError,
+    agree,
+    observe,
+)
+from jaxrnn.testing.ways import Whole
+from jaxrnn.unroll import unroll
+
+
+def consistent(cell: Layer, given: Given) -> None:
+    """Law 7. Equal cells hash, compare, print and trace as one; a step keeps structure, shapes and
+    dtypes; dtypes follow the params.
+    """
+    static(cell, given)
+    for dtype in (jnp.bfloat16, jnp.float32):
+        kinds(cell, recast(given, dtype), dtype)
+    narrow = recast(given, jnp.bfloat16)
+    got, want = observe(Whole(), cell, narrow), observe(Whole(), cell, recast(narrow, jnp.float32))
+    like = jax.tree.map(lambda a, b: a.astype(b.dtype), got, want)
+    agree(7, cell, "in bfloat16 against the float32 answer", like, want, TOLERANCE["bfloat16"])
+
+
+def static(cell: Layer, given: Given) -> None:
+    """The part of law 7 about the cell as a value: equality, hash, repr, traces, fields."""
+    twins = [("replaced by itself", dataclasses.replace(cell))]
+    if importable(cell):  # pickle finds a class by its name: not one made in a function
+        twins.append(("pickled and back", pickle.loads(pickle.dumps(cell))))
+    for how, twin in twins:
+        if twin != cell or hash(twin) != hash(cell) or repr(twin) != repr(cell):
+            raise LawError(
+                7, cell, f"{how}, it must equal itself, hash and print the same; got {twin!r}"
+            )
+        traces = []
+
+        @jax.jit
+        def run(cell: Layer, given: Given, traces: list = traces) -> Any:
+            traces.append(cell)
+            return unroll(cell, given.params, given.xs, state=given.state)
+
+        run.trace(cell, given)
+        run.trace(twin, given)
+        if len(traces) != 1:
+            raise LawError(7, cell, f"{how}, it must not be traced again")
+    for size in dataclasses.fields(cell):
+        value = getattr(cell, size.name)
+        if type(value) is int:
+            try:
+                other = dataclasses.replace(cell, **{size.name: value + 1})
+            except (TypeError, ValueError):
+                continue
+            if other == cell:
+                raise LawError(7, cell, f"it must not equal {other!r}")
+    field = next(iter(dataclasses.fields(cell)), None)
+    try:
+        setattr(cell, field.name if field else "field", None)
+    except dataclasses.FrozenInstanceError:
+        return
+    raise LawError(7, cell, "its fields can be set; need a frozen dataclass")
+
+
+def importable(value: Any) -> bool:
+    """Whether the classes of a cell, and of those within it, can be found by name."""
+    if isinstance(value, tuple):
+        return all(map(importable, value))
+    if not isinstance(value, Layer):
+        return True
+    found: Any = sys.modules.get(type(value).__module__)
+    for part in type(value).__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is type(value) and all(
+        importable(getattr(value, f.name)) for f in dataclasses.fields(value)
+    )
+
+
+def kinds(cell: Any, given: Given, dtype: Any) -> None:
+    """Structures, shapes and dtypes, without computing."""
+
+    def specs(tree: Any) -> Any:
+        return jax.tree.map(lambda a: f"{a.dtype}{list(a.shape)}", tree)
+
+    def step(given: Given) -> Any:
+        zs = cell.project(given.params, given.xs)
+        return cell.step(
+            given.params, given.state, jax.tree.map(lambda z: z[0], zs), Dot(given.params)
+        )
+
+    states = [
+        (
+            "initial_state",
+            jax.eval_shape(
+                lambda p: cell.initial_state(
+                    p, given.xs.shape[1 : given.xs.ndim - cell.feature_ndim]
+                ),
+                given.params,
+            ),
+        )
+    ]
+    if isinstance(cell, Cell):
+        states.append(("step", jax.eval_shape(step, given)))
+    state, ys = jax.eval_shape(
+        lambda given: unroll(cell, given.params, given.xs, state=given.state), given
+    )
+    states.append(("unroll", state))
+    for verb, got in states:
+        if jax.tree.structure(got) != jax.tree.structure(given.state) or specs(got) != specs(
+            given.state
+        ):
+            raise LawError(
+                7,
+                cell,
+                f"{verb} gives the state {specs(got)}, need {specs(given.state)}, "
+                f"with params of {jnp.dtype(dtype).name}",
+            )
+    for y in jax.tree.leaves(ys):
+        if y.dtype != dtype:
+            raise LawError(
+                7,
+                cell,
+                f"outputs of {y.dtype} with params and inputs of {jnp.dtype(dtype).name}; "
+                "need those of the params",
+            )
