@@ -14,7 +14,7 @@ from jaxrnn.autodiff.products import matmul
 from jaxrnn.cell import LinearCell, Noise, Params
 
 
-class SelectiveInputs(NamedTuple):
+class S6Inputs(NamedTuple):
     """The inputs as the loop reads them: the time step and the input `[..., F]`, the weights of
     writing and of reading `[..., N]`.
     """
@@ -84,19 +84,19 @@ class S6(LinearCell):
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> jax.Array:
         return jnp.zeros((*batch_shape, *params["log_a"].shape), state_dtype(params["w_x"]))
 
-    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> SelectiveInputs:
+    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> S6Inputs:
         z = matmul(xs, params["w_x"])
         rank = params["w_step"].shape[0]
         low, write, read = jnp.split(z, [rank, rank + self.states], axis=-1)
         step = jax.nn.softplus(matmul(low, params["w_step"]) + params["b"].astype(z.dtype))
-        return SelectiveInputs(step, xs.astype(z.dtype), write, read)
+        return S6Inputs(step, xs.astype(z.dtype), write, read)
 
-    def coefficients(self, params: Params, z: SelectiveInputs) -> tuple[jax.Array, jax.Array]:
+    def coefficients(self, params: Params, z: S6Inputs) -> tuple[jax.Array, jax.Array]:
         decay = jnp.exp(params["log_a"].astype(z.step.dtype))
         return jnp.exp(-z.step[..., None] * decay), (z.step * z.x)[..., None] * z.write[
             ..., None, :
         ]
 
-    def readout(self, params: Params, state: jax.Array, z: SelectiveInputs) -> jax.Array:
+    def readout(self, params: Params, state: jax.Array, z: S6Inputs) -> jax.Array:
         y = jnp.sum(state * z.read[..., None, :], axis=-1) + z.x * params["d"].astype(z.x.dtype)
         return y.astype(params["w_x"].dtype)
