@@ -174,12 +174,14 @@ def test_the_product(name, dtype):
                 )
 
 
-# One of those that cut time in turn, and all that run side by side; what Auto takes is among them.
-BY = [
-    (name, s)
-    for turn, name in enumerate(CELLS)
-    for s in [("chunked", "kept")[turn % 2], *sorted(parallel(name).keys() - {"auto"})]
-]
+def strategies_of(turn, name):
+    """One of those that cut time in turn, and all that run side by side; what Auto takes is among
+    them. A variant meets one of these in turn."""
+    every = [("chunked", "kept")[turn % 2], *sorted(parallel(name).keys() - {"auto"})]
+    return [every[turn % len(every)]] if CELLS[name].variant else every
+
+
+BY = [(name, s) for turn, name in enumerate(CELLS) for s in strategies_of(turn, name)]
 
 
 @pytest.mark.slow

@@ -190,9 +190,9 @@ ON_TWO_DEVICES = """
 def test_over_two_devices():
     """`shard_map` with its checks, b varying and start and a not: one sum over devices for the
     gradient of each, after the loop. And a mesh of explicit axes."""
-    tests = pathlib.Path(__file__).parents[1]
+    folders = list(map(str, pathlib.Path(__file__).parents[:3]))
     flags = "--xla_force_host_platform_device_count=2"
-    path = os.pathsep.join([str(tests), str(tests.parent)])
+    path = os.pathsep.join(folders)
     env = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
     command = [sys.executable, "-c", textwrap.dedent(ON_TWO_DEVICES)]
     ran = subprocess.run(command, env=env, capture_output=True, text=True)

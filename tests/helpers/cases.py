@@ -324,10 +324,12 @@ DTYPES = {"float32": jnp.float32, "float64": jnp.float64, "bfloat16": jnp.bfloat
 
 
 def dtypes(name: str) -> list[str]:
-    """float32 for every case and one of the others in turn; float64 wherever a linear cell is
-    evaluated in parallel."""
-    wide = parallel(name).keys() & LINEAR.keys() or list(CELLS).index(name) % 2
-    return ["float32", "float64" if wide else "bfloat16"]
+    """float32 and one of the others in turn; float64 wherever a linear cell is evaluated in
+    parallel. A variant, whose dtypes are those of another case, meets one of the two in turn."""
+    turn = list(CELLS).index(name)
+    wide = parallel(name).keys() & LINEAR.keys() or turn % 2
+    both = ["float32", "float64" if wide else "bfloat16"]
+    return both[turn // 2 % 2 :][:1] if CELLS[name].variant else both
 
 
 def kinds(value: Any) -> set[type]:
