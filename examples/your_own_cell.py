@@ -18,8 +18,13 @@ from jaxrnn.testing import check_cell
 
 
 class MinimalGatedUnit(rnn.Cell):
-    """f = sigmoid(x @ w_f + h @ u_f + b_f);  n = tanh(x @ w_n + (f * h) @ u_n + b_n);  h' = (1 - f)
-    * h + f * n;  y = h'"""
+    """A gated unit with one gate.
+
+    f = sigmoid(x @ w_f + h @ u_f + b_f)
+    n = tanh(x @ w_n + (f * h) @ u_n + b_n)
+    h' = (1 - f) * h + f * n
+    y = h'
+    """
 
     hidden: int
 
@@ -43,7 +48,7 @@ class MinimalGatedUnit(rnn.Cell):
         return (1 - f) * h + f * jnp.tanh(z_n + dot(f * h, "u_n"))
 
     def readout(self, params, h, z):
-        return h.astype(params["u_f"].dtype)  # the state is float32 where the params are bfloat16
+        return rnn.output(h, params["u_f"])  # the state is float32 where the params are bfloat16
 
 
 def adding(key, steps, batch):

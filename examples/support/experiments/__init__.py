@@ -1,14 +1,13 @@
-"""What the command line of an experiment needs beside its science: options, seeds that resume, a
-record of what was reached, a figure.
+"""The command line of an experiment: options, seeds that resume, a record of the results, figures.
 
-    parser = experiments.parser("speaker", __doc__, steps=600, seeds=5, batch=32, lr=1e-2)
-    experiments.run(parser, work, argv)       # work(args); whatever is wrong is said in one line
+parser = experiments.parser("speaker", __doc__, steps=600, seeds=5, batch=32, lr=1e-2)
+experiments.run(parser, work, argv)       # work(args); whatever is wrong is said in one line
 
-    runs = experiments.seeds(args, one_seed)  # one_seed(seed, folder) -> {"accuracy": 0.96}
-    table = experiments.Table("accuracy", {"BiLSTM": "accuracy"}, {"published": 0.954})
-    experiments.report(
-        args, runs, [table], shape="many to one", data="JapaneseVowels", shows="who speaks"
-    )
+runs = experiments.seeds(args, one_seed)  # one_seed(seed, folder) -> {"accuracy": 0.96}
+table = experiments.Table("accuracy", {"BiLSTM": "accuracy"}, {"published": 0.954})
+experiments.report(
+    args, runs, [table], shape="many to one", data="JapaneseVowels", shows="who speaks"
+)
 """
 
 from support.experiments.options import Interrupted as Interrupted
