@@ -75,6 +75,10 @@ def lengths_to_mask(lengths: Any, steps: int) -> jax.Array:
     """The mask `[T, ...]` of rows of these lengths `[...]`, right-padded to `steps`: true where the
     step is valid, t < length.
 
+    Raises:
+      TypeError: for lengths that are no integers.
+      ValueError: for lengths below 0 or above `steps`, where their values are known.
+
     Example:
       >>> lengths_to_mask(jnp.array([2, 0]), 3).astype(int).tolist()
       [[1, 0], [1, 0], [0, 0]]
@@ -85,4 +89,7 @@ def lengths_to_mask(lengths: Any, steps: int) -> jax.Array:
             f"lengths_to_mask: got lengths of {lengths.dtype}; need integers. "
             "Cast with astype(int)."
         )
+    errors.check_lengths(lengths, steps)
+    if lengths.dtype.itemsize < 4:  # it may not hold `steps`
+        lengths = lengths.astype(jnp.int32)
     return jnp.arange(steps, dtype=lengths.dtype).reshape((steps,) + (1,) * lengths.ndim) < lengths

@@ -32,11 +32,16 @@ def accuracy(logits: jax.Array, targets: jax.Array, mask: Any = None) -> MaskedM
     Any leading axes will do, those of a classifier `[B, V]` and `[B]` too; NaN is never right. The
     mask `[T, ...]` is true where the step is valid; the mean is a fraction of these steps.
 
+    Raises:
+      TypeError, ValueError: for targets that are no integers, or of another shape.
+
     Example:
       >>> accuracy(jnp.eye(3), jnp.array([0, 1, 1]), jnp.array([True, True, False])).mean.item()
       1.0
     """
-    return MaskedMean.over((predicted(logits, targets) == targets).astype(jnp.float32), mask)
+    tokens = predicted(logits, targets)
+    errors.check_targets("accuracy", tokens.shape, targets, tokens=True)
+    return MaskedMean.over((tokens == targets).astype(jnp.float32), mask)
 
 
 def confusion(

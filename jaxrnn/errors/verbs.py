@@ -4,6 +4,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from jaxrnn.errors.message import describe, error, same_shape
 
@@ -349,3 +351,15 @@ def not_bound(cell: Any) -> Exception:
         "a memory to look at, [S, *batch, M]",
         "Bind it for the whole network: params = net.bind(params, memory, mask).",
     )
+
+
+def check_lengths(lengths: Any, steps: int) -> None:
+    """The lengths of rows of `steps` steps, looked at where their values are known."""
+    if isinstance(lengths, Tracer) or not lengths.size:
+        return
+    known = np.asarray(lengths)
+    least, most = int(known.min()), int(known.max())
+    if least < 0 or most > steps:
+        got, need = f"lengths from {least} to {most}", f"lengths from 0 to steps={steps}"
+        do = "Pass the padded length as steps, or cut the lengths with clip."
+        raise error(ValueError, "lengths_to_mask", got, need, do)

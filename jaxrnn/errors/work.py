@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.errors.message import describe, error
+from jaxrnn.errors.message import describe, error, same_shape
 
 
 def check_stream(tokens: Any, batch: int, length: int) -> None:
@@ -241,3 +241,47 @@ def wrong_net(net: Any, params: Any) -> Exception:
 def not_convertible(module: Any, got: str, need: str, do: str) -> Exception:
     """A module of another library, or a cell of ours, that has no counterpart."""
     return error(ValueError, module, got, need, do)
+
+
+def wrong_sum(other: Any) -> Exception:
+    """A sum of a loss and something else."""
+    return error(
+        TypeError,
+        "MaskedMean",
+        f"a sum with {describe(other)}",
+        "another MaskedMean",
+        "Add penalties to its total: loss._replace(total=loss.total + penalty * loss.steps).",
+    )
+
+
+def check_loss_mask(values: Any, mask: Any) -> None:
+    """One flag for each of a loss's values."""
+    if not (hasattr(mask, "dtype") and mask.dtype == bool):
+        raise error(
+            TypeError,
+            "MaskedMean.over",
+            f"a mask {describe(mask)}",
+            "booleans, true where the step is valid",
+            "Write mask > 0. Weights belong in the values: over(weights * values).",
+        )
+    if not same_shape(values.shape, mask.shape):
+        raise error(
+            ValueError,
+            "MaskedMean.over",
+            f"values {describe(values)} with a mask {describe(mask)}",
+            "one value for each flag",
+            "Sum or average the last axes first: values.sum(-1).",
+        )
+
+
+def check_targets(name: str, need: tuple, targets: Any, tokens: bool = False) -> None:
+    """Targets of the shape that is needed, and integers where they are tokens."""
+    if not (hasattr(targets, "dtype") and hasattr(targets, "shape")):
+        got, do = f"targets as a {type(targets).__name__}", "Pass jnp.asarray(targets)."
+        raise error(TypeError, name, got, "targets as one array", do)
+    if tokens and not jnp.issubdtype(targets.dtype, jnp.integer):
+        got, do = f"targets {describe(targets)}", "Cast them with astype(int)."
+        raise error(TypeError, name, got, "integers, the right tokens", do)
+    if not same_shape(targets.shape, need):
+        do = "Shapes are never broadcast: reshape one of them."
+        raise error(ValueError, name, f"targets {describe(targets)}", f"the shape {need}", do)

@@ -13,8 +13,7 @@ import jax.numpy as jnp
 
 from jaxrnn import training
 from jaxrnn.data import Batch
-
-MaskedMean = Callable[[Any, Any, Any], training.MaskedMean]  # loss(ys, targets, mask)
+from jaxrnn.training.losses import LossFunction
 
 
 class Scored(NamedTuple):
@@ -45,7 +44,7 @@ class Scored(NamedTuple):
 
 
 @functools.cache
-def scored(loss: MaskedMean) -> MaskedMean:
+def scored(loss: LossFunction) -> LossFunction:
     """A masked loss over a task's targets: it counts where the task asks for an answer and the step
     is valid, with a true mask.
 

@@ -17,7 +17,14 @@ from jaxrnn.autodiff.products import wide
 
 
 class MaskedMean(NamedTuple):
-    """A loss summed over valid steps, and how many there were."""
+    """A loss or a score summed over valid steps, and how many there were. Two of them add up, and
+    so does a `sum` of many: the mean is then that of all their steps.
+
+    Example:
+      >>> whole = sum([MaskedMean.over(jnp.ones(3)), MaskedMean.over(jnp.zeros(1))])
+      >>> whole.mean.item()
+      0.75
+    """
 
     total: jax.Array
     steps: jax.Array
@@ -32,16 +39,30 @@ class MaskedMean(NamedTuple):
         """The mean in bits: of a cross entropy, bits per token."""
         return self.mean / math.log(2)
 
+    def __add__(self, other: Any) -> MaskedMean:
+        """The sum over the steps of both."""
+        if not isinstance(other, MaskedMean):
+            raise errors.wrong_sum(other)
+        return MaskedMean(self.total + other.total, self.steps + other.steps)
+
+    def __radd__(self, other: Any) -> MaskedMean:
+        """`sum` begins with 0."""
+        return self if isinstance(other, int) and other == 0 else self.__add__(other)
+
     @classmethod
     def over(cls, values: jax.Array, mask: Any = None) -> MaskedMean:
         """From the losses of single steps `[T, ...]`; use it for a loss of your own.
 
         The mask is true where the step is valid; the other steps are left out.
+
+        Raises:
+          TypeError: for a mask that holds no booleans.
+          ValueError: for a mask of another shape than that of the values.
         """
         values = values.astype(wide(values.dtype))
         if mask is None:
             return cls(values.sum(), jnp.int32(values.size))
-        mask = spread(mask, values)
+        errors.check_loss_mask(values, mask)
         return cls(jnp.where(mask, values, 0).sum(), mask.sum(dtype=jnp.int32))
 
 
@@ -56,12 +77,15 @@ def cross_entropy(
         loss = -sum_v q_v log softmax(logits)_v,  q = (1 - smoothing) onehot(target) + smoothing / V
 
     The mask `[T, ...]` is true where the step is valid. What lies under false, even NaN or a token
-    out of range, changes neither the loss nor its gradient. For label smoothing pass a training
-    step `functools.partial(cross_entropy, smoothing=0.1)`, created once: a new partial is a new
-    function, which is traced again.
+    out of range, changes neither the loss nor its gradient. At a valid step a target outside 0 to
+    V - 1 gives NaN; where PyTorch ignores a target of -100, pass the mask `targets != -100`.
+
+    For label smoothing pass a training step `functools.partial(cross_entropy, smoothing=0.1)`,
+    created once: a new partial is a new function, which is traced again.
 
     Raises:
-      ValueError: for a smoothing outside [0, 1).
+      TypeError: for targets that are no integers, or a mask that holds no booleans.
+      ValueError: for a smoothing outside [0, 1), or targets of another shape than `[T, ...]`.
 
     Example:
       >>> targets, mask = jnp.array([0, 1, 99]), jnp.array([True, True, False])
@@ -72,9 +96,11 @@ def cross_entropy(
     Label smoothing: Szegedy et al. 2016.
     """
     errors.check_rate("cross_entropy", "smoothing", smoothing)
+    errors.check_targets("cross_entropy", logits.shape[:-1], targets, tokens=True)
     logits, targets = visible(logits, mask), visible(targets, mask)
     logits = logits.astype(wide(logits.dtype))
     values = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+    values = jnp.where(targets < 0, jnp.nan, values)  # an index from the end, it would be
     if smoothing:
         values = (1 - smoothing) * values - smoothing * jax.nn.log_softmax(logits).mean(-1)
     return MaskedMean.over(values, mask)
@@ -146,10 +172,14 @@ def mse(ys: jax.Array, targets: jax.Array, mask: Any = None) -> MaskedMean:
 
     The mask `[T, ...]` is true where the step is valid; what lies under false changes nothing.
 
+    Raises:
+      ValueError: for targets of another shape than that of the outputs: nothing is broadcast.
+
     Example:
       >>> mse(jnp.zeros((3, 2)), jnp.ones((3, 2))).mean.item()
       1.0
     """
+    errors.check_targets("mse", ys.shape, targets)
     ys, targets = visible(ys, mask), visible(targets, mask)
     dtype = wide(ys.dtype)
     return MaskedMean.over(jnp.square(ys.astype(dtype) - targets.astype(dtype)).mean(-1), mask)

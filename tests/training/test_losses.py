@@ -111,3 +111,52 @@ def test_ctc_over_gaps_rows_without_steps_and_labels_that_do_not_fit():
     np.testing.assert_allclose(empty.mean, ctc(LOGITS[:, :1], jnp.array([[1]])).mean, rtol=1e-6)
     assert np.isposinf(ctc(LOGITS[:2, :1], jnp.array([[1], [1]])).mean)
     assert np.isfinite(ctc(LOGITS[:3, :1], jnp.array([[1], [1]])).mean)
+
+
+# What was quietly wrong
+
+
+def test_losses_add_up():
+    parts = [cross_entropy(LOGITS[t], jnp.zeros(2, int), MASK[t]) for t in range(4)]
+    whole = cross_entropy(LOGITS, jnp.zeros((4, 2), int), MASK)
+    for got in (sum(parts), parts[0] + parts[1] + parts[2] + parts[3]):
+        assert isinstance(got, training.MaskedMean)
+        np.testing.assert_allclose(got.mean, whole.mean, rtol=1e-6)
+    with pytest.raises(TypeError, match=r"MaskedMean: got a sum with .* need another MaskedMean"):
+        whole + 1.0
+
+
+@pytest.mark.parametrize("target", [-1, -100, 3])
+def test_a_target_that_is_no_token_is_nan_and_not_another_token(target):
+    targets = jnp.zeros((4, 2), int).at[0, 1].set(target)
+    assert np.isnan(cross_entropy(LOGITS, targets, MASK).total)
+    seen = cross_entropy(LOGITS, targets, MASK & (targets != target))
+    assert np.isfinite(seen.total)
+    assert int(seen.steps) == 3
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: training.mse(jnp.ones((4, 2, 1)), jnp.ones((4, 2))), "never broadcast"),
+        (lambda: cross_entropy(LOGITS, jnp.zeros((4, 2, 1), int)), "never broadcast"),
+        (lambda: cross_entropy(LOGITS, jnp.zeros((4, 2))), "integers"),
+        (lambda: rnn.metrics.accuracy(LOGITS, jnp.zeros((4, 1), int)), "never broadcast"),
+        (lambda: rnn.metrics.accuracy(LOGITS, jnp.zeros((4, 2))), "integers"),
+        (lambda: training.MaskedMean.over(LOGITS, MASK), r"values.sum\(-1\)"),
+        (lambda: training.MaskedMean.over(LOGITS[..., 0], MASK.astype(float)), "mask > 0"),
+        (lambda: training.MaskedMean.over(LOGITS[..., 0], MASK.astype(int)), "mask > 0"),
+        (lambda: rnn.lengths_to_mask(jnp.array([3, -1]), 4), "from -1 to 3"),
+        (lambda: rnn.lengths_to_mask(jnp.array([3, 5]), 4), "from 3 to 5"),
+    ],
+)
+def test_refused(call, words):
+    with pytest.raises((TypeError, ValueError), match=rf"(?s)got .*need .*{words}|{words}"):
+        call()
+
+
+def test_lengths_of_a_small_dtype():
+    mask = rnn.lengths_to_mask(jnp.array([200, 3], jnp.uint8), 300)
+    assert mask.sum(0).tolist() == [200, 3]
+    assert jax.jit(lambda n: rnn.lengths_to_mask(n, 4))(jnp.array([2])).sum() == 2
+    assert jax.jit(lambda: rnn.lengths_to_mask(np.array([2]), 4))().sum() == 2
