@@ -40,10 +40,13 @@ def listed(wrong):
     return "\n" + "\n".join(f"  {name}: {what}" for name, what in wrong.items())
 
 
-SLOW = [pytest.param(g, marks=pytest.mark.slow) for g in ("jit", "model", "shard_map", "training")]
+SLOW = [
+    pytest.param(g, marks=pytest.mark.slow)
+    for g in ("explicit", "jit", "model", "shard_map", "training")
+]
 
 
-@pytest.mark.parametrize("group", ["counted", "explicit", *SLOW])
+@pytest.mark.parametrize("group", ["counted", *SLOW])
 def test_eight_devices(group):
     """`python tests/helpers/devices.py GROUP whole`, with `tests` on the path, runs a group over
     every cell."""

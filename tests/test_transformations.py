@@ -333,9 +333,9 @@ PRODUCT = [
 
 
 def in_turn(name, cell, strategy):
-    """The user's cell and two others meet a transformation, each under one strategy."""
+    """The user's cell and one other meet a transformation, each under one strategy."""
     turn, place = list(TABLE).index(name), list(CELLS).index(cell)
-    meets = cell == "user" or (turn + place) % 4 == 0
+    meets = cell == "user" or turn % 4 == place
     strategies = [s for s in STRATEGIES if (name, cell, s) in PRODUCT]
     return meets and strategies[(turn + place // 2) % len(strategies)] == strategy
 

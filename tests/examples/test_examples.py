@@ -105,6 +105,7 @@ def test_char_lm_killed_and_resumed_is_the_uninterrupted_run_bit_for_bit(text, t
         char_lm.main([*options, "--out", str(killed)])
 
 
+@pytest.mark.slow
 def test_char_lm_takes_any_bytes_and_stops_on_ctrl_c(tmp_path, capsys, monkeypatch):
     folder = tmp_path / "folder"
     folder.mkdir()

@@ -65,6 +65,7 @@ def test_the_test_set_is_the_published_one(tmp_path):
     assert all(np.bincount(train.labels[fold == k]).tolist() == [6] * 9 for k in range(5))
 
 
+@pytest.mark.slow
 def test_it_learns_files_of_ones_own(tmp_path, capsys):
     files = [
         "--train",

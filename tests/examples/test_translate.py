@@ -46,6 +46,7 @@ def pairs(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_it_learns_scores_and_translates(pairs, tmp_path, capsys):
     options = [*TINY, "--out", str(tmp_path / "out")]
     translate.main(

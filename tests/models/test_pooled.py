@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import jaxrnn as rnn
+from helpers.tables import first
 from jaxrnn import data, training
 from jaxrnn.models import pooled
 from jaxrnn.training import Batch, cross_entropy
@@ -50,7 +51,7 @@ def value(net, mask=None):
     return jax.jit(jax.grad(total, (0, 1), has_aux=True))
 
 
-@pytest.mark.parametrize(("body", "pool"), QUICK + SLOW)
+@pytest.mark.parametrize(("body", "pool"), first(2, QUICK) + SLOW)
 def test_padding_changes_nothing_and_a_batch_is_its_rows(body, pool):
     net = rnn.Pooled(BODIES[body], HEAD, pool)
     params = net.init(jax.random.key(0), rnn.features(2))

@@ -214,6 +214,7 @@ def test_arguments():
         check_cell("LSTM", rnn.features(2))
 
 
+@pytest.mark.slow
 def test_the_example(capsys):
     main = runpy.run_path(str(Path(__file__).parents[2] / "examples/your_own_cell.py"))["main"]
     with jax.numpy_dtype_promotion("standard"):  # optax needs it
