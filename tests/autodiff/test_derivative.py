@@ -152,7 +152,7 @@ def compiled(cell, batch, steps=1000, hidden=64, features=64, **options):
     )
 
 
-@pytest.mark.parametrize("batch", [(), (1,), (8,)])
+@pytest.mark.parametrize("batch", [(), (8,), pytest.param((1,), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("family", ARRAYS, ids=lambda family: family.__name__)
 def test_a_gradient_takes_few_arrays_and_no_step_copies_one(family, batch):
     """Of `[T, B, H]`: z and its gradient in one place, the state before each step, the states, and
@@ -171,7 +171,7 @@ def test_a_gradient_takes_few_arrays_and_no_step_copies_one(family, batch):
     assert not [line for part in bodies for line in part.splitlines() if whole.search(line)]
 
 
-@pytest.mark.parametrize("controls", ["bare", "all"])
+@pytest.mark.parametrize("controls", first(1, ["all", "bare"]))
 @pytest.mark.parametrize("cell", [rnn.LSTM(H), rnn.GRU(H)], ids=repr)
 def test_short_rows_are_taken_a_few_at_a_time(cell, controls):
     steps = 67  # whole fours and a rest
