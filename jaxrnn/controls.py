@@ -84,11 +84,6 @@ def lengths_to_mask(lengths: Any, steps: int) -> jax.Array:
       [[1, 0], [1, 0], [0, 0]]
     """
     lengths = jnp.asarray(lengths)
-    if not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise TypeError(
-            f"lengths_to_mask: got lengths of {lengths.dtype}; need integers. "
-            "Cast with astype(int)."
-        )
     errors.check_lengths(lengths, steps)
     if lengths.dtype.itemsize < 4:  # it may not hold `steps`
         lengths = lengths.astype(jnp.int32)

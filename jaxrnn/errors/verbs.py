@@ -354,7 +354,10 @@ def not_bound(cell: Any) -> Exception:
 
 
 def check_lengths(lengths: Any, steps: int) -> None:
-    """The lengths of rows of `steps` steps, looked at where their values are known."""
+    """The lengths of rows of `steps` steps: integers, whose values are looked at where known."""
+    if not jnp.issubdtype(lengths.dtype, jnp.integer):
+        got, do = f"lengths {describe(lengths)}", "Cast with astype(int)."
+        raise error(TypeError, "lengths_to_mask", got, "integers", do)
     if isinstance(lengths, Tracer) or not lengths.size:
         return
     known = np.asarray(lengths)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxrnn import errors
+from jaxrnn import controls, errors
 from jaxrnn.autodiff.products import wide
 
 
@@ -97,7 +97,7 @@ def cross_entropy(
     """
     errors.check_rate("cross_entropy", "smoothing", smoothing)
     errors.check_targets("cross_entropy", logits.shape[:-1], targets, tokens=True)
-    logits, targets = visible(logits, mask), visible(targets, mask)
+    logits, targets = controls.blank(logits, mask), controls.blank(targets, mask)
     logits = logits.astype(wide(logits.dtype))
     values = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
     values = jnp.where(targets < 0, jnp.nan, values)  # an index from the end, it would be
@@ -143,7 +143,7 @@ def ctc(
 
     Graves et al. 2006.
     """
-    logits, batch = visible(logits, mask), logits.shape[1:-1]
+    logits, batch = controls.blank(logits, mask), logits.shape[1:-1]
     logits = logits.astype(wide(logits.dtype))
     there = targets != blank if target_mask is None else target_mask
     targets = jnp.where(there, targets, blank)
@@ -180,16 +180,6 @@ def mse(ys: jax.Array, targets: jax.Array, mask: Any = None) -> MaskedMean:
       1.0
     """
     errors.check_targets("mse", ys.shape, targets)
-    ys, targets = visible(ys, mask), visible(targets, mask)
+    ys, targets = controls.blank(ys, mask), controls.blank(targets, mask)
     dtype = wide(ys.dtype)
     return MaskedMean.over(jnp.square(ys.astype(dtype) - targets.astype(dtype)).mean(-1), mask)
-
-
-def visible(x: jax.Array, mask: Any) -> jax.Array:
-    """Zero under a false mask."""
-    return x if mask is None else jnp.where(spread(mask, x), x, jnp.zeros_like(x))
-
-
-def spread(mask: jax.Array, x: jax.Array) -> jax.Array:
-    """A mask broadcast over the trailing axes of x."""
-    return jnp.broadcast_to(mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim)), x.shape)
