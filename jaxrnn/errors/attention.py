@@ -5,8 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxrnn.errors.inputs import check_array, check_flags
 from jaxrnn.errors.message import describe, error
-from jaxrnn.errors.verbs import check_array, check_flags
 
 
 def check_memory(cell: Any, memory: Any, mask: Any, width: int) -> None:

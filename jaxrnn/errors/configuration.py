@@ -5,8 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxrnn.errors.inputs import check_array
 from jaxrnn.errors.message import describe, error
-from jaxrnn.errors.verbs import check_array
 
 
 def check_cells(cell: Any, cells: Any, kind: type) -> None:

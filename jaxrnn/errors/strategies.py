@@ -1,0 +1,36 @@
+"""What strategies refuse."""
+
+from typing import Any
+
+from jaxrnn.errors.message import error
+
+
+def wrong_strategy(cell: Any, strategy: Any, name: str = "strategy") -> Exception:
+    return error(
+        TypeError,
+        cell,
+        f"{name}={strategy!r}",
+        "an instance of a strategy",
+        "Pass Scan() or Chunked(1000).",
+    )
+
+
+def not_linear(strategy: Any, cell: Any) -> Exception:
+    return error(
+        TypeError,
+        strategy,
+        f"{cell!r}, whose step is not linear in its state",
+        "a LinearCell (LRU, S5, MinGRU, ...)",
+        "Say how other cells are run, Associative(fallback=Scan()), "
+        "or use Scan() or Newton() for all.",
+    )
+
+
+def no_trajectory(cell: Any) -> Exception:
+    return error(
+        TypeError,
+        cell,
+        "a network or a layer without a loop",
+        "one cell with a state",
+        "Solve its recurrent cells one by one, or use unroll(..., strategy=Newton()).",
+    )
