@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import controls, errors
-from jaxrnn.composite import batch_shape, one_step
+from jaxrnn.axes import batch_shape
+from jaxrnn.composite import one_step
 from jaxrnn.layer import Layer, Params, State
-from jaxrnn.params import checked
+from jaxrnn.params import check_kind, checked
 
 
 def advance(
@@ -53,8 +54,11 @@ def advance(
       (8,)
     """
     errors.check_cell(cell, Layer)
-    errors.check_array(cell, "x", x)
-    return _advance(cell, params, state, x, mask, reset, key, t)
+    errors.check_inputs(cell, "x", x)
+    if key is not None:
+        errors.check_key(cell, key)
+    with errors.leaves_checked(cell, params=params, state=state, mask=mask, reset=reset, t=t):
+        return _advance(cell, params, state, x, mask, reset, key, t)
 
 
 @jax.jit
@@ -63,15 +67,17 @@ def _advance(
 ) -> tuple[State, Any]:
     if not cell.causal:
         raise errors.not_causal(cell, "advance")
-    x = jnp.asarray(x)
+    x = jax.tree.map(jnp.asarray, x)
+    check_kind(cell, x)
     errors.check_rank(cell, x, 0)
     batch = batch_shape(cell, x, 0)
     for name, flags in (("mask", mask), ("reset", reset)):
         if flags is not None:
-            errors.check_flags(cell, name, flags, batch)
+            errors.check_flags(cell, name, flags, batch, time=0)
     params = checked(cell, params, x)
     start = cell.initial_state(params, batch)
-    errors.check_state(cell, state, start)
+    errors.check_state(cell, state, start, "state before the step")
+    errors.check_place(cell, t)
     if reset is not None and mask is not None:
         reset = reset & mask
     state, y = one_step(cell, params, state, start, x, key, t, mask, reset)

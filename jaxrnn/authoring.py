@@ -18,7 +18,7 @@ def input_spec(cell: Layer, x: Any) -> tuple[int, Any]:
 
     Args:
       cell: the cell whose `init` asks; its name is in the error.
-      x: the input, or its spec, that `init` received.
+      x: the input, or its spec, that `init` received; of several, the one that is asked about.
 
     Raises:
       TypeError, ValueError: for tokens, or an input without a feature axis.
@@ -27,8 +27,7 @@ def input_spec(cell: Layer, x: Any) -> tuple[int, Any]:
       >>> input_spec(GRU(8), features(3))
       (3, dtype('float32'))
     """
-    errors.check_rank(cell, x, 0)
-    errors.check_input(cell, x)
+    errors.check_features(cell, x)
     return x.shape[-1], wide(x.dtype)
 
 

@@ -34,6 +34,4 @@ def step_spec(layer: Layer, x: Any) -> Any:
 
 def sequence_spec(layer: Layer, x: Any) -> Any:
     """The shape and dtype of one row of one step `[1, F]`, what `project` takes."""
-    return jax.tree.map(
-        lambda s: jax.ShapeDtypeStruct((1, *s.shape), s.dtype), step_spec(layer, x)
-    )
+    return jax.tree.map(lambda s: jax.ShapeDtypeStruct((1, *s.shape), s.dtype), step_spec(layer, x))

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from jaxrnn import controls, errors, initializers
 from jaxrnn.autodiff.dot import Dot
+from jaxrnn.axes import batch_shape, step_spec
 from jaxrnn.layer import Feedforward, Layer, Noise, Params, State, WholeSequence
 
 Child = Callable[..., Any]
@@ -45,11 +46,11 @@ class Composite(Layer):
         """
 
     @property
-    def feature_ndim(self) -> int:
+    def feature_ndim(self) -> Any:
         return self.children[0].feature_ndim
 
     @property
-    def takes_tokens(self) -> bool:
+    def takes_tokens(self) -> Any:
         return self.children[0].takes_tokens
 
     @property
@@ -130,7 +131,8 @@ def one_step(
         errors.check_state(layer, new, old, "step")
         return (new if mask is None else controls.choose(mask, new, old)), y
     noise = Noise.at(key, jnp.asarray(t)[None])
-    z = jax.tree.map(lambda a: a[0], layer.project(params, x[None], noise))
+    xs = jax.tree.map(lambda a: a[None], x)
+    z = jax.tree.map(lambda a: a[0], layer.project(params, xs, noise))
     if isinstance(layer, Feedforward):
         return state, z
     both = params, start
@@ -138,24 +140,21 @@ def one_step(
     return state, layer.readout(params, state, z)
 
 
-def batch_shape(layer: Layer, x: Any, time: int) -> tuple[int, ...]:
-    """The axes of an input between time and features."""
-    return tuple(x.shape[time : x.ndim - layer.feature_ndim])
-
-
-def step_spec(layer: Layer, x: Any) -> jax.ShapeDtypeStruct:
-    """The shape and dtype of one row's step of an input, which can be hashed."""
-    return jax.ShapeDtypeStruct(x.shape[len(x.shape) - layer.feature_ndim :], x.dtype)
-
-
-def by_spec(f: Callable[[Any, jax.ShapeDtypeStruct], Any]) -> Callable[[Any, Any], Any]:
+def by_spec(f: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     """`f(layer, x)`, computed once for equal layers and inputs: shapes alone, no arrays."""
-    cached = functools.lru_cache(4096)(lambda layer, x, widest: f(layer, x))
-    return lambda layer, x: cached(layer, x, jax.dtypes.canonicalize_dtype(float))
+    cached = functools.lru_cache(4096)(
+        lambda layer, leaves, tree, widest: f(layer, tree.unflatten(leaves))
+    )
+
+    def looked_up(layer: Any, x: Any) -> Any:
+        leaves, tree = jax.tree.flatten(x)
+        return cached(layer, tuple(leaves), tree, jax.dtypes.canonicalize_dtype(float))
+
+    return looked_up
 
 
 @by_spec
-def params_spec(layer: Layer, x: jax.ShapeDtypeStruct) -> Params:
+def params_spec(layer: Layer, x: Any) -> Params:
     """The params that `init` makes for inputs like `x`, shapes and dtypes alone."""
     if plain(layer):
         pairs = zip(layer.children, flow(layer, x)[0], strict=True)
@@ -164,7 +163,7 @@ def params_spec(layer: Layer, x: jax.ShapeDtypeStruct) -> Params:
 
 
 @by_spec
-def output_spec(layer: Layer, x: jax.ShapeDtypeStruct) -> Any:
+def output_spec(layer: Layer, x: Any) -> Any:
     """The shapes and dtypes of one row's output for inputs like `x`."""
     if plain(layer):
         return flow(layer, x)[1]
@@ -176,16 +175,16 @@ def output_spec(layer: Layer, x: jax.ShapeDtypeStruct) -> Any:
 
 
 @by_spec
-def flow(layer: Composite, x: jax.ShapeDtypeStruct) -> tuple[tuple[jax.ShapeDtypeStruct, ...], Any]:
+def flow(layer: Composite, x: Any) -> tuple[tuple[Any, ...], Any]:
     """The inputs of a composite's children, each checked, and its output."""
-    seen: list[list[jax.ShapeDtypeStruct]] = [[] for _ in layer.children]
+    seen: list[list[Any]] = [[] for _ in layer.children]
 
     def compose(x: jax.Array) -> Any:
         params: list[Params] = [None] * len(seen)
 
         def child(i: int, x: Any, reverse: bool = False) -> Any:
             inner = layer.children[i]
-            errors.check_array(inner, "inputs", x)
+            errors.check_inputs(inner, "inputs", x)
             errors.check_rank(inner, x, 0)
             errors.check_input(inner, x)
             spec, batch = step_spec(inner, x), batch_shape(inner, x, 0)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from jaxrnn import controls, errors
 from jaxrnn.autodiff.dot import Dot
+from jaxrnn.axes import steps
 from jaxrnn.cell import Cell
 from jaxrnn.composite import Composite, run_children
 from jaxrnn.layer import Feedforward, Layer, Params, State
@@ -57,9 +58,10 @@ def record(
       >>> seen.states.c.shape, seen.gates.f.shape
       ((5, 8), (5, 8))
     """
-    check_static(cell, Scan())
-    errors.check_array(cell, "xs", xs)
-    return _record(cell, bool(reverse), params, xs, state, mask, resets, key)
+    check_static(cell, Scan(), reverse, key)
+    errors.check_inputs(cell, "xs", xs)
+    with errors.leaves_checked(cell, params=params, state=state):
+        return _record(cell, reverse, params, xs, state, mask, resets, key)
 
 
 @partial(jax.jit, static_argnums=1)
@@ -80,7 +82,7 @@ def _record(
         state,
         start,
         xs,
-        Run(Scan(), reverse, mask, resets, key, jnp.arange(xs.shape[0])),
+        Run(Scan(), reverse, mask, resets, key, jnp.arange(steps(xs))),
     )[2]
 
 

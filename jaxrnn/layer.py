@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, cast, dataclass_transform
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrnn import errors
 from jaxrnn.controls import Piece
@@ -41,16 +42,20 @@ def features(*shape: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
 
 def like_input(layer: Any, x: Any) -> Any:
     """One step's input or its spec, from any argument that `init` accepts: these, or a number of
-    features.
+    features. For a layer that takes several arrays, a pytree of such.
 
     Raises:
       TypeError: for anything else.
     """
-    if isinstance(x, int) and not isinstance(x, bool):
-        errors.check_size(layer, "the number of features", x)
-        return features(x)
-    errors.check_example(layer, x)
-    return x
+
+    def one(layer: Any, name: str, x: Any) -> None:
+        if isinstance(x, int | np.integer) and not isinstance(x, bool):
+            errors.check_size(layer, "the number of features", int(x))
+        else:
+            errors.check_example(layer, name, x)
+
+    errors.check_inputs(layer, "an example input", x, one)
+    return jax.tree.map(lambda a: features(int(a)) if isinstance(a, int | np.integer) else a, x)
 
 
 def _of_any_example(init: Callable) -> Callable:
@@ -58,7 +63,19 @@ def _of_any_example(init: Callable) -> Callable:
 
     @functools.wraps(init)
     def wrapped(self: Layer, key: jax.Array, x: Any) -> Params:
+        errors.check_key(self, key)
         return init(self, key, like_input(self, x))
+
+    return wrapped
+
+
+def _of_any_batch(initial_state: Callable) -> Callable:
+    """An `initial_state` that refuses a batch that is no tuple."""
+
+    @functools.wraps(initial_state)
+    def wrapped(self: Layer, params: Params, batch_shape: tuple[int, ...] = ()) -> State:
+        errors.check_batch(self, batch_shape)
+        return initial_state(self, params, tuple(batch_shape))
 
     return wrapped
 
@@ -97,17 +114,27 @@ class Layer(abc.ABC):
         super().__init_subclass__(**kwargs)
         if "init" in cls.__dict__:
             cls.init = _of_any_example(cls.init)
+        if "initial_state" in cls.__dict__:
+            cls.initial_state = _of_any_batch(cls.initial_state)
         dataclasses.dataclass(frozen=True)(cls)
         jax.tree_util.register_static(cls)
 
     @property
-    def feature_ndim(self) -> int:
-        """How many trailing axes of an input are one step's features."""
+    def feature_ndim(self) -> Any:
+        """How many trailing axes of an input are one step's features: 1 for vectors `[T, ..., F]`,
+        0 for tokens `[T, ...]`.
+
+        A layer that takes several arrays says so here, with a pytree of numbers like its input.
+        Under `(1, 1, 0)` its inputs are tuples `(x, seen, dt)` of arrays `[T, ..., F]`,
+        `[T, ..., F]` and `[T, ...]`.
+        """
         return 1
 
     @property
-    def takes_tokens(self) -> bool:
-        """Whether inputs are integers."""
+    def takes_tokens(self) -> Any:
+        """Whether inputs are integers; of several arrays, one answer for all or a pytree of
+        answers.
+        """
         return False
 
     @property

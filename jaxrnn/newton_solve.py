@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import controls, errors
+from jaxrnn.axes import steps
 from jaxrnn.cell import Cell
 from jaxrnn.layer import Layer, Noise, Params, State
 from jaxrnn.strategies import Newton
-from jaxrnn.unroll import prepare
+from jaxrnn.unroll import check_static, prepare
 
 
 class NewtonInfo(NamedTuple):
@@ -87,15 +88,11 @@ def newton_solve(
     if not isinstance(cell, Cell):
         raise errors.no_trajectory(cell)
     if not isinstance(strategy, Newton):
-        raise errors.error(
-            TypeError,
-            cell,
-            f"strategy {strategy!r}",
-            "a Newton",
-            "Pass Newton(), or use unroll for another strategy.",
-        )
-    errors.check_array(cell, "xs", xs)
-    return _solve(cell, strategy, bool(reverse), params, xs, guess, state, mask, resets, key)
+        raise errors.not_newton(cell, strategy)
+    check_static(cell, strategy, reverse, key)
+    errors.check_inputs(cell, "xs", xs)
+    with errors.leaves_checked(cell, params=params, state=state, guess=guess):
+        return _solve(cell, strategy, reverse, params, xs, guess, state, mask, resets, key)
 
 
 @partial(jax.jit, static_argnums=2)
@@ -116,12 +113,12 @@ def _solve(
         errors.check_state(
             cell,
             guess,
-            jax.tree.map(lambda s: jax.ShapeDtypeStruct((xs.shape[0], *s.shape), s.dtype), start),
+            jax.tree.map(lambda s: jax.ShapeDtypeStruct((steps(xs), *s.shape), s.dtype), start),
             "guess",
         )
-    zs = cell.project(params, controls.blank(xs, mask), Noise.at(key, jnp.arange(xs.shape[0])))
+    zs = cell.project(params, controls.blank(xs, mask), Noise.at(key, jnp.arange(steps(xs))))
     piece = controls.Piece(
-        state, start, zs, mask, controls.directed(mask, resets, reverse), xs.shape[0], reverse
+        state, start, zs, mask, controls.directed(mask, resets, reverse), steps(xs), reverse
     )
     last, states, report = strategy.trajectory(cell, params, piece, guess)
     return last, controls.blank(cell.readout(params, states, zs), mask), NewtonInfo(states, *report)

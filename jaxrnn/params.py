@@ -5,21 +5,37 @@ from typing import Any
 import jax
 
 from jaxrnn import errors
-from jaxrnn.composite import Composite, params_spec, step_spec
+from jaxrnn.axes import step_spec
+from jaxrnn.composite import Composite, params_spec
 from jaxrnn.layer import Layer, Params
 
 
 def checked(cell: Layer, params: Params, x: Any) -> Params:
     """Params that fit the cell and inputs like `x`, their fixed leaves frozen."""
-    first: Layer = cell
-    while isinstance(first, Composite):
-        first = first.children[0]
-    errors.check_input(first, x)
     spec = step_spec(cell, x)
     need = params_spec(cell, spec)
     if cell.takes_memory or not errors.like(params, need):
-        errors.check_params(cell, params, need, spec)
+        errors.check_params(cell, params, need, spec, fits_other_inputs(cell, params, need, spec))
     return freeze(params)
+
+
+def fits_other_inputs(cell: Layer, params: Params, need: Params, spec: Any) -> bool:
+    """Whether params that do not fit would, were the inputs of another size."""
+    if not isinstance(spec, jax.ShapeDtypeStruct) or not spec.shape:
+        return False
+    size = tuple(n + 1 for n in spec.shape)
+    try:
+        wider = params_spec(cell, jax.ShapeDtypeStruct(size, spec.dtype))
+    except (TypeError, ValueError):  # a layer that takes this size alone
+        return False
+    return errors.fits_other_inputs(params, need, wider)
+
+
+def check_kind(cell: Layer, x: Any) -> None:
+    """Refuse tokens for features and features for tokens, by the name of the layer they reach."""
+    while isinstance(cell, Composite):
+        cell = cell.children[0]
+    errors.check_input(cell, x)
 
 
 def freeze(params: Params) -> Params:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxrnn import controls
 from jaxrnn.autodiff._jax import fixed
 from jaxrnn.autodiff.forward_only import forward_only
+from jaxrnn.axes import steps
 from jaxrnn.composite import Composite, run_children
 from jaxrnn.layer import Feedforward, Layer, Noise, Params, State, WholeSequence
 from jaxrnn.strategies import Chunked, Strategy
@@ -62,7 +63,7 @@ def sequence(
         chunk = run.chunk(begin, size)
         return within(layer, params, state, start, slice_time(xs, begin, size), chunk)
 
-    return run.strategy.cut(block, state, xs.shape[0], run.reverse)
+    return run.strategy.cut(block, state, steps(xs), run.reverse)
 
 
 def through_children(
@@ -104,16 +105,16 @@ def within(
             chunk = run.chunk(begin, size)
             return leaf(layer, params, state, start, slice_time(xs, begin, size), chunk)
 
-        return Chunked(size, remat=False).cut(block, state, xs.shape[0], run.reverse)
+        return Chunked(size, remat=False).cut(block, state, steps(xs), run.reverse)
 
-    return forward_only(whole, chunked, args, xs.shape[0], row)
+    return forward_only(whole, chunked, args, steps(xs), row)
 
 
 def leaf(
     layer: Any, params: Params, state: State, start: State, xs: Any, run: Run
 ) -> tuple[State, Any]:
     """A layer that is no composite, over a piece of time: the last state and the outputs."""
-    xs, length = controls.blank(xs, run.mask), xs.shape[0]
+    xs, length = controls.blank(xs, run.mask), steps(xs)
     noise = Noise.at(run.key, run.times)
     if isinstance(layer, Feedforward):
         return state, layer.project(params, xs, noise)

@@ -11,35 +11,37 @@ import jax.numpy as jnp
 
 from jaxrnn import controls, errors
 from jaxrnn.autodiff._jax import split_alike, varied, varying
-from jaxrnn.composite import batch_shape
+from jaxrnn.axes import batch_shape, steps
 from jaxrnn.layer import Layer, Params, State
-from jaxrnn.params import checked
+from jaxrnn.params import check_kind, checked
 from jaxrnn.sequence import Run, sequence, slice_time, within
 from jaxrnn.strategies import Scan, Strategy
 
 
 def prepare(
     cell: Layer, params: Params, xs: Any, state: Any, mask: Any, resets: Any
-) -> tuple[Params, jax.Array, State, State, Any, Any]:
+) -> tuple[Params, Any, State, State, Any, Any]:
     """Check all that needs the whole network, and split states and flags on a mesh as inputs are.
 
     Returns params with fixed leaves frozen, inputs, the state to begin with, the initial state (for
     resets), mask and resets.
     """
-    xs = jnp.asarray(xs)
+    xs = jax.tree.map(jnp.asarray, xs)
+    check_kind(cell, xs)
     errors.check_rank(cell, xs, 1)
     batch = batch_shape(cell, xs, 1)
     for name, flags in (("mask", mask), ("resets", resets)):
         if flags is not None:
-            errors.check_flags(cell, name, flags, (xs.shape[0], *batch))
+            errors.check_flags(cell, name, flags, (steps(xs), *batch))
     params = checked(cell, params, xs)
     start = cell.initial_state(params, batch)
     if state is None:
         state = start
     else:
         errors.check_state(cell, state, start)
-    state, start = split_alike((state, start), xs, len(batch), time=0)
-    mask, resets = split_alike((mask, resets), xs, len(batch), time=1)
+    first = jax.tree.leaves(xs)[0]
+    state, start = split_alike((state, start), first, len(batch), time=0)
+    mask, resets = split_alike((mask, resets), first, len(batch), time=1)
     # So the gradient of what all devices share is summed over them here, and not within a loop.
     axes = varying((params, xs, state, mask, resets))
     params, state, start = varied((params, state, start), axes)
@@ -93,9 +95,10 @@ def unroll(
       >>> ys.shape, state.h.shape
       ((5, 2, 8), (2, 8))
     """
-    check_static(cell, strategy)
-    errors.check_array(cell, "xs", xs)
-    return _unroll(cell, strategy, bool(reverse), params, xs, state, mask, resets, key)
+    check_static(cell, strategy, reverse, key)
+    errors.check_inputs(cell, "xs", xs)
+    with errors.leaves_checked(cell, params=params, state=state, mask=mask, resets=resets):
+        return _unroll(cell, strategy, reverse, params, xs, state, mask, resets, key)
 
 
 @partial(jax.jit, static_argnums=2)
@@ -111,7 +114,7 @@ def _unroll(
     key: Any,
 ) -> tuple[State, Any]:
     params, xs, state, start, mask, resets = prepare(cell, params, xs, state, mask, resets)
-    run = Run(strategy, reverse, mask, resets, key, jnp.arange(xs.shape[0]))
+    run = Run(strategy, reverse, mask, resets, key, jnp.arange(steps(xs)))
     state, ys = sequence(cell, params, state, start, xs, run)
     return state, controls.blank(ys, mask)
 
@@ -170,17 +173,17 @@ def fold(
       >>> acc.shape
       ()
     """
-    check_static(cell, strategy)
-    errors.check_array(cell, "xs", xs)
+    check_static(cell, strategy, reverse, key)
+    errors.check_inputs(cell, "xs", xs)
     if not cell.causal:
         raise errors.not_causal(cell, "fold")
+    errors.check_fold(cell, f)
     for leaf in jax.tree.leaves(extra):
         errors.check_array(cell, "a leaf of extra", leaf)
-        if not errors.same_shape(leaf.shape[:1], xs.shape[:1]):
+        if not errors.same_shape(leaf.shape[:1], (steps(xs),)):
             raise errors.wrong_extra(cell, leaf, xs)
-    return _fold(
-        cell, strategy, bool(reverse), f, params, xs, init, extra, state, mask, resets, key
-    )
+    with errors.leaves_checked(cell, params=params, state=state, init=init):
+        return _fold(cell, strategy, reverse, f, params, xs, init, extra, state, mask, resets, key)
 
 
 @partial(jax.jit, static_argnums=(2, 3))
@@ -205,25 +208,29 @@ def _fold(
         mask,
         controls.directed(mask, resets, reverse),
         key,
-        jnp.arange(xs.shape[0]),
+        jnp.arange(steps(xs)),
     )
 
     def block(carry: tuple[State, Any], begin: Any, size: int) -> tuple[Any, None]:
         state, acc = carry
         chunk = run.chunk(begin, size)
         state, ys = within(cell, params, state, start, slice_time(xs, begin, size), chunk)
-        acc = f(
-            acc, params, controls.blank(ys, chunk.mask), slice_time(extra, begin, size), chunk.mask
-        )
-        return (state, acc), None
+        ys = controls.blank(ys, chunk.mask)
+        new = f(acc, params, ys, slice_time(extra, begin, size), chunk.mask)
+        errors.check_accumulator(cell, new, acc)
+        return (state, new), None
 
     init = jax.tree.map(jnp.asarray, init)
-    (state, acc), _ = strategy.cut(block, (state, init), xs.shape[0], reverse)
+    (state, acc), _ = strategy.cut(block, (state, init), steps(xs), reverse)
     return state, acc
 
 
-def check_static(cell: Any, strategy: Any) -> None:
-    """Refuse anything but a cell and a strategy."""
+def check_static(cell: Any, strategy: Any, reverse: Any, key: Any) -> None:
+    """Refuse anything but a cell, a strategy, a boolean and a key."""
     errors.check_cell(cell, Layer)
     if not isinstance(strategy, Strategy):
         raise errors.wrong_strategy(cell, strategy)
+    if not isinstance(reverse, bool):
+        raise errors.wrong_reverse(cell, reverse)
+    if key is not None:
+        errors.check_key(cell, key)

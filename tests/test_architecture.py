@@ -22,10 +22,11 @@ MAY = {
     "autodiff": {"autodiff", "errors"},
     "controls": {"autodiff", "errors"},
     "layer": {"controls", "errors"},
+    "axes": {"layer"},
     "cell": {"autodiff", "layer"},
-    "composite": {"autodiff", "cell", "controls", "errors", "initializers", "layer"},
-    "params": {"composite", "errors", "layer"},
-    "advance": {"composite", "controls", "errors", "layer", "params"},
+    "composite": {"axes", "autodiff", "cell", "controls", "errors", "initializers", "layer"},
+    "params": {"axes", "composite", "errors", "layer"},
+    "advance": {"axes", "composite", "controls", "errors", "layer", "params"},
     "authoring": {"autodiff", "errors", "layer"},
     "cells": {"authoring", "autodiff", "cell", "cells", "errors", "initializers", "layer"},
     "layers": {
@@ -33,18 +34,46 @@ MAY = {
         "layers",
     },
     "combinators": {
-        *{"authoring", "autodiff", "cell", "combinators", "composite", "controls", "errors"},
+        *{
+            "axes",
+            "authoring",
+            "autodiff",
+            "cell",
+            "combinators",
+            "composite",
+            "controls",
+            "errors",
+        },
         *{"initializers", "layer", "layers"},
     },
-    "strategies": {"autodiff", "cell", "composite", "controls", "errors", "layer", "strategies"},
-    "sequence": {"autodiff", "composite", "controls", "layer", "strategies"},
-    "unroll": {
-        *{"autodiff", "composite", "controls", "errors", "layer", "params", "sequence"},
+    "strategies": {
+        "axes",
+        "autodiff",
+        "cell",
+        "composite",
+        "controls",
+        "errors",
+        "layer",
         "strategies",
     },
-    "newton_solve": {"cell", "controls", "errors", "layer", "strategies", "unroll"},
+    "sequence": {"axes", "autodiff", "composite", "controls", "layer", "strategies"},
+    "unroll": {
+        *{"axes", "autodiff", "composite", "controls", "errors", "layer", "params", "sequence"},
+        "strategies",
+    },
+    "newton_solve": {"axes", "cell", "controls", "errors", "layer", "strategies", "unroll"},
     "diagnostics": {
-        *{"autodiff", "cell", "composite", "controls", "errors", "layer", "strategies", "unroll"}
+        *{
+            "axes",
+            "autodiff",
+            "cell",
+            "composite",
+            "controls",
+            "errors",
+            "layer",
+            "strategies",
+            "unroll",
+        }
     },
 }
 PUBLIC_ONLY = {

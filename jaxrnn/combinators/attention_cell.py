@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxrnn import errors, initializers
 from jaxrnn.autodiff.dot import Dot
 from jaxrnn.autodiff.products import wide
+from jaxrnn.axes import batch_shape, sequence_spec, steps
 from jaxrnn.cell import Cell
 from jaxrnn.combinators.attention_memory import (
     Score,
@@ -95,17 +96,17 @@ class AttentionCell(Cell):
         return True
 
     @property
-    def takes_tokens(self) -> bool:
+    def takes_tokens(self) -> Any:
         return self.cell.takes_tokens
 
     @property
-    def feature_ndim(self) -> int:
+    def feature_ndim(self) -> Any:
         return self.cell.feature_ndim
 
     def init(self, key: jax.Array, x: Any) -> Params:
         ki, ks, kc = jax.random.split(key, 3)
         inner = self.cell.init(ki, x)
-        xs = jax.ShapeDtypeStruct((1, *x.shape[len(x.shape) - self.feature_ndim :]), x.dtype)
+        xs = sequence_spec(self, x)
         noise = jax.eval_shape(lambda: Noise.at(jax.random.key(0), jnp.arange(1)))
         z = jax.eval_shape(self.cell.project, inner, xs, noise)
         if not all(
@@ -131,9 +132,9 @@ class AttentionCell(Cell):
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> State:
         return self.cell.initial_state(params["cell"], batch_shape)
 
-    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> Attended:
-        found(self, params, xs.shape[1 : xs.ndim - self.feature_ndim])
-        return Attended(self.cell.project(params["cell"], xs, noise), jnp.zeros(xs.shape[0], bool))
+    def project(self, params: Params, xs: Any, noise: Noise | None = None) -> Attended:
+        found(self, params, batch_shape(self, xs, 1))
+        return Attended(self.cell.project(params["cell"], xs, noise), jnp.zeros(steps(xs), bool))
 
     def look(self, params: Params, state: State, z: Attended, dot: Dot) -> tuple[jax.Array, Any]:
         """The attention of a step, and the cell's z with the context added."""

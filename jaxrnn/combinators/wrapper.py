@@ -11,8 +11,8 @@ import jax.numpy as jnp
 
 from jaxrnn import errors
 from jaxrnn.autodiff.dot import Dot
+from jaxrnn.axes import batch_shape, sequence_spec
 from jaxrnn.cell import Cell
-from jaxrnn.composite import batch_shape
 from jaxrnn.layer import Layer, Noise, Params, State
 
 
@@ -61,11 +61,11 @@ class Wrapper(Cell):
         """The state after a step that leads from `old` to `new`."""
 
     @property
-    def takes_tokens(self) -> bool:
+    def takes_tokens(self) -> Any:
         return self.cell.takes_tokens
 
     @property
-    def feature_ndim(self) -> int:
+    def feature_ndim(self) -> Any:
         return self.cell.feature_ndim
 
     @property
@@ -84,7 +84,7 @@ class Wrapper(Cell):
 
     def init(self, key: jax.Array, x: Any) -> Params:
         params = self.cell.init(key, x)
-        xs = jax.ShapeDtypeStruct((1, *x.shape[len(x.shape) - self.feature_ndim :]), x.dtype)
+        xs = sequence_spec(self, x)
         # Masks are drawn in training alone. Their shapes are computed here too, so that a cell that
         # cannot be wrapped is refused at once.
         jax.eval_shape(
@@ -98,7 +98,7 @@ class Wrapper(Cell):
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> State:
         return self.cell.initial_state(params, batch_shape)
 
-    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> Drawn:
+    def project(self, params: Params, xs: Any, noise: Noise | None = None) -> Drawn:
         if noise is None:
             return Drawn(self.cell.project(params, xs), None)
         z = self.cell.project(params, xs, noise.place(0))

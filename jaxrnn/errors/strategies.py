@@ -34,3 +34,8 @@ def no_trajectory(cell: Any) -> Exception:
         "one cell with a state",
         "Solve its recurrent cells one by one, or use unroll(..., strategy=Newton()).",
     )
+
+
+def not_newton(cell: Any, strategy: Any) -> Exception:
+    do = "Pass Newton(), or use unroll for another strategy."
+    return error(TypeError, cell, f"strategy={strategy!r}", "a Newton", do)

@@ -1,9 +1,11 @@
 """What the verbs check of a call: the cell, its params, inputs, states, flags and strategy."""
 
+import inspect
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrnn.errors.message import describe, error, same_shape
 
@@ -31,19 +33,19 @@ def check_cell(cell: Any, kind: type) -> None:
         ) from None
 
 
-def check_params(cell: Any, params: Any, need: Any, x: Any) -> None:
+def check_params(cell: Any, params: Any, need: Any, x: Any, by_inputs: bool = True) -> None:
     """Params against what `cell.init` would make for inputs like `x`, child by child, so that the
-    message names the leaf.
+    message names the leaf. `by_inputs` says that inputs of another size would fit them.
     """
     if inner := getattr(cell, "params_of", None):  # transformed params are not checked here
-        return check_params(inner, params, need, x)
+        return check_params(inner, params, need, x, by_inputs)
     children = getattr(cell, "children", ())
     if children:
         check_children(cell, children, params, need)
         for child, part, needed in zip(
             children, cell.split(params), jax.eval_shape(cell.split, need), strict=True
         ):
-            check_params(child, part, needed, x)
+            check_params(child, part, needed, x, by_inputs)
     elif cell.takes_memory and isinstance(params, dict) and "bound" not in params:
         raise not_bound(cell)
     needed, given = unbound(need), unbound(params)
@@ -80,14 +82,36 @@ def check_params(cell: Any, params: Any, need: Any, x: Any) -> None:
                 "Cast it with astype(jnp.float32).",
             )
         if not same_shape(leaf.shape, needed[path].shape):
+            do = (
+                "Pass inputs with the feature size that the params were made for, "
+                "or make params with cell.init(key, x)."
+                if by_inputs
+                else "Are these the params of a cell of another size? Check its fields, "
+                "or make params with cell.init(key, x)."
+            )
             raise error(
                 ValueError,
                 cell,
-                f"params{name(path)} {describe(leaf)} with inputs of {describe(x)}",
+                f"params{name(path)} {describe(leaf)} with inputs of {jax.tree.map(describe, x)}",
                 f"params{name(path)} of shape {needed[path].shape} for such inputs",
-                "Pass inputs with the feature size that the params were made for, "
-                "or make params with cell.init(key, x).",
+                do,
             )
+
+
+def fits_other_inputs(params: Any, need: Any, wider: Any) -> bool:
+    """Whether params differ from those needed only where the size of the inputs shows, as it does
+    in the params for wider inputs.
+    """
+    trees = (params, need, wider)
+    if len({jax.tree.structure(tree) for tree in trees}) > 1:
+        return True
+    for got, want, other in zip(*map(jax.tree.leaves, trees), strict=True):
+        shapes = [getattr(a, "shape", ()) for a in (got, want, other)]
+        if len({len(shape) for shape in shapes}) > 1:
+            return False
+        if any(a != b == c for a, b, c in zip(*shapes, strict=True)):
+            return False
+    return True
 
 
 def unbound(params: Any) -> dict[tuple, Any]:
@@ -123,6 +147,8 @@ def check_children(cell: Any, children: tuple, params: Any, need: Any) -> None:
         got = (
             f"params of {len(params)} parts"
             if isinstance(params, tuple)
+            else f"params with keys {', '.join(map(repr, params))}"
+            if isinstance(params, dict)
             else f"params as a {type(params).__name__}"
         )
         parts = (
@@ -153,6 +179,8 @@ def check_state(cell: Any, state: Any, need: Any, source: str = "state") -> None
     do = {
         "state": "Make it with cell.initial_state(params, batch_shape), "
         "or take it from an earlier call with the same batch.",
+        "state before the step": "Make it with cell.initial_state(params, batch_shape); "
+        "x is one step, without a time axis.",
         "guess": "Take it from the info of an earlier solve of as many steps with the same batch.",
         "coefficients": "Its b must be like the state, leaf by leaf, "
         "with a leading time axis where z has one (cast with astype).",
@@ -234,3 +262,35 @@ def not_bound(cell: Any) -> Exception:
     )
 
 
+def wrong_reverse(cell: Any, reverse: Any) -> Exception:
+    do = "It is static: pass a Python bool, reverse=True or reverse=False."
+    return error(TypeError, cell, f"reverse={reverse!r}", "True or False", do)
+
+
+def check_fold(cell: Any, f: Any) -> None:
+    """A function of an accumulator, params, outputs, extra and mask."""
+    need, do = "f(acc, params, ys, extra, mask)", "Write fold(cell, params, xs, f, init)."
+    if not callable(f):
+        raise error(TypeError, cell, f"f={f!r}", need, do)
+    try:
+        inspect.signature(f).bind(*need.split(","))
+    except TypeError:
+        raise error(TypeError, cell, f"f{inspect.signature(f)}", need, "Take all five.") from None
+    except ValueError:  # a builtin without a signature
+        pass
+
+
+def check_accumulator(cell: Any, new: Any, old: Any) -> None:
+    """What `fold`'s function returns is like what it was given."""
+    got, need = (
+        jax.tree.map(lambda a: describe(jnp.asarray(a)) if numeric(a) else describe(a), tree)
+        for tree in (new, old)
+    )
+    if got != need:
+        do = "Begin with such an accumulator, jnp.float32(0) for a sum, and return one like it."
+        raise error(ValueError, cell, f"f that makes {got} of {need}", "an f that keeps it", do)
+
+
+def numeric(a: Any) -> bool:
+    """Whether a leaf is an array or a Python number."""
+    return isinstance(a, jax.Array | np.ndarray | np.generic | bool | int | float | complex)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxrnn import diagnostics, errors, initializers
 from jaxrnn.advance import advance
 from jaxrnn.autodiff.products import matmul, wide
+from jaxrnn.axes import batch_shape
 from jaxrnn.layer import Layer, Params, State
 from jaxrnn.strategies import Scan, Strategy
 from jaxrnn.training import MaskedMean, scheduled_sampling
@@ -199,7 +200,7 @@ class EncoderDecoder:
         if self.decoder.takes_memory:
             errors.check_array(self, "its encoder's output", memory)
             decoder = self.decoder.bind(decoder, memory, source_mask)
-        batch = tuple(source.shape[1 : source.ndim - self.encoder.feature_ndim])
+        batch = batch_shape(self.encoder, source, 1)
         own = self.decoder.initial_state(decoder, batch)
         if self.bridge == "none" or not jax.tree.leaves(own):
             return decoder, own

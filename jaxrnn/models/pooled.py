@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn import controls, errors
+from jaxrnn.axes import sequence_spec
 from jaxrnn.combinators import Bidirectional, Stack
 from jaxrnn.data import Batch, Buckets, Padded
 from jaxrnn.layer import Feedforward, Layer, Params, WholeSequence, like_input
@@ -76,11 +77,10 @@ class Pooled:
         """The pair of params for inputs like `x`: an example, a spec or a number of features."""
         x = like_input(self.body, x)
         keys = [jax.random.fold_in(key, i) for i in range(2)]
-        shape = (1, *x.shape[len(x.shape) - self.body.feature_ndim :])
         body = self.body.init(keys[0], x)
         pooled = jax.eval_shape(
             lambda xs: self._read(body, xs, None, None, Scan()),
-            jax.ShapeDtypeStruct(shape, x.dtype),
+            sequence_spec(self.body, x),
         )
         return body, self.head.init(keys[1], pooled)
 
@@ -100,7 +100,7 @@ class Pooled:
         Raises:
           TypeError, ValueError: as `unroll`.
         """
-        errors.check_array(self, "xs", xs)
+        errors.check_inputs(self.body, "xs", xs)
         keys = (None, None) if key is None else tuple(jax.random.fold_in(key, i) for i in range(2))
         pooled = self._read(params[0], xs, mask, keys[0], strategy)
         return unroll(self.head, params[1], pooled[None], key=keys[1])[1][0]

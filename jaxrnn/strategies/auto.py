@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+from jaxrnn.axes import steps
 from jaxrnn.cell import Cell, LinearCell
 from jaxrnn.composite import Composite
 from jaxrnn.controls import Piece
@@ -47,12 +48,10 @@ class Auto(Strategy):
         if not isinstance(cell, Cell):
             return ()
         strategy, reason = inner(cell)
-        chunks = chunked(xs.shape[0])
+        chunks = chunked(steps(xs))
         if chunks is None:
             return (Choice(cell, strategy, reason),)
-        why = (
-            f"{reason}; in chunks of {chunks.size}, since {xs.shape[0]:,} steps at once take memory"
-        )
+        why = f"{reason}; in chunks of {chunks.size}, since {steps(xs):,} steps at once take memory"
         why += ", and these a fifth more time"
         return (Choice(cell, Chunked(chunks.size, inner=strategy), why),)
 
