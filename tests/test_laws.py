@@ -26,7 +26,7 @@ from jaxrnn.controls import choose
 from jaxrnn.testing import check_cell, contract, derivatives, laws
 from jaxrnn.testing.derivatives import recast
 from jaxrnn.testing.inputs import BATCH, STEPS, example
-from jaxrnn.testing.observe import TOLERANCE, agree, observe
+from jaxrnn.testing.observe import TOLERANCE, agree, floating, observe
 from jaxrnn.testing.ways import Blocks, Folded, Packed, Rows, Steps, Whole
 
 
@@ -55,7 +55,7 @@ def test_the_table_is_complete():
 # One of each kind; `test_all_laws_both_ways` has every case.
 KINDS = [
     *("elman", "lstm", "gru", "echo state", "diagonal gru", "lru", "selective", "dense", "embed"),
-    *("convolution", "bidirectional", "learned state", "attention", "transformed"),
+    *("convolution", "bidirectional", "learned state", "attention", "transformed", "gru-d"),
 ]
 QUICK = {"gru", "lstm", "diagonal gru", "lru", "selective"}  # evaluated in parallel too
 
@@ -98,8 +98,8 @@ def drawn(cell, given, reverse=False):
     lengths = st.lists(st.integers(0, STEPS), min_size=BATCH, max_size=BATCH).map(
         lambda n: np.arange(STEPS)[:, None] < np.array(n)[None]
     )
-    floating = jnp.issubdtype(given.xs.dtype, jnp.floating)
-    rubbish = st.sampled_from([np.nan, np.inf, -1e30, 0.0] if floating else [-1, 2**31 - 1, 7])
+    dirt = st.sampled_from([np.nan, np.inf, -1e30, 0.0])
+    wrong = st.sampled_from([-1, 2**31 - 1, 7])  # tokens
     way, truth = (
         (Whole(reverse=reverse), Steps(reverse))
         if cell.causal
@@ -107,22 +107,24 @@ def drawn(cell, given, reverse=False):
     )
 
     @hypothesis.given(
-        st.integers(0, 2**32 - 1), st.floats(0.1, 2.0), flags | lengths, flags, rubbish
+        st.integers(0, 2**32 - 1), st.floats(0.1, 2.0), flags | lengths, flags, dirt, wrong
     )
-    def check(seed, scale, mask, resets, rubbish):
+    def check(seed, scale, mask, resets, dirt, wrong):
         draw = np.random.default_rng(seed)
         state = jax.tree.map(
             lambda s: jnp.asarray(scale * draw.standard_normal(s.shape), s.dtype), given.state
         )
-        xs = (
-            jnp.asarray(scale * draw.standard_normal(given.xs.shape), given.xs.dtype)
-            if floating
-            else given.xs
+        xs = jax.tree.map(
+            lambda a: (
+                jnp.asarray(scale * draw.standard_normal(a.shape), a.dtype) if floating(a) else a
+            ),
+            given.xs,
         )
         clean = given._replace(
             state=state, xs=xs, mask=jnp.asarray(mask), resets=jnp.asarray(resets)
         )
-        dirty = clean._replace(xs=choose(clean.mask, xs, jnp.full_like(xs, rubbish)))
+        worst = jax.tree.map(lambda a: jnp.full_like(a, dirt if floating(a) else wrong), xs)
+        dirty = clean._replace(xs=choose(clean.mask, xs, worst))
         agree(
             3, cell, "drawn by hypothesis", observe(way, cell, dirty), observe(truth, cell, clean)
         )

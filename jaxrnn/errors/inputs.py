@@ -127,8 +127,8 @@ def check_floating(cell: Any, name: str, a: Any) -> None:
 def check_features(cell: Any, x: Any) -> None:
     """The example of an array of features, which `init` received."""
     if isinstance(cell.feature_ndim, int):
-        check_rank(cell, x, 0)
         check_input(cell, x)
+        check_rank(cell, x, 0)
     elif not hasattr(x, "shape") or not x.shape:
         do = "Pass the one array whose feature size is asked for."
         raise error(ValueError, cell, f"an example {describe(x)}", "an array [..., F]", do)

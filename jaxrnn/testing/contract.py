@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.autodiff.dot import Dot
+from jaxrnn.axes import batch_shape
 from jaxrnn.cell import Cell
 from jaxrnn.layer import Layer
 from jaxrnn.testing.derivatives import recast
@@ -106,9 +107,7 @@ def kinds(cell: Any, given: Given, dtype: Any) -> None:
         (
             "initial_state",
             jax.eval_shape(
-                lambda p: cell.initial_state(
-                    p, given.xs.shape[1 : given.xs.ndim - cell.feature_ndim]
-                ),
+                lambda p: cell.initial_state(p, batch_shape(cell, given.xs, 1)),
                 given.params,
             ),
         )

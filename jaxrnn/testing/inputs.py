@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrnn.axes import step_spec
 from jaxrnn.layer import Layer, Params, State, like_input
 
 
@@ -53,8 +54,9 @@ def example(cell: Layer, x: Any, key: jax.Array) -> Given:
     largest of an example array, from 0 and 1 where `x` is only a spec.
     """
     x = like_input(cell, x)
-    spec = jax.ShapeDtypeStruct(x.shape[len(x.shape) - cell.feature_ndim :], x.dtype)
-    params = compiled(begin)(spec, cell, key)
+    spec = step_spec(cell, x)
+    leaves, tree = jax.tree.flatten(spec)
+    params = compiled(begin)((tuple(leaves), tree), cell, key)
     draw = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
 
     def shaken(tree: Any, scale: float) -> Any:
@@ -64,20 +66,24 @@ def example(cell: Layer, x: Any, key: jax.Array) -> Given:
 
     params = shaken(params, 0.1)
     state = shaken(compiled(first)((BATCH,), cell, params), 0.5)
-    shape = (STEPS, BATCH, *spec.shape)
-    if jnp.issubdtype(x.dtype, jnp.integer):
+
+    def drawn(x: Any, spec: jax.ShapeDtypeStruct) -> jax.Array:
+        shape = (STEPS, BATCH, *spec.shape)
+        if x.dtype == bool:
+            return jnp.asarray(draw.integers(0, 2, shape), bool)
+        if not jnp.issubdtype(x.dtype, jnp.integer):
+            return jnp.asarray(draw.standard_normal(shape), x.dtype)
         top = 2 if isinstance(x, jax.ShapeDtypeStruct) else int(np.max(x, initial=1)) + 1
-        xs = draw.integers(0, top, shape)
-    else:
-        xs = draw.standard_normal(shape)
-    return Given(
-        params, state, jnp.asarray(xs, x.dtype), jnp.array(MASK, bool), jnp.array(RESETS, bool)
-    )
+        return jnp.asarray(draw.integers(0, top, shape), x.dtype)
+
+    xs = jax.tree.map(drawn, x, spec)
+    return Given(params, state, xs, jnp.array(MASK, bool), jnp.array(RESETS, bool))
 
 
-def begin(spec: jax.ShapeDtypeStruct, cell: Layer, key: jax.Array) -> Params:
-    """`cell.init` with the spec first, for `compiled`."""
-    return cell.init(key, spec)
+def begin(spec: tuple, cell: Layer, key: jax.Array) -> Params:
+    """`cell.init` with the spec first, its leaves and their structure, for `compiled`."""
+    leaves, tree = spec
+    return cell.init(key, tree.unflatten(leaves))
 
 
 def first(batch_shape: tuple[int, ...], cell: Layer, params: Params) -> State:

@@ -22,7 +22,7 @@ from jaxrnn.testing.observe import (
     equal,
     observe,
 )
-from jaxrnn.testing.ways import Blocks, Folded, Packed, Pieces, Rows, Shorter, Steps, Whole
+from jaxrnn.testing.ways import Blocks, Folded, Packed, Pieces, Rows, Shorter, Steps, Whole, at
 from jaxrnn.unroll import unroll
 
 
@@ -30,7 +30,7 @@ def advancing(cell: Layer, given: Given, reverse: bool = False) -> None:
     """Law 1. `unroll` equals a loop over `advance`, bare and controlled, with and without a key;
     T=0 is the initial state.
     """
-    seen = observe(Whole(reverse=reverse), cell, given.bare()._replace(xs=np.asarray(given.xs)[:0]))
+    seen = observe(Whole(reverse=reverse), cell, given.bare()._replace(xs=at(given.xs, slice(0))))
     equal(
         1,
         cell,
@@ -122,10 +122,7 @@ def masked(cell: Layer, given: Given, reverse: bool = False) -> None:
     """
     mask, way = np.asarray(given.mask), Whole(reverse=reverse)
     clean = observe(way, cell, given)
-    garbage = (
-        jnp.nan if jnp.issubdtype(given.xs.dtype, jnp.floating) else jnp.iinfo(given.xs.dtype).max
-    )
-    got = observe(way, cell, given._replace(xs=pick(mask, given.xs, filled(given.xs, garbage))))
+    got = observe(way, cell, given._replace(xs=pick(mask, given.xs, rubbish(given.xs))))
     agree(3, cell, "garbage under a false mask against clean inputs", got, clean)
     for claim, tree in (
         ("outputs", got.outputs),
@@ -243,6 +240,17 @@ def pick(flags: Any, yes: Any, no: Any) -> Any:
         return np.where(flags.reshape(flags.shape + (1,) * (a.ndim - flags.ndim)), a, b)
 
     return jax.tree.map(one, yes, no)
+
+
+def rubbish(xs: Any) -> Any:
+    """Inputs like `xs` that no answer may depend on: NaN, tokens out of range, true."""
+
+    def worst(dtype: Any) -> Any:
+        if jnp.issubdtype(dtype, jnp.floating):
+            return jnp.nan
+        return jnp.iinfo(dtype).max if jnp.issubdtype(dtype, jnp.integer) else True
+
+    return jax.tree.map(lambda a: filled(a, worst(a.dtype)), xs)
 
 
 def filled(tree: Any, value: Any) -> Any:

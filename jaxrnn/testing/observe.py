@@ -62,17 +62,29 @@ def objective(
     way: Way, cell: Layer, given: Given
 ) -> tuple[Callable[..., tuple[jax.Array, Any]], dict[str, Any]]:
     """The functional as a function of all that can be differentiated, and its arguments: params,
-    state, and inputs that are not tokens.
+    state, and inputs that are floating.
     """
     inputs = {"params": given.params, "state": given.state}
-    if jnp.issubdtype(given.xs.dtype, jnp.floating):
-        inputs["xs"] = given.xs
+    moving = jax.tree.map(lambda a: a if floating(a) else None, given.xs)
+    if jax.tree.leaves(moving):
+        inputs["xs"] = moving
 
     def f(inputs: dict[str, Any]) -> tuple[jax.Array, Any]:
-        state, ys = way(cell, given._replace(**inputs))
+        parts = dict(inputs)
+        if "xs" in parts:
+            still = jax.tree.map(lambda a: None if floating(a) else a, given.xs)
+            parts["xs"] = jax.tree.map(
+                lambda a, b: b if a is None else a, still, parts["xs"], is_leaf=lambda a: a is None
+            )
+        state, ys = way(cell, given._replace(**parts))
         return functional(state, ys), (state, ys)
 
     return f, inputs
+
+
+def floating(a: Any) -> bool:
+    """Whether an array has a gradient."""
+    return jnp.issubdtype(a.dtype, jnp.floating)
 
 
 def observed(way: Way, cell: Layer, given: Given) -> Seen:

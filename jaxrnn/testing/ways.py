@@ -13,10 +13,16 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.advance import advance
+from jaxrnn.axes import steps
 from jaxrnn.layer import Layer, Params, State
 from jaxrnn.strategies import Chunked, Scan, Strategy
 from jaxrnn.testing.inputs import CUT, STEPS, Given
 from jaxrnn.unroll import fold, unroll
+
+
+def at(tree: Any, steps: Any) -> Any:
+    """These steps of every array."""
+    return jax.tree.map(lambda a: a[steps], tree)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,15 +65,16 @@ class Steps:
     reverse: bool = False
 
     def __call__(self, cell: Layer, given: Given) -> tuple[State, Any]:
-        state, ys = given.state, [None] * given.xs.shape[0]
+        state, ys = given.state, [None] * steps(given.xs)
         pending: Any = None if given.resets is None else jnp.zeros_like(given.resets[0])
         for t in reversed(range(len(ys))) if self.reverse else range(len(ys)):
             mask = None if given.mask is None else given.mask[t]
             reset = None if given.resets is None else given.resets[t]
             if self.reverse and reset is not None:
                 reset, pending = pending, reset if mask is None else jnp.where(mask, reset, pending)
+            x = at(given.xs, t)
             state, ys[t] = advance(
-                cell, given.params, state, given.xs[t], mask=mask, reset=reset, key=given.key, t=t
+                cell, given.params, state, x, mask=mask, reset=reset, key=given.key, t=t
             )
         return state, jax.tree.map(lambda *y: jnp.stack(y), *ys)
 
@@ -82,7 +89,7 @@ class Pieces:
     outputs_alone: bool = False
 
     def __call__(self, cell: Layer, given: Given) -> tuple[State, Any]:
-        earlier, later = given.xs[:CUT], given.xs[CUT:]
+        earlier, later = at(given.xs, slice(CUT)), at(given.xs, slice(CUT, None))
         first, second = (later, earlier) if self.reverse else (earlier, later)
         _, ya = unroll(cell, given.params, first, state=given.state, reverse=self.reverse)
         state, yb = unroll(cell, given.params, second, reverse=self.reverse)
@@ -97,9 +104,8 @@ class Shorter:
     reverse: bool = False
 
     def __call__(self, cell: Layer, given: Given) -> tuple[State, Any]:
-        state, ys = unroll(
-            cell, given.params, given.xs[:CUT], state=given.state, reverse=self.reverse
-        )
+        xs = at(given.xs, slice(CUT))
+        state, ys = unroll(cell, given.params, xs, state=given.state, reverse=self.reverse)
         return state, jax.tree.map(
             lambda y: jnp.pad(y, [(0, STEPS - CUT)] + [(0, 0)] * (y.ndim - 1)), ys
         )
@@ -113,7 +119,6 @@ class Folded:
     reverse: bool = False
 
     def __call__(self, cell: Layer, given: Given) -> tuple[State, Any]:
-        steps = given.xs.shape[0]
         spec = jax.eval_shape(Whole(), cell, given)[1]
 
         def gather(acc: Any, params: Params, ys: Any, t: Any, mask: Any) -> Any:
@@ -126,7 +131,7 @@ class Folded:
             given.xs,
             gather,
             empty,
-            extra=jnp.arange(steps),
+            extra=jnp.arange(steps(given.xs)),
             state=given.state,
             mask=given.mask,
             resets=given.resets,
@@ -199,7 +204,9 @@ class Packed:
                 a, order.reshape(order.shape + (1,) * (a.ndim - order.ndim)), axis=0
             )
 
-        xs, mask, resets = (permute(order, a) for a in (given.xs, given.mask, given.resets))
+        xs, mask, resets = jax.tree.map(
+            lambda a: permute(order, a), (given.xs, given.mask, given.resets)
+        )
         state, ys = unroll(
             cell,
             given.params,

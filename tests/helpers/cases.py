@@ -118,6 +118,46 @@ class Terms(rnn.Cell):
         return output(state, params["w_h"])
 
 
+class GRUD(rnn.Cell):
+    """Three inputs: values, whether each was seen, and the time since the last step. What was not
+    seen decays from its last value to 0, and so does the state (Che et al. 2018).
+    """
+
+    hidden: int
+    feature_ndim = (1, 1, 0)
+
+    def init(self, key, x):
+        (size, dtype), h = input_spec(self, x[0]), self.hidden
+        shapes = {"w_x": (2 * size, 3 * h), "w_h": (h, 2 * h), "w_n": (h, h), "rate": (size + h,)}
+        keys = jax.random.split(key, len(shapes))
+        draws = zip(shapes.items(), keys, strict=True)
+        return {name: 0.5 * jax.random.normal(k, shape, dtype) for (name, shape), k in draws}
+
+    def initial_state(self, params, batch_shape=()):
+        size = params["rate"].shape[0] - self.hidden
+        dtype = state_dtype(params["rate"])
+        return jnp.zeros((*batch_shape, self.hidden), dtype), jnp.zeros((*batch_shape, size), dtype)
+
+    def project(self, params, xs, noise=None):
+        rate = params["rate"].astype(state_dtype(params["rate"]))
+        values, seen, dt = xs
+        decay = jnp.exp(-jax.nn.softplus(dt.astype(rate.dtype))[..., None] * jax.nn.softplus(rate))
+        return values.astype(rate.dtype), seen, decay
+
+    def step(self, params, state, z, dot):
+        (h, last), (values, seen, decay) = state, z
+        last = jnp.where(seen, values, last)
+        known = jnp.where(seen, values, decay[..., : last.shape[-1]] * last)
+        h = decay[..., last.shape[-1] :] * h
+        x = dot(jnp.concatenate([known, seen.astype(h.dtype)], -1), "w_x")
+        xr, xu, xn = jnp.split(x, 3, -1)
+        r, u = jnp.split(jax.nn.sigmoid(jnp.concatenate([xr, xu], -1) + dot(h, "w_h")), 2, -1)
+        return (1 - u) * jnp.tanh(xn + dot(r * h, "w_n")) + u * h, last
+
+    def readout(self, params, state, z):
+        return output(state[0], params["w_h"])
+
+
 class Reading(rnn.Composite):
     """A cell bound to a memory that is part of the params, so that the laws see the gradients into
     it; one of four places is masked."""
@@ -165,6 +205,8 @@ class Case(NamedTuple):
 
 
 TOKENS = jnp.arange(5)  # their largest bounds the tokens that are drawn
+
+SEEN = rnn.features(2), rnn.features(2, dtype=bool), rnn.features()
 
 CELLS = {
     # cells
@@ -256,6 +298,9 @@ CELLS = {
     "average": Case(Average()),
     "plain": Case(Plain(3)),
     "both": Case(Both(3), variant=True),
+    # inputs of several arrays
+    "gru-d": Case(GRUD(3), SEEN),
+    "gru-d stack": Case(rnn.Stack((rnn.Bidirectional(GRUD(2)), rnn.Dense(2))), SEEN, variant=True),
     # transformed weights
     "transformed": Case(rnn.TransformedWeights(rnn.GRU(3), rnn.Dale(0.6))),
     "transformed stack": Case(
