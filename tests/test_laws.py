@@ -147,8 +147,8 @@ def test_all_laws_both_ways(name):
     ("name", "dtype"), [(name, dtype) for name in CELLS for dtype in dtypes(name)]
 )
 def test_the_product(name, dtype):
-    """Half of the strategies in turn, `fold` too, under every control both ways, with noise,
-    against a loop over advance in float32 or wider."""
+    """Half of the strategies in turn, `fold` too, each in one direction in turn, under every
+    control, with noise, against a loop over advance in float32 or wider."""
     cell, x, *_ = CELLS[name]
     with jax.enable_x64(dtype == "float64"):
         given = laws.with_key(cell, recast(example(cell, x, jax.random.key(2)), DTYPES[dtype]))
@@ -170,6 +170,8 @@ def test_the_product(name, dtype):
                 [Whole(strategy, reverse) for strategy in strategies.values()]
                 + [Folded(reverse=reverse)] * cell.causal
             ):
+                if (k + turn // 2 + reverse) % 2:  # two cells on the other way
+                    continue
                 flagged = dtype != "float32" or k != turn % len(strategies)
                 got = jax.tree.map(
                     lambda a, b: a.astype(b.dtype),
