@@ -196,7 +196,7 @@ def test_ridge_is_differentiable_and_batched():
         (
             lambda: rnn.ridge(jnp.ones((5, 2)), jnp.ones((5, 1)), 1.0, jnp.ones(5)),
             TypeError,
-            r"mask float32\[5\]; need a boolean array",
+            r"mask float32\[5\]; need booleans",
         ),
     ],
 )
