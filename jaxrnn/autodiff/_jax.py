@@ -64,25 +64,24 @@ def primitive(name: str, multiple_results: bool = False) -> Any:
     return p
 
 
-def lowered(p: Any, default: Callable, cpu: Callable | None = None, alone: bool = True) -> None:
-    """Lower `p` as the function `default`, on a CPU as `cpu`.
+def lowered(p: Any, default: Callable, alone: bool = True, **platforms: Callable) -> None:
+    """Lower `p` as the function `default`, on the platforms named as a function of their own.
 
-    With `alone`, `cpu` serves one device and shapes that are numbers. Elsewhere `default` is used,
+    With `alone`, these serve one device and shapes that are numbers. Elsewhere `default` is used,
     so that a partitioner and `jax.export` meet JAX's own operations.
     """
     meaning(p, default)
     rule = mlir.lower_fun(default, multiple_results=p.multiple_results)
     mlir.register_lowering(p, rule)
-    if cpu is None:
-        return
-    special = mlir.lower_fun(cpu, multiple_results=p.multiple_results)
 
-    def choose(ctx: Any, *args: Any, **params: Any) -> Any:
+    def choose(special: Callable, ctx: Any, *args: Any, **params: Any) -> Any:
         shapes = [n for a in (*ctx.avals_in, *ctx.avals_out) for n in a.shape]
         plain = alone and (partitioned(ctx) or not fixed(*shapes))
         return (rule if plain else special)(ctx, *args, **params)
 
-    mlir.register_lowering(p, choose, platform="cpu")
+    for platform, f in platforms.items():
+        special = mlir.lower_fun(f, multiple_results=p.multiple_results)
+        mlir.register_lowering(p, partial(choose, special), platform=platform)
 
 
 def meaning(p: Any, f: Callable) -> None:

@@ -1,8 +1,8 @@
 """A loop over time that may write its results into the memory of its inputs.
 
 `loop_p` means what `lax.scan` means, as `scanned` defines it; only its lowering on one CPU device
-differs (`in_place.py`). For a scan's results XLA fills new arrays with zeros and copies rows into
-them; here rows of `ys` may overwrite rows of `xs`.
+(`in_place.py`) and on one GPU (`in_blocks.py`) differs. For a scan's results XLA fills new arrays
+with zeros and copies rows into them; here rows of `ys` may overwrite rows of `xs`.
 
 Three rules are not those of `lax.scan`:
 
@@ -39,6 +39,7 @@ from jaxrnn.autodiff._jax import (
     typed_zeros,
 )
 from jaxrnn.autodiff.hoist import before_loop
+from jaxrnn.autodiff.in_blocks import in_blocks
 from jaxrnn.autodiff.in_place import in_place
 
 Leaves = list
@@ -206,7 +207,8 @@ def _transposed(
 
 loop_p = primitive("loop", multiple_results=True)
 loop_p.def_abstract_eval(_abstract)
-lowered(loop_p, scanned, cpu=in_place)
+PLATFORMS = {"cpu": in_place, "cuda": in_blocks, "rocm": in_blocks}
+lowered(loop_p, scanned, **PLATFORMS)
 ad.primitive_jvps[loop_p] = derived_jvp(scanned)
 ad.primitive_transposes[loop_p] = _transposed
 batching.fancy_primitive_batchers[loop_p] = _batched
