@@ -1,8 +1,8 @@
-"""What a library makes of a case: what it runs, compiled,
-with what that costs to compile and to keep."""
+"""What a library makes of a case: what it runs, and what that costs to compile and to keep."""
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -28,23 +28,32 @@ class Compiled:
           named: the arrays to compare, of the results of the last pass.
           cell: what is computed; "gru before" is another function than "gru".
         """
-        self.cell, self.named, self.args = cell, named, jax.device_put(args)
-        self.facts: dict[str, Any] = {}
-        self.runs = {}
-        for name, f in passes.items():
+        self.cell, self.named, self.passes = cell, named, passes
+        self.args = jax.device_put(args)
+
+    @functools.cached_property
+    def compiled(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The passes, compiled for the device at hand, and what that cost."""
+        runs, facts = {}, {}
+        for name, f in self.passes.items():
             began = time.perf_counter()
             compiled = jax.jit(f).lower(*self.args).compile()
-            self.facts[f"{name} compile seconds"] = time.perf_counter() - began
-            self.facts[f"{name} temporaries"] = compiled.memory_analysis().temp_size_in_bytes
-            self.runs[name] = compiled
+            facts[f"{name} compile seconds"] = time.perf_counter() - began
+            facts[f"{name} temporaries"] = compiled.memory_analysis().temp_size_in_bytes
+            runs[name] = compiled
+        return runs, facts
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return self.compiled[1]
 
     def run(self, name: str) -> Any:
-        return jax.block_until_ready(self.runs[name](*self.args))
+        return jax.block_until_ready(self.compiled[0][name](*self.args))
 
     def results(self) -> dict[str, np.ndarray]:
         return {
             name: np.asarray(value)
-            for name, value in self.named(self.run(list(self.runs)[-1])).items()
+            for name, value in self.named(self.run(list(self.passes)[-1])).items()
         }
 
 

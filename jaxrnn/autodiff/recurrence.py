@@ -123,7 +123,8 @@ def deferred_jvp(static: Recurrence, primals: tuple, tangents: tuple) -> tuple[A
     dconsts = nonzero(step.consts, tangents[0])
     drows = nonzero(step.rows, tangents[2])
     moving = [s for s in step.sums if dconsts.keys() & s.params]
-    inputs = {e.invars[0] for s in moving for e, *_ in s.products if e.invars[1] in dconsts}
+    found = (e for s in moving for e, *_ in s.products if e.invars[1] in dconsts)
+    inputs = dict.fromkeys(e.invars[0] for e in found)  # in order: equal programs have one cache
 
     # A z that is only added to a sum takes the sum's p_t into its tangent.
     taken = {s.z: s for s in moving if s.z is not None}
@@ -133,7 +134,7 @@ def deferred_jvp(static: Recurrence, primals: tuple, tangents: tuple) -> tuple[A
 
     keep = [v for v in dict.fromkeys((*inner.kept, *inputs)) if v not in values]
     last, states, kept = forward(static, keep, consts, carry, rows)
-    for v in inputs & values.keys():
+    for v in inputs.keys() & values.keys():
         kept[v] = jnp.broadcast_to(values[v], (length, *values[v].shape))
 
     def p(s: Sum) -> jax.Array:
