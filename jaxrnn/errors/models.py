@@ -1,4 +1,4 @@
-"""What models, decoding, tasks and conversions refuse."""
+"""What models, tasks and conversions refuse."""
 
 from typing import Any
 
@@ -49,12 +49,6 @@ def wrong_net(net: Any, params: Any) -> Exception:
         got,
         "a dict of 'encoder', 'decoder' and 'bridge'",
         "Make them with net.init(key, source, target).",
-    )
-
-
-def wrong_decoding(got: str, need: str) -> Exception:
-    return error(
-        ValueError, "decoding", got, need, "See the docstrings of greedy, sample and beam."
     )
 
 
