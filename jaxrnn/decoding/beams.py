@@ -84,18 +84,21 @@ def beam(
     """
     first, step = jnp.asarray(first), bound(step)
     errors.check_tokens("first tokens", first, "integer tokens [...]")
-    beams, length = errors.check_whole("beams", beams, 1), errors.check_whole("length", length, 0)
+    beams, length = (
+        errors.check_count("decoding", "beams", beams, 1),
+        errors.check_count("decoding", "length", length, 0),
+    )
     errors.check_setting("penalty", penalty, (), np.isfinite, "one finite number")
     errors.check_state_rows(state, first.shape)
     first = signed(first)
-    end = -1 if end is None else ending(end, step, state, first)
+    ends = -1 if end is None else ending(end, step, state, first)
     return _beam(
         step,
         state,
         first,
         length,
         beams,
-        jnp.asarray(end, first.dtype),
+        jnp.asarray(ends, first.dtype),
         jnp.asarray(penalty, jnp.float32),
     )
 

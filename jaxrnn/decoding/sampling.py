@@ -59,7 +59,7 @@ def greedy(
       >>> tokens.shape
       (5, 2)
     """
-    step, length = bound(step), errors.check_whole("length", length, 0)
+    step, length = bound(step), errors.check_count("decoding", "length", length, 0)
     prompt, lengths, end = prepare(step, state, prompt, end, lengths)
     return _decode(step, state, prompt, lengths, length, end, None, None, None, None)
 
@@ -115,10 +115,10 @@ def sample(
 
     The nucleus: Holtzman et al. 2020, The Curious Case of Neural Text Degeneration.
     """
-    step, length = bound(step), errors.check_whole("length", length, 0)
+    step, length = bound(step), errors.check_count("decoding", "length", length, 0)
     errors.check_random_key("sample", key)
     if top_k is not None:
-        top_k = errors.check_whole("top_k", top_k, 1)
+        top_k = errors.check_count("decoding", "top_k", top_k, 1)
     prompt, lengths, end = prepare(step, state, prompt, end, lengths)
     batch = prompt.shape[1:]
     errors.check_setting("temperature", temperature, batch, lambda t: t >= 0, "zero or more")

@@ -1,6 +1,5 @@
 """What decoding refuses. Values are looked at where they are known, shapes and dtypes always."""
 
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -19,21 +18,6 @@ def wrong_decoding(
     kind: type[Exception] = ValueError,
 ) -> Exception:
     return error(kind, "decoding", got, need, do)
-
-
-def check_whole(name: str, value: Any, least: int) -> int:
-    """A number that is part of what is compiled: an integer, Python's or NumPy's."""
-    need = {0: "zero or more", 1: "a positive integer"}[least]
-    try:
-        number = operator.index(value) if not isinstance(value, (bool, np.bool_)) else None
-    except TypeError:  # a tracer's is one
-        number = None
-    if number is None:
-        shown = describe(value) if hasattr(value, "shape") else repr(value)
-        raise wrong_decoding(f"{name}={shown}", f"an integer, {need}", f"Pass {name}=5.", TypeError)
-    if number < least:
-        raise wrong_decoding(f"{name}={number}", need, f"Pass {name}=5, say.")
-    return number
 
 
 def check_setting(

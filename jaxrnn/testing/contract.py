@@ -25,7 +25,6 @@ from jaxrnn.testing.observe import (
 from jaxrnn.testing.ways import Whole
 from jaxrnn.unroll import unroll
 
-
 HELP = (
     "For a state that is float32 or wider make it with jaxrnn.state_dtype(weight), for outputs in "
     "the params' dtype read them out with jaxrnn.output(h, weight); or leave this dtype out of "
