@@ -62,6 +62,34 @@ def not_convertible(module: Any, got: str, need: str, do: str) -> Exception:
     return error(ValueError, module, got, need, do)
 
 
+def no_second_bias(cell: Any) -> Exception:
+    got, need = f"{cell!r} as a cell", "an LSTM, a GRU or an Elman cell"
+    return error(TypeError, "TwoBiases", got, need, "Write TwoBiases(LSTM(8)).")
+
+
+def not_concrete(cell: Any, path: str, leaf: Any) -> Exception:
+    got = f"params{path} as a {type(leaf).__name__}"
+    do = "Convert outside jit, the params that cell.init or training returned."
+    return error(TypeError, cell, got, "arrays whose values are known", do)
+
+
+def unknown_biases(got: Any) -> Exception:
+    do = "Leave it out to have one bias, their sum."
+    return error(ValueError, "from_torch", f"biases={got!r}", "'sum' or 'both'", do)
+
+
+def missing_leaf(module: Any, path: tuple[str, ...], variables: Any) -> Exception:
+    """Variables that are not those of a module."""
+    got = (
+        f"variables with {', '.join(map(repr, variables)) or 'nothing'}"
+        if hasattr(variables, "keys")
+        else f"variables as a {type(variables).__name__}"
+    )
+    need = f"a leaf {'/'.join(path)}"
+    do = "Pass what this module's own init returned, with or without the key 'params'."
+    return error(ValueError, module, got, need, do)
+
+
 def missing_package(name: str, why: str, extra: str) -> Exception:
     return ModuleNotFoundError(
         f'the package {name} is not installed ({why}). Run: pip install -e ".[{extra}]"', name=name
