@@ -42,9 +42,9 @@ def ending(end: Any, step: Step, state: Any, token: jax.Array) -> jax.Array | No
     """
     if end is None:
         return None
-    errors.check_end(end)
+    do = "Pass end=None where no token ends a sequence."
+    errors.check_token("end", end, do)
     if not isinstance(end, Tracer):
         _, logits = jax.eval_shape(lambda s, t: written(step, s, t), state, token)
-        do = "Pass end=None where no token ends a sequence."
         errors.check_in_vocabulary("end", int(end), logits.shape[-1], do)
     return jnp.asarray(end, token.dtype)

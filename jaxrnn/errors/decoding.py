@@ -105,13 +105,12 @@ def check_top_k(top_k: int, logits: Any) -> None:
         raise wrong_decoding(got, need, "Pass a smaller one, or None.")
 
 
-def check_end(end: Any) -> None:
-    """The token that ends a sequence: one integer."""
-    whole = hasattr(end, "dtype") or (isinstance(end, int) and not isinstance(end, bool))
-    if not whole or jnp.ndim(end) or not jnp.issubdtype(jnp.result_type(end), jnp.integer):
-        shown = describe(end) if hasattr(end, "shape") and jnp.ndim(end) else repr(end)
-        do = "Pass end=0, say, or None where no token ends a sequence."
-        raise wrong_decoding(f"end={shown}", "one integer token", do, TypeError)
+def check_token(name: str, token: Any, do: str) -> None:
+    """One integer token."""
+    whole = hasattr(token, "dtype") or (isinstance(token, int) and not isinstance(token, bool))
+    if not whole or jnp.ndim(token) or not jnp.issubdtype(jnp.result_type(token), jnp.integer):
+        shown = describe(token) if hasattr(token, "shape") and jnp.ndim(token) else repr(token)
+        raise wrong_decoding(f"{name}={shown}", "one integer token", do, TypeError)
 
 
 def check_in_vocabulary(name: str, token: int, size: int, do: str) -> None:
