@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxrnn import decoding, errors
 from jaxrnn.data import Buckets
+from jaxrnn.data.buckets import rows_of
 from jaxrnn.layer import Params
 from jaxrnn.models.encoder_decoder import EncoderDecoder
 
@@ -65,7 +66,7 @@ def generate(
       (2, True)
     """
     errors.check_net("generate", net, EncoderDecoder)
-    errors.check_list("generate", sources)
+    sources = rows_of("generate", "", sources)
     length = errors.check_count("generate", "length", length, 0)
     beams = errors.check_count("generate", "beams", beams)
     batch = errors.check_count("generate", "batch", batch)
@@ -74,7 +75,6 @@ def generate(
     outputs: list[Any] = [None] * len(sources)
     if not outputs:
         return outputs
-    sources = list(sources)
     for part in Buckets((sources,), min(batch, len(sources)), buckets).ordered():
         tokens = np.asarray(
             _generate(

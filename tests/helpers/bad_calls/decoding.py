@@ -62,7 +62,12 @@ CALLS = [
     # Prompts, lengths, keys, ends
     Bad("an empty prompt", greedy(PROMPT[:0]), ValueError, ("int32[0, 3]", "at least one")),
     Bad("one token", greedy(jnp.int32(1)), ValueError, ("int32[]",)),
-    Bad("a float prompt", sample(PROMPT * 1.0), TypeError, ("float32[2, 3]", "integer tokens")),
+    Bad(
+        "a float prompt",
+        sample(PROMPT.astype(float)),
+        TypeError,
+        ("float32[2, 3]", "integer tokens"),
+    ),
     Bad("no tokens", greedy([]), ValueError, ("a prompt",)),
     Bad("length=-1", greedy(length=-1), ValueError, ("length=-1", "zero or more")),
     Bad("length=2.0", sample(length=2.0), TypeError, ("length=2.0",)),
@@ -87,7 +92,12 @@ CALLS = [
         "a step of logits", greedy(step=lambda s, t: model(s, t)[1]), TypeError, ("from the step",)
     ),
     Bad("a step the wrong way", greedy(step=lambda s, t: model(s, t)[::-1]), TypeError, ("order",)),
-    Bad("logits without V", sample(step=lambda s, t: (s, t * 1.0)), ValueError, ("float32[3]",)),
+    Bad(
+        "logits without V",
+        sample(step=lambda s, t: (s, t.astype(float))),
+        ValueError,
+        ("float32[3]",),
+    ),
     Bad(
         "tokens", greedy(step=lambda s, t: (s, jnp.ones((3, 5), int))), TypeError, ("int32[3, 5]",)
     ),
@@ -101,7 +111,7 @@ CALLS = [
         "a state of another dtype",
         beam(step=lambda s, t: (s > 0, model(s, t)[1]), state=jnp.zeros(3)),
         ValueError,
-        ("bool[3, 5]",),
+        ("bool[3]", "float32[3]"),
     ),
     # Beams
     Bad("no beams", beam(beams=0), ValueError, ("beams=0",)),
@@ -131,9 +141,9 @@ CALLS = [
     Bad("init without a target", lambda: NET.init(KEY, rnn.TOKEN, None), TypeError, ("None",)),
     Bad("no params", apply(params=None), ValueError, ("NoneType", "net.init")),
     Bad("a list", apply([[1], [2]]), TypeError, ("list",)),
-    Bad("float tokens", apply(SOURCE * 1.0), TypeError, ("integer tokens",)),
+    Bad("float tokens", apply(SOURCE.astype(float)), TypeError, ("integer tokens",)),
     Bad("other rows", apply(xs=XS[:, :2]), ValueError, ("float32[3, 2]",)),
-    Bad("a float mask", apply(source_mask=SOURCE * 1.0), TypeError, ("mask",)),
+    Bad("a float mask", apply(source_mask=SOURCE.astype(float)), TypeError, ("mask",)),
     Bad("a mask of rows", apply(mask=jnp.ones(3, bool)), ValueError, ("mask",)),
     Bad("no bridge", apply(params=PARAMS | {"bridge": ()}), ValueError, ("params['bridge']",)),
     Bad("a loss of text", lambda: NET.objective("mse"), TypeError, ("a str as the loss",)),
