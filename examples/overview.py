@@ -8,10 +8,11 @@ A record is what an example's `--keep examples/results/NAME` leaves there.
 from __future__ import annotations
 
 import argparse
-import json
 import pathlib
 import textwrap
 from typing import Any
+
+from support import experiments
 
 HERE = pathlib.Path(__file__).parent
 ORDER = [
@@ -113,10 +114,7 @@ def section(name: str, record: dict[str, Any]) -> str:
 
 
 def page() -> str:
-    found = {
-        path.stem: json.loads(path.read_text(encoding="utf-8"))
-        for path in (HERE / "results").glob("*.json")
-    }
+    found = {path.stem: experiments.read_json(path) for path in (HERE / "results").glob("*.json")}
     names = [n for n in ORDER if n in found] + sorted(found.keys() - set(ORDER))
     table = [
         "| example | shape | data | what it shows | time | reached | beside it |",

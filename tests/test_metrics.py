@@ -110,6 +110,34 @@ def test_accuracy_and_confusion_count_valid_steps_alone():
         confusion(jnp.asarray(taken), jnp.asarray(targets))
 
 
+def test_traced_lengths_out_of_range_are_told_and_the_others_stay():
+    tokens, targets = jnp.array([[1, 1], [2, 3]]), jnp.array([[1, 1], [3, 3]])
+    n, m = jnp.array([2, 3]), jnp.array([2, 2])
+    for lengths in ((n, m), (m, n), (n * 0 - jnp.array([0, 1]), m)):
+        assert jax.jit(edit_distance)(tokens, targets, *lengths)[1] == -1
+        assert jax.jit(edit_distance)(tokens, targets, *lengths)[0] >= 1
+        assert np.isnan(jax.jit(token_error_rate)(tokens, targets, *lengths).total)
+        assert jax.jit(exact_match)(tokens, targets, *lengths).total == 0
+    assert jax.jit(edit_distance)(tokens, targets, m, m).tolist() == [1, 0]
+
+
+def test_error_rates_with_empty_references():
+    tokens, lengths, none = jnp.array([[1, 1], [2, 3]]), jnp.array([2, 0]), jnp.array([0, 0])
+    rate = token_error_rate(tokens, tokens, lengths, none)
+    assert (float(rate.total), int(rate.steps), float(rate.mean)) == (2, 0, 2)
+    assert float(token_error_rate(tokens, tokens, none, none).mean) == 0
+    assert float(exact_match(tokens, tokens, lengths, none).total) == 1
+    assert word_error_rate(["a b", "c"], ["", "c"]) == 2
+
+
+def test_integers_of_any_width_are_compared_and_counted():
+    targets = jnp.array([[200, 7, 1]]).astype(jnp.uint8)
+    tokens = np.array([[200, 263, 1]])
+    assert int(accuracy(tokens, targets).total) == 2
+    assert edit_distance(tokens, targets).tolist() == [0, 1, 0]
+    assert confusion(targets, targets, classes=300).sum() == 3
+
+
 def test_exact_match_is_of_whole_rows():
     tokens = jnp.array([[1, 1, 1], [2, 2, 2], [9, 9, 3]])
     targets = jnp.array([[1, 1, 1], [2, 2, 2]])
@@ -134,7 +162,7 @@ def test_bleu_is_sacrebleus():
 def test_what_cannot_be_scored_gets_a_clear_error(monkeypatch):
     with pytest.raises(ValueError, match="as many of each"):
         bleu(["a"], ["a", "b"])
-    with pytest.raises(ValueError, match="a string"):
+    with pytest.raises(TypeError, match="a string"):
         word_error_rate("a b", ["a b"])
     with pytest.raises(ValueError, match="at least one"):
         word_error_rate([], [])

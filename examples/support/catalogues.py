@@ -14,6 +14,9 @@ from support import errors
 
 SYSTEM = pathlib.Path("/usr/share/locale")
 
+LIMIT = 1 << 26
+"""How many bytes one catalogue may hold."""
+
 
 class Catalogue(NamedTuple):
     """What the catalogues of one language hold: English messages with their translations, and the
@@ -68,7 +71,8 @@ def catalogue(language: str, roots: Sequence[str | pathlib.Path] | None = None) 
     unreadable = []
     for path in paths:
         try:
-            found = read_catalogue(path.read_bytes())
+            with path.open("rb") as file:
+                found = read_catalogue(file.read(LIMIT + 1))
         except (ValueError, LookupError, struct.error, OSError):
             unreadable.append(str(path))
             continue
@@ -90,16 +94,32 @@ def catalogue_languages(roots: Sequence[str | pathlib.Path] | None = None) -> li
 
 
 def read_catalogue(content: bytes) -> dict[str, str]:
-    """The messages of one compiled catalogue (GNU gettext's .mo format), source to translation."""
+    """The messages of one compiled catalogue (GNU gettext's .mo format), source to translation.
+
+    Raises:
+      ValueError: for anything else, tables or strings beyond the end of the file, or more than
+        64 MiB, in the file or in its strings together, which may overlap.
+    """
+    if len(content) > LIMIT:
+        raise ValueError(f"more than {LIMIT >> 20} MiB")
     order = {b"\xde\x12\x04\x95": "<", b"\x95\x04\x12\xde": ">"}.get(content[:4])
     if order is None:
         raise ValueError("not a compiled message catalogue")
+    if len(content) < 20:
+        raise ValueError("no header")
     count, sources, translations = struct.unpack_from(f"{order}3I", content, 8)
+    if max(sources, translations) + 8 * count > len(content):
+        raise ValueError("a table beyond the end of the file")
+    left = LIMIT
 
     def string(table: int, i: int) -> bytes:
+        nonlocal left
         length, start = struct.unpack_from(f"{order}2I", content, table + 8 * i)
         if start + length > len(content):
             raise ValueError("a string beyond the end of the file")
+        left -= length
+        if left < 0:
+            raise ValueError(f"strings of more than {LIMIT >> 20} MiB")
         return content[start : start + length]
 
     raw = [(string(sources, i), string(translations, i)) for i in range(count)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import pathlib
+import zlib
 
 import numpy as np
 
@@ -23,11 +24,17 @@ def digits(package: str | pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
       `images [N, 8, 8]`, float32 from 0 to 1, and `labels [N]`, int32 from 0 to 9.
+
+    Raises:
+      ValueError: for a file that is damaged, or holds something else.
     """
     path = pathlib.Path(package)
     path = path / "datasets" / "data" / "digits.csv.gz" if path.is_dir() else path
-    with gzip.open(path, "rt", encoding="ascii") as file:
-        table = np.loadtxt(file, delimiter=",", dtype=np.float32, ndmin=2)
+    try:
+        with gzip.open(path, "rt", encoding="ascii") as file:
+            table = np.loadtxt(file, delimiter=",", dtype=np.float32, ndmin=2)
+    except (ValueError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path}: holds no digits ({error})") from None
     if table.shape[-1] != 65:
         raise errors.wrong_columns(path, table.shape[-1], "64 brightnesses and a digit")
     return (table[:, :64] / np.float32(16)).reshape(-1, 8, 8), table[:, 64].astype(np.int32)

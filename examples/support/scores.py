@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 import struct
 import xml.etree.ElementTree as ElementTree
 import zipfile
+import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 SCORES = (".mxl", ".musicxml", ".xml")
 """What MusicXML files are called, zipped and plain."""
+
+LIMIT = 1 << 28
+"""How many bytes a score may unpack to: a small zip can hold any number."""
 
 SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
@@ -40,7 +45,8 @@ def read_score(path: str | pathlib.Path) -> list[Part]:
     left out.
 
     Raises:
-      ValueError: for a file that holds no MusicXML.
+      FileNotFoundError, IsADirectoryError: where there is no such file.
+      ValueError: for a file that holds no MusicXML, or more than 256 MiB of it; it names the file.
     """
     path = pathlib.Path(path).expanduser()
     try:
@@ -51,12 +57,25 @@ def read_score(path: str | pathlib.Path) -> list[Part]:
                     for n in held.namelist()
                     if not n.startswith("META-INF") and n.lower().endswith(SCORES)
                 ]
-                content = held.read(inside[0]) if inside else b""
+                content = b""
+                if inside:
+                    with held.open(inside[0]) as file:
+                        content = file.read(LIMIT + 1)
         else:
-            content = path.read_bytes()
+            with path.open("rb") as file:
+                content = file.read(LIMIT + 1)
+        if len(content) > LIMIT:
+            raise ValueError(f"it unpacks to more than {LIMIT >> 20} MiB")
+        if b"<!ENTITY" in content:  # entities of entities grow without bound
+            raise ValueError("it declares entities")
         return [_part(part) for part in ElementTree.fromstring(content).findall("part")]
-    except (ElementTree.ParseError, zipfile.BadZipFile) as error:
+    except OSError:
+        raise
+    except (ElementTree.ParseError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(f"{path}: holds no MusicXML ({error})") from None
+    except (ValueError, LookupError, ArithmeticError, RuntimeError) as error:
+        # A number that is none, a step that is no letter of a note, a zip that needs a password.
+        raise ValueError(f"{path}: holds no MusicXML that can be read ({error!r})") from None
 
 
 def _part(part: ElementTree.Element) -> Part:
@@ -64,7 +83,7 @@ def _part(part: ElementTree.Element) -> Part:
     for measure in part.findall("measure"):
         for item in measure:
             if item.tag == "attributes" and item.findtext("divisions"):
-                unit = float(item.findtext("divisions") or 1)
+                unit = _positive(item.findtext("divisions") or "1")
             if item.tag == "backup":  # another voice follows
                 break
             if (
@@ -73,7 +92,8 @@ def _part(part: ElementTree.Element) -> Part:
                 or item.find("chord") is not None
             ):
                 continue
-            end, pitch = now + float(item.findtext("duration") or 0) / unit, item.find("pitch")
+            duration = item.findtext("duration") or "0"
+            end, pitch = now + _positive(duration, zero=True) / unit, item.find("pitch")
             if pitch is not None:
                 octave, alter = (
                     int(pitch.findtext("octave") or 4),
@@ -93,6 +113,14 @@ def _part(part: ElementTree.Element) -> Part:
     return Part(notes, now)
 
 
+def _positive(text: str, zero: bool = False) -> float:
+    """A number of a score that counts time, which is finite and does not run backwards."""
+    number = float(text)
+    if not (0 <= number < math.inf) or not (number or zero):
+        raise ValueError(f"{text!r} where a {'length' if zero else 'number of divisions'} is due")
+    return number
+
+
 def midi(parts: Sequence[Sequence[Note]], tempo: float = 80, program: int = 19) -> bytes:
     """A standard MIDI file, one track a part.
 
@@ -101,6 +129,11 @@ def midi(parts: Sequence[Sequence[Note]], tempo: float = 80, program: int = 19) 
       tempo: quarter notes a minute.
       program: the instrument by its General MIDI number less one; 19 is a church organ.
 
+    Raises:
+      ValueError: for a note that begins before 0 or ends before it begins, at no finite time, or
+        too late for a file (2**28 ticks), a pitch or a program outside 0 to 127, or a tempo that
+        is not above 3.6 and finite.
+
     Example:
       >>> content = midi([[Note(0, 1, 60), Note(1, 3, 64)]])
       >>> content[:4], content.count(b"MTrk")
@@ -108,6 +141,19 @@ def midi(parts: Sequence[Sequence[Note]], tempo: float = 80, program: int = 19) 
 
     The Complete MIDI 1.0 Detailed Specification, 1996.
     """
+
+    if not 0 <= program <= 127:
+        raise ValueError(f"midi: got program={program}; need 0 to 127. 19 is a church organ.")
+    if not 6e7 / 2**24 < tempo < 6e7:
+        raise ValueError(f"midi: got tempo={tempo}; need quarter notes a minute. Pass 80, say.")
+    for note in (note for notes in parts for note in notes):
+        begin, end, pitch = note
+        # The format's times have 28 bits; a negative one would never end.
+        if not 0 <= begin <= end < 2**28 / 480 or pitch not in range(128):
+            raise ValueError(
+                f"midi: got {note}; need 0 <= begin <= end in quarter notes, and a pitch from 0 to "
+                "127. Shift the notes so that the first begins at 0."
+            )
 
     def delta(ticks: int) -> bytes:
         """Seven bits a byte, the first ones marked."""

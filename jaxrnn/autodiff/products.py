@@ -35,13 +35,20 @@ def wide(dtype: Any) -> Any:
 def matmul(x: jax.Array, w: jax.Array) -> jax.Array:
     """`x [..., F] @ w [F, G]`: x cast to w's dtype, accumulated in float32 or wider.
 
-    The result has the dtype of the accumulation. The precision is what
+    The result has the dtype of the accumulation. Where either is complex both become complex64, or
+    complex128 if one is wider, and no imaginary part is lost. The precision is what
     `jax.default_matmul_precision` says where it is called.
 
     Example:
       >>> matmul(jnp.ones((5, 2, 3)), jnp.ones((3, 4))).shape
       (5, 2, 4)
     """
+    if jnp.iscomplexobj(x) or jnp.iscomplexobj(w):
+        double = any(
+            jnp.finfo(a.dtype).bits > 32 for a in (x, w) if jnp.issubdtype(a.dtype, jnp.inexact)
+        )
+        dtype = jnp.dtype(jnp.complex128 if double else jnp.complex64)
+        return rows(x.astype(dtype), w.astype(dtype), precision=_precision(), dtype=dtype)
     return rows(x.astype(w.dtype), w, precision=_precision(), dtype=wide(w.dtype))
 
 

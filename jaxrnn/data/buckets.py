@@ -67,9 +67,12 @@ class Buckets:
     Returns:
       A callable, `buckets(step) -> Padded`, pure in the step; `per_epoch` batches make an epoch.
 
+    It pickles as its arguments, so that workers can be handed one.
+
     Raises:
-      TypeError, ValueError: for columns of different numbers of rows, a row of length 0, rows that
-        differ in dtype or features, or no ragged column.
+      TypeError: for columns that hold no numbers, or sizes or a step that are not integers.
+      ValueError: for columns of different numbers of rows, a row of length 0, rows that differ in
+        dtype or features, no ragged column, a size below one or a negative step.
 
     Example:
       >>> rows = [np.arange(n, dtype=np.float32) for n in (1, 2, 2, 9)]
@@ -87,16 +90,21 @@ class Buckets:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        errors.check_size("Buckets", "batch", self.batch)
-        errors.check_size("Buckets", "buckets", self.buckets)
+        for name, least in (("batch", 1), ("buckets", 1), ("seed", 0)):
+            number = errors.check_count("Buckets", name, getattr(self, name), least)
+            object.__setattr__(self, name, number)
         errors.check_columns(self.columns)
         _ = self._parts
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The arguments alone: the rest follows from them."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @cached_property
     def _parts(self) -> tuple[Any, ...]:
         """Each column as a `Ragged` or an array."""
         return tuple(
-            column if plain(column) else ragged(i, column)
+            errors.check_numbers(i, column) if plain(column) else ragged(i, column)
             for i, column in enumerate(map(listed, self.columns))
         )
 
@@ -138,7 +146,7 @@ class Buckets:
         return batches
 
     def __call__(self, step: int) -> Padded:
-        epoch, i = divmod(int(step), self.per_epoch)
+        epoch, i = divmod(errors.check_count("Buckets", "step", step, 0), self.per_epoch)
         return self._gather(*self._epoch(epoch)[i])
 
     def ordered(self) -> Iterator[Padded]:
@@ -170,14 +178,23 @@ def pad(rows: Sequence[Any], steps: int | None = None) -> tuple[np.ndarray, np.n
     """Ragged rows `[t_i, ...]` side by side as `[T, N, ...]`, zero past their ends, and their
     lengths `[N]`; T is `steps`, or the longest.
 
+    Raises:
+      TypeError: for rows that hold no numbers, or steps that are no integer.
+      ValueError: for no rows, rows that differ in features, or one longer than `steps`.
+
     Example:
       >>> column, lengths = pad([np.array([7, 8]), np.array([9])])
       >>> column.T.tolist(), lengths.tolist()
       ([[7, 8], [9, 0]], [2, 1])
     """
-    arrays = [np.asarray(row) for row in rows]
+    arrays = rows_of("pad", "", rows)
+    errors.check_padded(arrays)
     lengths = np.array([len(row) for row in arrays], np.int32)
-    longest = int(lengths.max(initial=0)) if steps is None else steps
+    longest = int(lengths.max())
+    if steps is not None:
+        steps = errors.check_count("pad", "steps", steps, 0)
+        errors.check_longest(longest, steps)
+        longest = steps
     column = np.zeros(
         (longest, len(arrays), *arrays[0].shape[1:]),
         np.result_type(*{row.dtype for row in arrays if row.size} or {np.dtype(np.int32)}),
@@ -223,8 +240,10 @@ def boundaries(lengths: np.ndarray, batch: int, buckets: int) -> np.ndarray:
 
 def listed(column: Any) -> Any:
     """A column of numbers as an array; one of arrays as it is."""
-    if isinstance(column, Sequence) and column and np.ndim(column[0]) == 0:
-        return np.asarray(column)
+    if isinstance(column, Sequence) and column:
+        first = column[0]
+        if getattr(first, "ndim", None) == 0 or not hasattr(first, "__len__"):
+            return np.asarray(column)
     return column
 
 
@@ -235,7 +254,20 @@ def plain(column: Any) -> bool:
 
 def ragged(place: int, column: Sequence[Any]) -> Ragged:
     """A list of rows as one array, and where each row begins."""
-    rows = [np.asarray(row) for row in column]
+    rows = rows_of("Buckets", f" of column {place}", column)
     errors.check_rows(place, rows)
     lengths = np.array([len(row) for row in rows])
     return Ragged(np.concatenate(rows), np.append(0, np.cumsum(lengths)[:-1]), lengths)
+
+
+def rows_of(who: str, where: str, column: Any) -> list[np.ndarray]:
+    """The rows of a ragged column as arrays."""
+    errors.check_list(who, column)
+    rows = []
+    for i, row in enumerate(column):
+        try:
+            rows.append(np.asarray(row))
+        except (TypeError, ValueError):  # rows within a row that differ
+            rows.append(np.empty(0, object))
+        errors.check_row(who, i, where, row, rows[-1])
+    return rows

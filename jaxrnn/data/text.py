@@ -32,6 +32,7 @@ class Bytes:
     @classmethod
     def of(cls, text: bytes) -> Bytes:
         """The vocabulary of a training text."""
+        errors.check_bytes("Bytes", text)
         return cls(bytes(sorted(set(text))))
 
     @property
@@ -40,13 +41,16 @@ class Bytes:
 
     def encode(self, text: bytes) -> np.ndarray:
         """int32 tokens `[N]`."""
+        errors.check_bytes("Bytes", text)
         table = np.zeros(256, np.int32)
         table[list(self.known)] = np.arange(1, self.size)
         return table[np.frombuffer(text, np.uint8)]
 
     def decode(self, tokens: Any, unknown: bytes = b"?") -> bytes:
+        tokens = np.asarray(tokens)
+        errors.check_decodable("Bytes", tokens, self.size)
         table = [unknown, *(bytes([b]) for b in self.known)]
-        return b"".join(table[t] for t in np.asarray(tokens).tolist())
+        return b"".join(table[t] for t in tokens.tolist())
 
     def unknown_bits(self, tokens: Any) -> float:
         """The bits it takes to say which byte each unknown token was, if all missing bytes are
@@ -82,6 +86,9 @@ class Vocabulary:
 
     known: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        errors.check_known(self.known)
+
     PAD: ClassVar[int] = 0
     UNKNOWN: ClassVar[int] = 1
     START: ClassVar[int] = 2
@@ -94,7 +101,16 @@ class Vocabulary:
         """The units that occur at least `least` times, at most `most` of them, the most frequent
         first; a string is a sequence of characters.
         """
-        counts = Counter(unit for units in sequences for unit in units)
+        least = errors.check_count("Vocabulary", "least", least)
+        if most is not None:
+            most = errors.check_count("Vocabulary", "most", most, 0)
+        errors.check_units(sequences)
+        counts: Counter[str] = Counter()
+        for units in sequences:
+            errors.check_units(units)
+            counts.update(units)
+        for unit in counts:
+            errors.check_unit(unit)
         kept = sorted((-count, unit) for unit, count in counts.items() if count >= least)
         return cls(tuple(unit for _, unit in kept[:most]))
 
@@ -108,15 +124,17 @@ class Vocabulary:
 
     def encode(self, units: Iterable[str], *, start: bool = False, end: bool = False) -> np.ndarray:
         """int32 tokens `[N]`, with START before and END after them on request."""
+        errors.check_units(units)
         tokens = [self._tokens.get(unit, self.UNKNOWN) for unit in units]
         return np.asarray([self.START] * start + tokens + [self.END] * end, np.int32)
 
     def decode(self, tokens: Any, unknown: str = "?") -> list[str]:
         """The units up to the first END; PAD and START are left out."""
-        units = []
-        for token in np.asarray(tokens).tolist():
-            if token == self.END:
-                break
+        tokens, units = np.asarray(tokens), []
+        if tokens.ndim == 1:
+            tokens = tokens[: np.append(tokens == self.END, True).argmax()]
+        errors.check_decodable("Vocabulary", tokens, self.size)
+        for token in tokens.tolist():
             if token not in (self.PAD, self.START):
                 units.append(unknown if token == self.UNKNOWN else self.known[token - 4])
         return units
@@ -133,16 +151,24 @@ def words(text: str) -> list[str]:
 
 
 def read_text(path: str | pathlib.Path) -> str:
-    """A file of UTF-8 text. An empty one, or bytes that are not UTF-8, give a ValueError that names
-    the file and the line.
+    """A file of UTF-8 text.
+
+    Raises:
+      FileNotFoundError, IsADirectoryError: where there is no such file.
+      ValueError: for an empty one, or bytes that no text holds (not UTF-8, or zero); it names the
+        file and the line.
     """
     path = pathlib.Path(path).expanduser()
+    errors.check_file(path)
     content = path.read_bytes()
+    zero = content.find(b"\0")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise errors.not_text(path, line, content[error.start]) from None
+        zero = error.start if zero < 0 else min(zero, error.start)
+        text = ""
+    if zero >= 0:
+        raise errors.not_text(path, content.count(b"\n", 0, zero) + 1, content[zero])
     if not text.strip():
         raise errors.empty_file(path)
     return text
@@ -158,25 +184,28 @@ def read_lines(path: str | pathlib.Path) -> list[str]:
 def read_bytes(path: str | pathlib.Path, limit: int | None = None) -> bytes:
     """The first `limit` bytes of a file, or of all files under a folder in the order of their
     relative paths (hidden ones left out).
+
+    Raises:
+      FileNotFoundError: where there is neither a file nor a folder.
+      ValueError: where there is nothing to read, or for a limit below one.
     """
     path = pathlib.Path(path).expanduser()
-    if not path.is_dir():
-        return _join([path], limit)
-    inside = [(p.relative_to(path), p) for p in path.rglob("*")]
-    return _join(
-        [
+    errors.check_file(path, folders=True)
+    if limit is not None:
+        limit = errors.check_count("read_bytes", "limit", limit)
+    paths = [path]
+    if path.is_dir():
+        inside = [(p.relative_to(path), p) for p in path.rglob("*")]
+        paths = [
             p
             for name, p in sorted(inside)
             if p.is_file() and not any(part.startswith(".") for part in name.parts)
-        ],
-        limit,
-    )
-
-
-def _join(paths: list[pathlib.Path], limit: int | None) -> bytes:
+        ]
     text = bytearray()
-    for path in paths:
+    for one in paths:
         if limit is not None and len(text) >= limit:
             break
-        text += path.read_bytes()
+        text += one.read_bytes()
+    if not text:
+        raise errors.empty_file(path, "no bytes")
     return bytes(text[:limit])

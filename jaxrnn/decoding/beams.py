@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrnn import errors
-from jaxrnn.decoding.checks import Step, bound, check_batch, check_length, ending
+from jaxrnn.decoding.checks import Step, bound, ending, signed, written
 
 
 class Beams(NamedTuple):
@@ -18,7 +19,7 @@ class Beams(NamedTuple):
     `tokens [N, ..., K]` with the end token after each one's end; `lengths [..., K]` with the end
     token counted; `scores [..., K]`, the log-probability divided by the length penalty. Where fewer
     than K sequences are possible the rest have score -inf and length 0; where the model gave NaN
-    the whole row has score NaN and length 0.
+    the whole row has score NaN, length 0 and the token -1 throughout.
     """
 
     tokens: jax.Array
@@ -33,7 +34,7 @@ def beam(
     length: int,
     *,
     beams: int = 5,
-    end: int,
+    end: int | None,
     penalty: Any = 0.6,
 ) -> Beams:
     """The most likely sequences, of which the `beams` best beginnings are kept at every step.
@@ -54,18 +55,21 @@ def beam(
         gathered.
       state: the state before `first`; every leaf `[..., *]` begins with the batch axes.
       first: the tokens `[...]` that are fed first, and are not part of the result: any batch axes,
-        also none.
+        also none; narrow integers become int32.
       length: N, how many tokens to generate at most.
-      beams: K.
-      end: the token that ends a sequence.
+      beams: K, which may be more than there are tokens.
+      end: the token that ends a sequence, or None where none does; what lies beyond the end of a
+        sequence is then -1.
       penalty: 0 compares log-probabilities; larger ones favour longer sequences.
 
     Returns:
       `Beams`.
 
     Raises:
-      ValueError: for a negative length, `beams` below one, a state without the batch axes, tokens
-        that are not integers.
+      TypeError: for a step that is no function or returns no logits, or tokens, an end, `beams` or
+        a length that are no integers.
+      ValueError: for a negative length, `beams` below one, an end out of the vocabulary, a penalty
+        that is no finite number, or a state without the batch axes.
 
     Example:
       >>> net = Stack((Embed(9, 4), LSTM(8), Dense(9)))
@@ -78,26 +82,23 @@ def beam(
 
     The length penalty: Wu et al. 2016, Google's Neural Machine Translation System.
     """
-    first = jnp.asarray(first)
-    if not jnp.issubdtype(first.dtype, jnp.integer):
-        raise errors.wrong_decoding(
-            f"first tokens {errors.describe(first)}", "integer tokens [...]"
-        )
-    if not isinstance(beams, int) or beams < 1:
-        raise errors.wrong_decoding(f"beams={beams!r}", "a positive integer")
-    check_length(length)
-    if end is None:
-        raise errors.wrong_decoding(
-            "end=None", "the token that ends a sequence (one out of the vocabulary where none does)"
-        )
-    check_batch(state, first.shape)
+    first, step = jnp.asarray(first), bound(step)
+    errors.check_tokens("first tokens", first, "integer tokens [...]")
+    beams, length = (
+        errors.check_count("decoding", "beams", beams, 1),
+        errors.check_count("decoding", "length", length, 0),
+    )
+    errors.check_setting("penalty", penalty, (), np.isfinite, "one finite number")
+    errors.check_state_rows(state, first.shape)
+    first = signed(first)
+    ends = -1 if end is None else ending(end, step, state, first)
     return _beam(
-        bound(step),
+        step,
         state,
         first,
         length,
         beams,
-        ending(end, first.dtype),
+        jnp.asarray(ends, first.dtype),
         jnp.asarray(penalty, jnp.float32),
     )
 
@@ -141,7 +142,7 @@ def _beam(
     def extend(search: _Search) -> _Search:
         n = search.n
         before = jnp.where(n > 0, search.tokens[jnp.maximum(n - 1, 0)], first[..., None])
-        new, logits = step(search.state, before)
+        new, logits = written(step, search.state, before)
         size = logits.shape[-1]
         total = search.living[..., None] + log_probabilities(logits)
         # A row that is done and a place without a sequence have no extension, even where the logits
@@ -215,7 +216,8 @@ def _beam(
         (jnp.arange(length), last.tokens[:length], last.parents[:length]),
         reverse=True,
     )
-    return Beams(tokens, lengths, jnp.where(last.broken[..., None], jnp.nan, scores))
+    broken = last.broken[..., None]
+    return Beams(jnp.where(broken, -1, tokens), lengths, jnp.where(broken, jnp.nan, scores))
 
 
 def log_probabilities(logits: jax.Array) -> jax.Array:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from jaxrnn import errors
 
@@ -15,33 +16,35 @@ Step = Callable[[Any, jax.Array], tuple[Any, jax.Array]]
 
 def bound(step: Step) -> jax.tree_util.Partial:
     """A step as a `Partial`, which passes through `jit`."""
+    if not callable(step):
+        raise errors.not_a_step(step)
     return step if isinstance(step, jax.tree_util.Partial) else jax.tree_util.Partial(step)
 
 
-def check_length(length: Any) -> None:
-    """Refuse a length that is not a whole number of steps."""
-    if not isinstance(length, int) or length < 0:
-        raise errors.wrong_decoding(f"length={length}", "zero or more")
+def written(step: Step, state: Any, token: jax.Array) -> tuple[Any, jax.Array]:
+    """A step, with what it returns checked."""
+    made = step(state, token)
+    errors.check_written(state, made, token.shape)
+    return made
 
 
-def check_batch(state: Any, batch: tuple[int, ...]) -> None:
-    """Refuse a state whose leaves do not begin with the batch axes, by which rows are known."""
-    for leaf in jax.tree.leaves(state):
-        if jnp.shape(leaf)[: len(batch)] != batch:
-            raise errors.wrong_decoding(
-                f"a state with a leaf {errors.describe(leaf)} for tokens {list(batch)}",
-                f"the batch axes {batch} first in every leaf of the state",
-            )
+def signed(tokens: jax.Array) -> jax.Array:
+    """Tokens in 32 signed bits or more: narrow ones cannot hold a vocabulary above 256, and -1
+    tells of NaN.
+    """
+    wide = tokens.dtype.itemsize > 3 and jnp.issubdtype(tokens.dtype, jnp.signedinteger)
+    return tokens if wide else tokens.astype(jnp.int32)
 
 
-def ending(end: Any, dtype: Any) -> jax.Array | None:
-    """The end token as an array, so that another token does not retrace."""
+def ending(end: Any, step: Step, state: Any, token: jax.Array) -> jax.Array | None:
+    """The end token as an array, so that another token does not retrace; one that is known is a
+    token of the vocabulary.
+    """
     if end is None:
         return None
-    if (
-        not (hasattr(end, "dtype") or isinstance(end, int))
-        or jnp.ndim(end)
-        or not jnp.issubdtype(jnp.asarray(end).dtype, jnp.integer)
-    ):
-        raise errors.wrong_decoding(f"end={end!r}", "one integer token")
-    return jnp.asarray(end, dtype)
+    do = "Pass end=None where no token ends a sequence."
+    errors.check_token("end", end, do)
+    if not isinstance(end, Tracer):
+        _, logits = jax.eval_shape(lambda s, t: written(step, s, t), state, token)
+        errors.check_in_vocabulary("end", int(end), logits.shape[-1], do)
+    return jnp.asarray(end, token.dtype)

@@ -7,11 +7,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
 
 from jaxrnn import controls, errors
-from jaxrnn.decoding.checks import Step, bound, check_batch, check_length, ending
+from jaxrnn.decoding.checks import Step, bound, ending, signed, written
 
 
 def greedy(
@@ -29,23 +27,28 @@ def greedy(
       step: `(state, token) -> (state, logits [..., V])`; a `jax.tree_util.Partial` does not retrace
         with new params. A logit of -inf forbids its token.
       state: the state before the prompt.
-      prompt: tokens `[P, ...]`, at least one, which are fed first. After a prompt already run by
-        `unroll`, its last token is enough.
+      prompt: tokens `[P, ...]`, at least one, which are fed first; narrow integers become int32.
+        After a prompt already run by `unroll`, its last token is enough.
       length: N, how many tokens to generate.
       end: once a row has generated this token it repeats it, and its state stands still; when all
         rows have, no more steps are run. The prompt may contain it.
-      lengths: integers `[...]`, at least 1 each: how many tokens of each row of the prompt count.
-        Each row is then as if decoded alone. With `end` or `lengths` every leaf of the state begins
-        with the batch axes.
+      lengths: integers `[...]`, 1 to P each: how many tokens of each row of the prompt count. Each
+        row is then as if decoded alone. With `end` or `lengths` every leaf of the state begins with
+        the batch axes.
 
     Returns:
       The state and the generated tokens `[N, ...]`, without the prompt. The state has seen all but
       the last generated token, so `greedy(step, state, tokens[-1:], n)` goes on. Where a row ended,
-      it has seen all but the end token.
+      it has seen all but the end token. A token is -1 where there was none to choose: a logit was
+      NaN, or all were -inf. `Embed` gives NaN for -1 and for any token out of its vocabulary, so
+      the rest of such a row is -1 too.
 
     Raises:
+      TypeError: for a step that is no function or returns no logits, or tokens, lengths or an end
+        that are no integers.
       ValueError: for a prompt without a token, a negative length, lengths that are not in 1 to P,
-        or a state without the batch axes.
+        an end out of the vocabulary, or a state without the batch axes. Lengths and an end that
+        are traced are not looked at: with a length out of range the row begins with the token -1.
 
     Example:
       >>> net = Stack((Embed(9, 4), LSTM(8), Dense(9)))
@@ -56,8 +59,9 @@ def greedy(
       >>> tokens.shape
       (5, 2)
     """
-    prompt, lengths, end = prepare(state, prompt, length, end, lengths)
-    return _decode(bound(step), state, prompt, lengths, length, end, None, None, None, None)
+    step, length = bound(step), errors.check_count("decoding", "length", length, 0)
+    prompt, lengths, end = prepare(step, state, prompt, end, lengths)
+    return _decode(step, state, prompt, lengths, length, end, None, None, None, None)
 
 
 def sample(
@@ -81,8 +85,8 @@ def sample(
       state: the state before the prompt.
       prompt: tokens `[P, ...]`, at least one, which are fed first.
       length: N, how many tokens to generate.
-      key: the n-th token depends on (key, n) alone, so a shorter text is the beginning of a longer
-        one.
+      key: a key of `jax.random`; the n-th token depends on (key, n) alone, so a shorter text is the
+        beginning of a longer one.
       temperature: below 1 sharper, above 1 flatter, 0 is `greedy`; a number, or an array that
         broadcasts with `[...]`.
       top_k: how many of the most likely tokens may be drawn; 1 is `greedy`.
@@ -96,8 +100,9 @@ def sample(
       As in `greedy`.
 
     Raises:
-      ValueError: as in `greedy`, and for a negative temperature, a `top_k` below one or above V, or
-        a `top_p` outside (0, 1].
+      TypeError: as in `greedy`, and for a key that is none.
+      ValueError: as in `greedy`, and for a temperature that is negative or NaN, a `top_k` below one
+        or above V, or a `top_p` outside (0, 1]; values that are traced are not looked at.
 
     Example:
       >>> net = Stack((Embed(9, 4), LSTM(8), Dense(9)))
@@ -110,60 +115,38 @@ def sample(
 
     The nucleus: Holtzman et al. 2020, The Curious Case of Neural Text Degeneration.
     """
-    if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
-        raise errors.wrong_decoding(f"top_k={top_k!r}", "a positive integer or None")
-    if isinstance(temperature, int | float) and temperature < 0:
-        raise errors.wrong_decoding(f"temperature={temperature}", "zero or more")
-    if isinstance(top_p, int | float) and not 0 < top_p <= 1:
-        raise errors.wrong_decoding(f"top_p={top_p}", "a number above 0 and up to 1, or None")
-    prompt, lengths, end = prepare(state, prompt, length, end, lengths)
-    top_p = None if top_p is None else jnp.asarray(top_p, jnp.float32)
-    return _decode(
-        bound(step),
-        state,
-        prompt,
-        lengths,
-        length,
-        end,
-        key,
-        jnp.asarray(temperature, jnp.float32),
-        top_k,
-        top_p,
-    )
+    step, length = bound(step), errors.check_count("decoding", "length", length, 0)
+    errors.check_random_key("sample", key)
+    if top_k is not None:
+        top_k = errors.check_count("decoding", "top_k", top_k, 1)
+    prompt, lengths, end = prepare(step, state, prompt, end, lengths)
+    batch = prompt.shape[1:]
+    errors.check_setting("temperature", temperature, batch, lambda t: t >= 0, "zero or more")
+    if top_p is not None:
+        need = "a number above 0 and up to 1, or None"
+        errors.check_setting("top_p", top_p, batch, lambda p: (p > 0) & (p <= 1), need)
+        top_p = jnp.asarray(top_p, jnp.float32)
+    temperature = jnp.asarray(temperature, jnp.float32)
+    return _decode(step, state, prompt, lengths, length, end, key, temperature, top_k, top_p)
 
 
 def prepare(
-    state: Any, prompt: Any, length: int, end: Any, lengths: Any
+    step: Step, state: Any, prompt: Any, end: Any, lengths: Any
 ) -> tuple[jax.Array, Any, Any]:
     """The prompt, its lengths and the end token as checked arrays."""
-    prompt = jnp.asarray(prompt)
-    if prompt.ndim < 1 or prompt.shape[0] < 1 or not jnp.issubdtype(prompt.dtype, jnp.integer):
-        raise errors.wrong_decoding(
-            f"a prompt {errors.describe(prompt)}", "integer tokens [P, ...] with P of at least one"
-        )
-    check_length(length)
-    batch = prompt.shape[1:]
+    prompt, need = jnp.asarray(prompt), "integer tokens [P, ...] with P of at least one"
+    if prompt.ndim < 1 or prompt.shape[0] < 1:
+        do = "Begin with a start token; one token is jnp.array([token])."
+        raise errors.wrong_decoding(f"a prompt {errors.describe(prompt)}", need, do)
+    errors.check_tokens("a prompt", prompt, need)
+    prompt, batch = signed(prompt), prompt.shape[1:]
     if lengths is not None:
-        if jnp.shape(lengths) != batch or not jnp.issubdtype(
-            jnp.asarray(lengths).dtype, jnp.integer
-        ):
-            raise errors.wrong_decoding(
-                f"lengths {errors.describe(jnp.asarray(lengths))} "
-                f"for a prompt {errors.describe(prompt)}",
-                f"integers {batch}",
-            )
-        if (
-            not isinstance(lengths, Tracer)
-            and not ((np.asarray(lengths) >= 1) & (np.asarray(lengths) <= prompt.shape[0])).all()
-        ):
-            raise errors.wrong_decoding(
-                f"lengths from {np.min(lengths)} to {np.max(lengths)}",
-                f"1 to {prompt.shape[0]}, the length of the prompt",
-            )
         lengths = jnp.asarray(lengths)
+        errors.check_prompt_lengths(lengths, prompt)
+        lengths = lengths.astype(jnp.int32)
     if lengths is not None or end is not None:
-        check_batch(state, batch)
-    return prompt, lengths, ending(end, prompt.dtype)
+        errors.check_state_rows(state, batch)
+    return prompt, lengths, ending(end, step, state, prompt[0])
 
 
 @partial(jax.jit, static_argnames=("length", "top_k"))
@@ -182,7 +165,7 @@ def _decode(
     state, last = _prime(step, state, prompt, lengths)
 
     def write(state: Any, token: jax.Array, n: jax.Array) -> tuple[Any, jax.Array]:
-        state, logits = step(state, token)
+        state, logits = written(step, state, token)
         drawn = choose(
             logits, None if key is None else jax.random.fold_in(key, n), temperature, top_k, top_p
         )
@@ -222,33 +205,34 @@ def _decode(
 def _prime(step: Step, state: Any, prompt: jax.Array, lengths: Any) -> tuple[Any, jax.Array]:
     """The state after all but the last token of each row's prompt, and that token."""
     if lengths is None:
-        return jax.lax.scan(lambda state, token: (step(state, token)[0], None), state, prompt[:-1])[
-            0
-        ], prompt[-1]
+
+        def prime(state: Any, token: jax.Array) -> tuple[Any, None]:
+            return written(step, state, token)[0], None
+
+        return jax.lax.scan(prime, state, prompt[:-1])[0], prompt[-1]
     counts = controls.lengths_to_mask(lengths - 1, prompt.shape[0] - 1)
     # A token that does not count may be anything, so the first token, which counts, replaces it.
     tokens = jnp.where(counts, prompt[:-1], prompt[0])
 
-    def prime(state: Any, both: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
+    def masked(state: Any, both: tuple[jax.Array, jax.Array]) -> tuple[Any, None]:
         token, counts = both
-        return controls.choose(counts, step(state, token)[0], state), None
+        return controls.choose(counts, written(step, state, token)[0], state), None
 
     last = jnp.take_along_axis(prompt, (lengths - 1)[None], 0)[0]
-    return jax.lax.scan(prime, state, (tokens, counts))[0], last
+    last = jnp.where((lengths >= 1) & (lengths <= prompt.shape[0]), last, -1)
+    return jax.lax.scan(masked, state, (tokens, counts))[0], last
 
 
 def choose(
     logits: jax.Array, key: Any, temperature: Any, top_k: int | None, top_p: Any
 ) -> jax.Array:
-    """One token `[...]` from logits `[..., V]`."""
-    best = jnp.argmax(logits, -1)
+    """One token `[...]` from logits `[..., V]`; -1 where one is NaN or all are -inf."""
+    some = logits.max(-1) > -jnp.inf  # a NaN is the maximum, and is above nothing
+    best = jnp.where(some, jnp.argmax(logits, -1), -1)
     if key is None:
         return best
-    if top_k is not None and top_k > logits.shape[-1]:
-        raise errors.wrong_decoding(
-            f"top_k={top_k} for logits {errors.describe(logits)}",
-            f"at most {logits.shape[-1]}, the size of the vocabulary",
-        )
+    if top_k is not None:
+        errors.check_top_k(top_k, logits)
     scaled = logits.astype(jnp.float32) / jnp.where(temperature > 0, temperature, 1)[..., None]
     if top_k is None:
         if top_p is not None:
@@ -265,7 +249,7 @@ def choose(
         drawn = jnp.take_along_axis(tokens, jax.random.categorical(key, likely)[..., None], -1)[
             ..., 0
         ]
-    return jnp.where(temperature > 0, drawn, best.astype(drawn.dtype))
+    return jnp.where(some & (temperature > 0), drawn, best.astype(drawn.dtype))
 
 
 def nucleus(falling: jax.Array, top_p: jax.Array) -> jax.Array:

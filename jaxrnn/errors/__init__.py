@@ -4,15 +4,19 @@
 and dtypes alone, while JAX traces, so they cost nothing at run time.
 """
 
+from jaxrnn.errors.arguments import *  # noqa: F403
 from jaxrnn.errors.attention import *  # noqa: F403
 from jaxrnn.errors.configuration import *  # noqa: F403
 from jaxrnn.errors.data import *  # noqa: F403
+from jaxrnn.errors.decoding import *  # noqa: F403
 from jaxrnn.errors.inputs import *  # noqa: F403
 from jaxrnn.errors.message import *  # noqa: F403
+from jaxrnn.errors.metrics import *  # noqa: F403
 from jaxrnn.errors.models import *  # noqa: F403
 from jaxrnn.errors.products import *  # noqa: F403
 from jaxrnn.errors.recurrences import *  # noqa: F403
 from jaxrnn.errors.strategies import *  # noqa: F403
+from jaxrnn.errors.testing import *  # noqa: F403
 from jaxrnn.errors.training import *  # noqa: F403
 from jaxrnn.errors.verbs import *  # noqa: F403
 from jaxrnn.errors.weights import *  # noqa: F403

@@ -7,6 +7,9 @@ import jax.numpy as jnp
 from flax import linen, nnx
 
 from jaxrnn import GRU, LSTM, Cell, Elman, errors
+from jaxrnn.interop.checks import check_converted
+
+LINEN = (linen.LSTMCell, linen.OptimizedLSTMCell, linen.GRUCell, linen.SimpleCell)
 
 
 def from_linen(module: linen.RNNCellBase, variables: Any) -> tuple[Cell, Any]:
@@ -23,7 +26,7 @@ def from_linen(module: linen.RNNCellBase, variables: Any) -> tuple[Cell, Any]:
       `(cell, params)`.
 
     Raises:
-      ValueError: for another module, or other activations.
+      ValueError: for another module, other activations, or variables that are not the module's.
 
     Example:
       >>> module = linen.GRUCell(8)
@@ -32,30 +35,36 @@ def from_linen(module: linen.RNNCellBase, variables: Any) -> tuple[Cell, Any]:
       >>> unroll(cell, params, jnp.ones((5, 3)))[1].shape
       (5, 8)
     """
-    p = variables.get("params", variables)
-    if isinstance(module, (linen.LSTMCell, linen.OptimizedLSTMCell)):
-        gated(module)
-        return LSTM(module.features), {
-            "w_x": side(p, "i", "ifgo"),
-            "w_h": side(p, "h", "ifgo"),
-            "b": side(p, "h", "ifgo", "bias"),
-        }
-    if isinstance(module, linen.GRUCell):
-        gated(module)
-        params = {
-            "w_x": side(p, "i", "rzn"),
-            "w_h": side(p, "h", "rzn"),
-            "b": side(p, "i", "rzn", "bias"),
-            "b_n": p["hn"]["bias"],
-        }
-        return GRU(module.features), params
+    if not isinstance(module, LINEN):
+        raise unknown(module)
+    p = variables.get("params", variables) if hasattr(variables, "keys") else variables
+
+    def leaf(*path: str) -> jax.Array:
+        found = p
+        for key in path:
+            if not hasattr(found, "keys") or key not in found:
+                raise errors.missing_leaf(module, path, p)
+            found = found[key]
+        return found
+
+    def side(letter: str, gates: str, name: str = "kernel") -> jax.Array:
+        """The blocks of all gates for the inputs ("i") or the state ("h"), side by side."""
+        return jnp.concatenate([leaf(letter + gate, name) for gate in gates], axis=-1)
+
+    cell: Cell
     if isinstance(module, linen.SimpleCell):
-        return simple(module, module.features), {
-            "w_x": p["i"]["kernel"],
-            "w_h": p["h"]["kernel"],
-            "b": p["i"]["bias"],
-        }
-    raise unknown(module)
+        cell = simple(module, module.features)
+        params = {"w_x": leaf("i", "kernel"), "w_h": leaf("h", "kernel"), "b": leaf("i", "bias")}
+    else:
+        gated(module)
+        gru = isinstance(module, linen.GRUCell)
+        cell, gates = (GRU(module.features), "rzn") if gru else (LSTM(module.features), "ifgo")
+        params = {"w_x": side("i", gates), "w_h": side("h", gates)}
+        params["b"] = side("i" if gru else "h", gates, "bias")
+        if gru:
+            params["b_n"] = leaf("hn", "bias")
+    check_converted(cell, params)
+    return cell, params
 
 
 def to_linen(cell: Cell, params: Any) -> tuple[linen.RNNCellBase, Any]:
@@ -69,14 +78,16 @@ def to_linen(cell: Cell, params: Any) -> tuple[linen.RNNCellBase, Any]:
       `(module, {"params": ...})`.
 
     Raises:
-      ValueError: for a cell that Flax does not have.
+      TypeError: for params that are no arrays.
+      ValueError: for a cell that Flax does not have, or params of another one.
 
     Example:
       >>> module, variables = to_linen(LSTM(8), LSTM(8).init(jax.random.key(0), features(3)))
       >>> module.apply(variables, (jnp.zeros(8), jnp.zeros(8)), jnp.ones(3))[1].shape
       (8,)
     """
-    dtype = jax.tree.leaves(params)[0].dtype
+    check_own(cell, params)
+    dtype = params["b"].dtype
     match cell:
         case LSTM(projection=None):
             module = linen.OptimizedLSTMCell(cell.hidden, param_dtype=dtype)
@@ -132,17 +143,20 @@ def from_nnx(module: nnx.RNNCellBase) -> tuple[Cell, Any]:
       >>> unroll(cell, params, jnp.ones((5, 3)))[1].shape
       (5, 8)
     """
+    if not isinstance(module, (nnx.LSTMCell, nnx.OptimizedLSTMCell, nnx.GRUCell, nnx.SimpleCell)):
+        raise unknown(module)
     p = nnx.to_pure_dict(nnx.state(module, nnx.Param))
     if isinstance(module, nnx.LSTMCell):
         gated(module)
         p["if"] = p.pop("if_")
+        join = lambda letter, leaf: jnp.concatenate(  # noqa: E731
+            [p[letter + gate][leaf] for gate in "ifgo"], axis=-1
+        )
         return LSTM(module.hidden_features), {
-            "w_x": side(p, "i", "ifgo"),
-            "w_h": side(p, "h", "ifgo"),
-            "b": side(p, "h", "ifgo", "bias"),
+            "w_x": join("i", "kernel"),
+            "w_h": join("h", "kernel"),
+            "b": join("h", "bias"),
         }
-    if not isinstance(module, (nnx.OptimizedLSTMCell, nnx.GRUCell, nnx.SimpleCell)):
-        raise unknown(module)
     params = {
         "w_x": p["dense_i"]["kernel"],
         "w_h": p["dense_h"]["kernel"],
@@ -170,18 +184,17 @@ def to_nnx(cell: Cell, params: Any) -> nnx.RNNCellBase:
       An `OptimizedLSTMCell`, `GRUCell` or `SimpleCell`.
 
     Raises:
-      ValueError: for a cell that nnx does not have, or a `b_n` that is not zero.
+      TypeError: for params that are no arrays with known values.
+      ValueError: for a cell that nnx does not have, params of another one, or a `b_n` that is not
+        zero.
 
     Example:
       >>> module = to_nnx(LSTM(8), LSTM(8).init(jax.random.key(0), features(3)))
       >>> module((jnp.zeros(8), jnp.zeros(8)), jnp.ones(3))[1].shape
       (8,)
     """
-    size, dtype, rngs = (
-        params["w_x"].shape[0] if "w_x" in params else 0,
-        jax.tree.leaves(params)[0].dtype,
-        nnx.Rngs(0),
-    )
+    check_own(cell, params, known=True)
+    size, dtype, rngs = params["w_x"].shape[0], params["b"].dtype, nnx.Rngs(0)
     match cell:
         case LSTM(projection=None):
             module, biased = (
@@ -216,13 +229,15 @@ def to_nnx(cell: Cell, params: Any) -> nnx.RNNCellBase:
     return module
 
 
-def side(p: Any, letter: str, gates: str, leaf: str = "kernel") -> jax.Array:
-    """The blocks of all gates for the inputs ("i") or the state ("h"), side by side."""
-    return jnp.concatenate([p[letter + gate][leaf] for gate in gates], axis=-1)
+def check_own(cell: Cell, params: Any, known: bool = False) -> None:
+    """Refuse a cell that Flax does not have, and params that are not the cell's."""
+    if not isinstance(cell, (LSTM, GRU, Elman)):
+        raise unknown(cell)
+    check_converted(cell, params, known)
 
 
 def spread(block: jax.Array, letter: str, gates: str, leaf: str) -> dict[str, dict[str, jax.Array]]:
-    """One block of weights cut into the leaves of its gates: the inverse of `side`."""
+    """One block of weights cut into the leaves of its gates."""
     return {
         letter + gate: {leaf: part}
         for gate, part in zip(gates, jnp.split(block, len(gates), axis=-1), strict=True)

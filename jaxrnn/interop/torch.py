@@ -1,6 +1,6 @@
 """Recurrent modules from and to PyTorch."""
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +9,11 @@ import torch
 from torch import nn
 
 from jaxrnn import GRU, LSTM, Bidirectional, Dropout, Elman, Layer, Stack, errors
+from jaxrnn.interop.checks import check_converted
+from jaxrnn.interop.two_biases import TwoBiases as TwoBiases
 
 
-def from_torch(module: nn.Module) -> tuple[Layer, Any]:
+def from_torch(module: nn.Module, *, biases: Literal["sum", "both"] = "sum") -> tuple[Layer, Any]:
     """The cell and params that compute what a torch module computes.
 
     `nn.LSTM` (projections too), `nn.GRU`, `nn.RNN`, `nn.LSTMCell`, `nn.GRUCell` and `nn.RNNCell`.
@@ -20,21 +22,27 @@ def from_torch(module: nn.Module) -> tuple[Layer, Any]:
 
     Args:
       module: the module; its weights are copied.
+      biases: `"sum"` adds the two biases of a layer, except those of the GRU's candidate, which
+        become `b` and `b_n`. The outputs are the same, but an optimizer moves one bias half as far
+        as the sum of two. `"both"` keeps them: each cell is a `TwoBiases`, and its training follows
+        PyTorch's step by step.
 
     Returns:
-      `(cell, params)`. The two biases of a layer are added, except those of the GRU's candidate,
-        which become `b` and `b_n`.
+      `(cell, params)`.
 
     Raises:
-      ValueError: for another kind of module.
+      ValueError: for another kind of module, or other `biases`.
 
     Example:
       >>> cell, params = from_torch(nn.LSTM(3, 8))
       >>> unroll(cell, params, jnp.ones((5, 2, 3)))[1].shape
       (5, 2, 8)
     """
+    if biases not in ("sum", "both"):
+        raise errors.unknown_biases(biases)
+    both = biases == "both"
     if isinstance(module, nn.RNNCellBase):
-        return layer(module, "")
+        return layer(module, "", both)
     if not isinstance(module, nn.RNNBase):
         raise errors.not_convertible(
             module,
@@ -44,9 +52,9 @@ def from_torch(module: nn.Module) -> tuple[Layer, Any]:
         )
     layers: list[tuple[Layer, Any]] = []
     for i in range(module.num_layers):
-        cell, params = layer(module, f"_l{i}")
+        cell, params = layer(module, f"_l{i}", both)
         if module.bidirectional:
-            cell, params = Bidirectional(cell), (params, layer(module, f"_l{i}_reverse")[1])
+            cell, params = Bidirectional(cell), (params, layer(module, f"_l{i}_reverse", both)[1])
         if i and module.dropout:
             layers.append((Dropout(module.dropout), {}))
         layers.append((cell, params))
@@ -55,7 +63,7 @@ def from_torch(module: nn.Module) -> tuple[Layer, Any]:
     return Stack(tuple(cell for cell, _ in layers)), tuple(params for _, params in layers)
 
 
-def layer(module: Any, suffix: str) -> tuple[Layer, Any]:
+def layer(module: Any, suffix: str, both: bool) -> tuple[Layer, Any]:
     """One direction of one layer."""
 
     def array(name: str) -> jax.Array:
@@ -64,48 +72,51 @@ def layer(module: Any, suffix: str) -> tuple[Layer, Any]:
     w_x, w_h = array("weight_ih"), array("weight_hh")
     zero = jnp.zeros(w_x.shape[0], w_x.dtype)
     b_x, b_h = (array("bias_ih"), array("bias_hh")) if module.bias else (zero, zero)
-    hidden = module.hidden_size
-    params = {"w_x": w_x.T, "w_h": w_h.T, "b": b_x + b_h}
+    hidden, params = module.hidden_size, {"w_x": w_x.T, "w_h": w_h.T}
+    cell: Layer
     match module:
         case nn.LSTM() | nn.LSTMCell():
-            projection: Any = getattr(module, "proj_size", 0)
-            return (
-                (LSTM(hidden, projection=projection), params | {"w_p": array("weight_hr").T})
-                if projection
-                else (LSTM(hidden), params)
-            )
+            projection: Any = getattr(module, "proj_size", 0) or None
+            cell = LSTM(hidden, projection=projection)
+            if projection:
+                params["w_p"] = array("weight_hr").T
         case nn.GRU() | nn.GRUCell():
-            b = jnp.concatenate([params["b"][: 2 * hidden], b_x[2 * hidden :]])
-            return GRU(hidden), params | {"b": b, "b_n": b_h[2 * hidden :]}
-    return Elman(hidden, activation=module.nonlinearity), params
+            cell, b_h, params["b_n"] = GRU(hidden), b_h[: 2 * hidden], b_h[2 * hidden :]
+        case _:
+            cell = Elman(hidden, activation=module.nonlinearity)
+    params |= {"b": b_x, "b_h": b_h}
+    two = TwoBiases(cell)
+    return (two, params) if both else (cell, two.split(params)[0])
 
 
 def to_torch(cell: Layer, params: Any) -> nn.RNNBase:
     """The torch module that computes what a cell computes: the inverse of `from_torch`.
 
     Args:
-      cell: an `LSTM`, `GRU` with the reset after, or `Elman` with tanh or relu; a `Bidirectional`
-        of one, merged by concat; or a `Stack` of equal ones, with equal `Dropout` between them or
-        none.
+      cell: an `LSTM`, `GRU` with the reset after, or `Elman` with tanh or relu, each also in a
+        `TwoBiases`; a `Bidirectional` of one, merged by concat; or a `Stack` of equal ones, with
+        equal `Dropout` between them or none.
       params: the cell's params.
 
     Returns:
       An `nn.LSTM`, `nn.GRU` or `nn.RNN` whose sequences are time first. Biases are in `bias_ih`,
-      the GRU's `b_n` in `bias_hh`.
+      the GRU's `b_n` and the second ones of `TwoBiases` in `bias_hh`.
 
     Raises:
-      ValueError: for a cell that torch does not have.
+      TypeError: for params that are no arrays.
+      ValueError: for a cell that torch does not have, or params of another one.
 
     Example:
       >>> to_torch(LSTM(8), LSTM(8).init(jax.random.key(0), features(3)))
       LSTM(3, 8)
     """
-    layers, parts = (cell.cells, params) if isinstance(cell, Stack) else ((cell,), (params,))
+    layers = cell.cells if isinstance(cell, Stack) else (cell,)
     gaps = tuple(one for one in layers if isinstance(one, Dropout))
-    if gaps and gaps == layers[1::2]:
-        layers, parts = layers[::2], parts[::2]
+    every = 2 if gaps and gaps == layers[1::2] else 1
+    layers = layers[::every]
     outer, both = layers[0], isinstance(layers[0], Bidirectional)
-    first = outer.forward if isinstance(outer, Bidirectional) else outer
+    held = outer.forward if isinstance(outer, Bidirectional) else outer
+    first = held.cell if isinstance(held, TwoBiases) else held
     same = (
         all(one == outer for one in layers)
         and all(one == gaps[0] for one in gaps)
@@ -113,9 +124,12 @@ def to_torch(cell: Layer, params: Any) -> nn.RNNBase:
     )
     same = same and (
         not isinstance(outer, Bidirectional)
-        or (outer.children == (first, first) and outer.merge == "concat")
+        or (outer.children == (held, held) and outer.merge == "concat")
     )
     same = same and all(gap.per == "step" for gap in gaps)
+    if isinstance(first, (LSTM, GRU, Elman)):
+        check_converted(cell, params, known=True)
+    parts = params[::every] if isinstance(cell, Stack) else (params,)
     parts = [part for one in parts for part in (one if both else (one,))]
     sizes = (
         (parts[0]["w_x"].shape[0], first.hidden) if isinstance(first, (LSTM, GRU, Elman)) else ()
@@ -145,6 +159,8 @@ def to_torch(cell: Layer, params: Any) -> nn.RNNBase:
         for i, part in enumerate(parts):
             suffix = f"_l{i // 2}_reverse" if both and i % 2 else f"_l{i // 2 if both else i}"
             second = torch.zeros_like(to_tensor(part["b"]))
+            if "b_h" in part:
+                second[: len(part["b_h"])] = to_tensor(part["b_h"])
             if "b_n" in part:
                 second[2 * first.hidden :] = to_tensor(part["b_n"])
             names = {"weight_ih": part["w_x"].T, "weight_hh": part["w_h"].T, "bias_ih": part["b"]}

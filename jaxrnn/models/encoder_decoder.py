@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -54,6 +55,7 @@ class Seq2SeqBatch(NamedTuple):
           >>> pairs.xs[:, 0].tolist(), pairs.targets[:, 0].tolist()
           ([0, 5, 6], [5, 6, 1])
         """
+        errors.check_target(target)
         return cls(
             source,
             target[:-1],
@@ -125,6 +127,7 @@ class EncoderDecoder:
         """Params for sources like `source` and decoder inputs like `target`: arrays or specs, as
         for `cell.init`.
         """
+        errors.check_random_key(self, key)
         ke, kd, kb = jax.random.split(key, 3)
         encoder, decoder = self.encoder.init(ke, source), self.decoder.init(kd, target)
         given, need = self.encoder.initial_state(encoder), self.decoder.initial_state(decoder)
@@ -212,6 +215,10 @@ class EncoderDecoder:
         ]
         known = jnp.concatenate([row.astype(jnp.result_type(*rows)) for row in rows], -1)
         leaves, tree = jax.tree.flatten(own)
+        sizes = [math.prod(leaf.shape[len(batch) :]) for leaf in leaves]
+        spec = partial(jax.ShapeDtypeStruct, dtype=known.dtype)
+        need = tuple({"w": spec((known.shape[-1], n)), "b": spec((n,))} for n in sizes)
+        errors.check_bridge(self, params["bridge"], need)
 
         def crossed(p: Params, leaf: jax.Array) -> jax.Array:
             y = matmul(known, p["w"])
@@ -235,8 +242,10 @@ class EncoderDecoder:
           >>> pairs = Seq2SeqBatch.of(jnp.ones((5, 2, 3)), jnp.zeros((7, 2), jnp.int32))
           >>> state, metrics = make_step(net.objective(cross_entropy), tx)(state, pairs)
         """
+        errors.check_loss(self, loss)
 
         def objective(params: Params, batch: Seq2SeqBatch, key: Any = None) -> MaskedMean:
+            errors.check_pairs_batch(self, batch, Seq2SeqBatch)
             ke, kd, ks = keys(key)
             decoder, state = self.begin(params, batch.source, batch.source_mask, ke)
             xs = batch.xs

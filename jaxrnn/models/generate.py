@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn import decoding
+from jaxrnn import decoding, errors
 from jaxrnn.data import Buckets
+from jaxrnn.data.buckets import rows_of
 from jaxrnn.layer import Params
 from jaxrnn.models.encoder_decoder import EncoderDecoder
 
@@ -47,7 +48,14 @@ def generate(
       forbidden: tokens that are never generated.
 
     Returns:
-      For each source its tokens `[n_i]`, start and end not among them.
+      For each source its tokens `[n_i]`, start and end not among them; -1 throughout where the net
+      gave NaN (a source or a start out of its vocabulary, say).
+
+    Raises:
+      TypeError: for anything but an `EncoderDecoder`, sources that are no list of arrays, or tokens
+        and sizes that are no integers.
+      ValueError: for a source without a step, a size below one, or an end or a forbidden token out
+        of the vocabulary.
 
     Example:
       >>> decoder = Stack((Embed(7, 4), GRU(8), Attention(8, memory=8), Dense(7)))
@@ -57,8 +65,16 @@ def generate(
       >>> len(outputs), max(map(len, outputs)) <= 6
       (2, True)
     """
+    errors.check_net("generate", net, EncoderDecoder)
+    sources = rows_of("generate", "", sources)
+    length = errors.check_count("generate", "length", length, 0)
+    beams = errors.check_count("generate", "beams", beams)
+    batch = errors.check_count("generate", "batch", batch)
+    for name, token in (("start", start), ("end", end), *(("forbidden", f) for f in forbidden)):
+        errors.check_token(name, token, f"Pass {name} as it was in training.")
     outputs: list[Any] = [None] * len(sources)
-    sources = list(sources)
+    if not outputs:
+        return outputs
     for part in Buckets((sources,), min(batch, len(sources)), buckets).ordered():
         tokens = np.asarray(
             _generate(
@@ -67,9 +83,9 @@ def generate(
                 part.columns[0],
                 part.masks[0],
                 start,
-                end,
+                int(end),
                 penalty,
-                tuple(forbidden),
+                tuple(map(int, forbidden)),
                 length,
                 beams,
             )
@@ -80,28 +96,31 @@ def generate(
     return outputs
 
 
-@partial(jax.jit, static_argnames=("forbidden", "length", "beams"))
+@partial(jax.jit, static_argnames=("end", "forbidden", "length", "beams"))
 def _generate(
     net: EncoderDecoder,
     params: Params,
     source: Any,
     mask: Any,
     start: Any,
-    end: Any,
+    end: int,
     penalty: Any,
     forbidden: tuple,
     length: int,
     beams: int,
 ) -> jax.Array:
     step, state = net.start(params, source, mask)
+    first = jnp.broadcast_to(jnp.asarray(start, jnp.int32), mask.shape[1:])
 
     def allowed(state: Any, token: jax.Array) -> tuple[Any, jax.Array]:
         state, logits = step(state, token)
+        for banned in forbidden:
+            do = "Leave it out: it cannot be generated."
+            errors.check_in_vocabulary("forbidden", banned, logits.shape[-1], do)
         return state, logits.at[..., np.array(forbidden, int)].set(
             -jnp.inf
         ) if forbidden else logits
 
-    first = jnp.broadcast_to(jnp.asarray(start, jnp.int32), mask.shape[1:])
     if beams == 1:
         return decoding.greedy(allowed, state, first[None], length, end=end)[1]
     return decoding.beam(

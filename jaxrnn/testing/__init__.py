@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxrnn import errors
 from jaxrnn.layer import Layer
@@ -13,6 +14,7 @@ from jaxrnn.testing import derivatives as _derivatives
 from jaxrnn.testing import laws as _laws
 from jaxrnn.testing.inputs import Given, example
 from jaxrnn.testing.observe import LAWS as LAWS
+from jaxrnn.testing.observe import TOLERANCE
 from jaxrnn.testing.observe import LawError as LawError
 
 
@@ -22,7 +24,8 @@ def check_cell(
     *,
     key: jax.Array | None = None,
     laws: Iterable[int] | None = None,
-    strategies: tuple[Strategy, ...] = (Scan(unroll=2), Chunked(2), Chunked(3, remat=False)),
+    strategies: Iterable[Strategy] = (Scan(unroll=2), Chunked(2), Chunked(3, remat=False)),
+    dtypes: Iterable[Any] = (jnp.bfloat16, jnp.float32),
 ) -> None:
     """Check a cell against the laws, in values and in gradients by params, inputs and first state.
 
@@ -44,40 +47,57 @@ def check_cell(
       key: a PRNG key for params and data.
       laws: the numbers of the laws to check, all of them by default.
       strategies: the strategies that law 2 compares with `Scan()`.
+      dtypes: the dtypes of params that law 7 holds the cell to: a state that is float32 or wider
+        (`jaxrnn.state_dtype`), outputs in the params' dtype (`jaxrnn.output`), and an answer near
+        that of float32. Where a cell is for float32 alone, pass `(jnp.float32,)`.
 
     Raises:
       LawError: an AssertionError that says which law broke, where, and by how much.
+      TypeError, ValueError: for anything but a cell, an input, a key, and numbers of laws,
+        strategies and dtypes that there are.
 
     Example:
       >>> check_cell(LSTM(3), 2, laws=(7,))
     """
     errors.check_cell(cell, Layer)
-    chosen = tuple(LAWS) if laws is None else tuple(laws)
-    if unknown := set(chosen) - set(LAWS):
-        raise errors.error(
-            ValueError,
-            cell,
-            f"laws {sorted(unknown)}",
-            f"numbers among {sorted(LAWS)}",
-            "Leave laws out to check all.",
-        )
+    chosen = errors.check_laws(cell, LAWS if laws is None else laws, LAWS)
+    strategies = errors.check_strategies(cell, strategies, Strategy)
+    dtypes = errors.check_dtypes(cell, dtypes, TOLERANCE)
+    if key is not None:
+        errors.check_random_key("check_cell", key)
     given = example(cell, x, jax.random.key(0) if key is None else key)
     # The last law first: a step that changes its state's kind could not be run.
     for law in sorted(chosen, key=lambda n: (n != 7, n)):
-        check_law(law, cell, given, strategies)
+        check_law(law, cell, given, strategies, dtypes)
 
 
-def check_law(law: int, cell: Layer, given: Given, strategies: tuple[Strategy, ...]) -> None:
+def check_law(
+    law: int,
+    cell: Layer,
+    given: Given,
+    strategies: tuple[Strategy, ...],
+    dtypes: tuple[Any, ...],
+) -> None:
     """Check one law, in both directions of time where it has them."""
     both = (False, True)
     checks = {
         1: lambda: [_laws.advancing(cell, given, reverse) for reverse in both],
-        2: lambda: [_laws.strategic(cell, given, strategies, reverse) for reverse in both],
+        2: lambda: [
+            _laws.strategic(cell, given, strategies),
+            # Reversed the last strategy is enough; a causal cell meets it in `fold`.
+            _laws.strategic(
+                cell,
+                given,
+                () if cell.causal else strategies[-1:],
+                reverse=True,
+                folded=strategies[-1] if strategies else None,
+            ),
+        ],
         3: lambda: [_laws.masked(cell, given, reverse) for reverse in both],
         4: lambda: [_laws.reset(cell, given, reverse) for reverse in both],
         5: lambda: _laws.batched(cell, given),
         6: lambda: _derivatives.differentiated(cell, given),
-        7: lambda: _contract.consistent(cell, given),
+        7: lambda: _contract.consistent(cell, given, dtypes),
     }
     try:
         checks[law]()

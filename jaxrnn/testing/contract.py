@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pickle
 import sys
@@ -25,18 +26,41 @@ from jaxrnn.testing.observe import (
 from jaxrnn.testing.ways import Whole
 from jaxrnn.unroll import unroll
 
+HELP = (
+    "For a state that is float32 or wider make it with jaxrnn.state_dtype(weight), for outputs in "
+    "the params' dtype read them out with jaxrnn.output(h, weight); or leave this dtype out of "
+    "check_cell(dtypes=...)"
+)
 
-def consistent(cell: Layer, given: Given) -> None:
+
+def consistent(
+    cell: Layer, given: Given, dtypes: tuple[Any, ...] = (jnp.bfloat16, jnp.float32)
+) -> None:
     """Law 7. Equal cells hash, compare, print and trace as one; a step keeps structure, shapes and
-    dtypes; dtypes follow the params.
+    dtypes; dtypes follow the params, and the answer in each is near that in float32.
     """
+    for dtype in map(jnp.dtype, dtypes):
+        with jax.enable_x64(True) if dtype.itemsize > 4 else contextlib.nullcontext():
+            followed(cell, recast(given, dtype), dtype.name)
     static(cell, given)
-    for dtype in (jnp.bfloat16, jnp.float32):
-        kinds(cell, recast(given, dtype), dtype)
-    narrow = recast(given, jnp.bfloat16)
-    got, want = observe(Whole(), cell, narrow), observe(Whole(), cell, recast(narrow, jnp.float32))
+
+
+def followed(cell: Layer, given: Given, dtype: str) -> None:
+    """The part of law 7 about params of one dtype."""
+    try:
+        kinds(cell, given, dtype)
+        if dtype == "float32":
+            return
+        got = observe(Whole(), cell, given)
+        want = observe(Whole(), cell, recast(given, jnp.float32))
+    except LawError:
+        raise
+    except Exception as error:
+        why = f"with params of {dtype} it raised {type(error).__name__}: {error} {HELP}"
+        raise LawError(7, cell, why) from error
     like = jax.tree.map(lambda a, b: a.astype(b.dtype), got, want)
-    agree(7, cell, "in bfloat16 against the float32 answer", like, want, TOLERANCE["bfloat16"])
+    within = max(TOLERANCE[dtype], TOLERANCE["float32"])
+    agree(7, cell, f"in {dtype} against the float32 answer", like, want, within)
 
 
 def static(cell: Layer, given: Given) -> None:
@@ -91,7 +115,7 @@ def importable(value: Any) -> bool:
     )
 
 
-def kinds(cell: Any, given: Given, dtype: Any) -> None:
+def kinds(cell: Any, given: Given, dtype: str) -> None:
     """Structures, shapes and dtypes, without computing."""
 
     def specs(tree: Any) -> Any:
@@ -126,13 +150,13 @@ def kinds(cell: Any, given: Given, dtype: Any) -> None:
                 7,
                 cell,
                 f"{verb} gives the state {specs(got)}, need {specs(given.state)}, "
-                f"with params of {jnp.dtype(dtype).name}",
+                f"with params of {dtype}. {HELP}",
             )
     for y in jax.tree.leaves(ys):
         if y.dtype != dtype:
             raise LawError(
                 7,
                 cell,
-                f"outputs of {y.dtype} with params and inputs of {jnp.dtype(dtype).name}; "
-                "need those of the params",
+                f"outputs of {y.dtype} with params and inputs of {dtype}; "
+                f"need those of the params. {HELP}",
             )

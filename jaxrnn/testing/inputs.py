@@ -97,10 +97,14 @@ def options() -> dict[str, Any]:
     all else; only those that this version has.
     """
     known = {}
-    for option in ({"xla_backend_optimization_level": 0}, {"xla_cpu_use_fusion_emitters": False}):
+    for name, value in (
+        ("xla_backend_optimization_level", 0),
+        ("xla_cpu_use_fusion_emitters", False),
+        ("xla_cpu_parallel_codegen_split_count", 1),  # small programs: one module, not many
+    ):
         try:
-            jax.jit(lambda x: x + 1, compiler_options=option)(0.0)
-            known.update(option)
+            jax.jit(lambda x: x + 1, compiler_options={name: value})(0.0)
+            known[name] = value
         except Exception:  # no such option
             continue
     return known if jax.default_backend() == "cpu" else {}

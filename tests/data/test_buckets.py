@@ -1,6 +1,8 @@
 """Ragged rows in padded buckets."""
 
+import copy
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -88,6 +90,21 @@ def test_a_batch_is_a_function_of_seed_and_step_alone():
     assert short_first != sorted(short_first)  # batches are shuffled, not rows alone
 
 
+def test_it_pickles_before_and_after_its_first_call():
+    """As its arguments alone; a worker that is handed one makes the same batches."""
+    source = data.Buckets(COLUMNS, batch=np.int64(4), buckets=np.int32(3), seed=np.uint8(5))
+    size = len(pickle.dumps(source))
+    twins = [pickle.loads(pickle.dumps(source))]
+    source(3), list(source.ordered())
+    twins.append(pickle.loads(pickle.dumps(source)))
+    assert len(pickle.dumps(source)) == size
+    for step in (0, 3, 40):
+        for twin in (*twins, copy.deepcopy(source)):
+            for got, want in zip(twin(step).columns, SOURCE(step).columns, strict=True):
+                np.testing.assert_array_equal(got, want)
+    assert type(source.batch) is type(source.seed) is int
+
+
 def test_in_order_for_evaluation():
     got = np.zeros(37)
     for batch in SOURCE.ordered():
@@ -161,7 +178,7 @@ def test_a_list_of_numbers_is_a_plain_column():
         (([np.ones((3, 2)), np.ones((3, 1))],), {}, ValueError, "rows that differ in length alone"),
         ((np.float32(1),), {}, TypeError, "column 0 as float32"),
         (([np.ones(3)],), {"batch": 0}, ValueError, "batch=0; need a positive integer"),
-        (([np.ones(3)],), {"buckets": 1.5}, TypeError, "buckets=1.5; need an integer"),
+        (([np.ones(3)],), {"buckets": 1.5}, TypeError, "buckets=1.5; need a positive integer"),
     ],
 )
 def test_what_will_not_do_is_refused(columns, options, kind, message):

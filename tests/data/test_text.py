@@ -99,6 +99,40 @@ def test_catalogues(tmp_path, charset, order):
         catalogues.catalogue("xx", [tmp_path])
 
 
+@pytest.mark.parametrize(
+    ("count", "sources", "translations", "words"),
+    [
+        (2**32 - 1, 28, 44, "table beyond"),
+        (2, 2**32 - 1, 44, "table beyond"),
+        (2, 28, 2**31, "table beyond"),
+        (1000, 28, 28, "table beyond"),
+    ],
+)
+def test_catalogues_with_absurd_numbers_are_refused_at_once(count, sources, translations, words):
+    content = bytearray(compiled([("a", "b")]))
+    struct.pack_into("<3I", content, 8, count, sources, translations)
+    with pytest.raises(ValueError, match=words):
+        read_catalogue(bytes(content))
+    for size in range(20):
+        with pytest.raises(ValueError, match=r"not a compiled|no header"):
+            read_catalogue(bytes(content[:size]))
+
+
+def test_catalogues_are_read_up_to_a_limit(tmp_path, monkeypatch):
+    """Strings may overlap: a small file can name any number of bytes."""
+    monkeypatch.setattr(catalogues, "LIMIT", 4000)
+    n, long = 100, 1000
+    table = struct.pack("<2I", long, 28 + 8 * n) * n
+    content = struct.pack("<7I", 0x950412DE, 0, n, 28, 28, 0, 0) + table + b"a" * long
+    assert len(content) < 4000
+    with pytest.raises(ValueError, match="strings of more than"):
+        read_catalogue(content)
+    folder = tmp_path / "es" / "LC_MESSAGES"
+    folder.mkdir(parents=True)
+    (folder / "a.mo").write_bytes(compiled([("a b", "c" * 5000)]))
+    assert len(catalogues.catalogue("es", [tmp_path]).unreadable) == 1
+
+
 def test_the_catalogues_of_python_gettext_read_alike(tmp_path):
     import gettext
 

@@ -181,7 +181,7 @@ def test_models_that_never_end_or_end_at_once():
     found = beam(fixed([-np.inf, 1, 0]), (), jnp.int32(1), 4, beams=2, end=0)
     assert found.tokens.T.tolist()[0] == [1, 1, 1, 1]
     assert found.lengths.tolist() == [4, 4]
-    found = beam(fixed([3.0, 1, 0]), (), jnp.int32(1), 4, beams=2, end=7)  # no such token
+    found = beam(fixed([3.0, 1, 0]), (), jnp.int32(1), 4, beams=2, end=None)
     assert found.tokens.T.tolist()[0] == [0, 0, 0, 0]
     steps = []
 
@@ -242,11 +242,12 @@ def test_forbidden_tokens_dead_ends_and_nan():
         assert np.isnan(found.scores[1]).all()
         assert np.isfinite(found.scores[np.array([0, 2])]).all()
         assert found.lengths[1].tolist() == [0, 0]
+        assert (found.tokens[:, 1] == -1).all()
 
 
 def test_a_vocabulary_of_one_and_no_steps():
     assert beam(fixed([0.0]), (), jnp.int32(0), 3, beams=2, end=0).lengths.tolist() == [1, 0]
-    assert beam(fixed([0.0]), (), jnp.int32(0), 3, beams=2, end=5).lengths.tolist() == [3, 0]
+    assert beam(fixed([0.0]), (), jnp.int32(0), 3, beams=2, end=None).lengths.tolist() == [3, 0]
     found = beam(fixed([0.0, 1]), (), jnp.zeros(2, jnp.int32), 0, beams=3, end=0)
     assert found.tokens.shape == (0, 2, 3)
     assert found.scores[:, 0].tolist() == [0, 0]
@@ -265,7 +266,8 @@ def test_it_is_one_jit_for_new_params_ends_and_penalties():
     [
         ({"beams": 0}, "beams=0"),
         ({"length": -1}, "length=-1"),
-        ({"end": None}, "out of the vocabulary"),
+        ({"end": V}, "end=3; need a token of the vocabulary, 0 to 2"),
+        ({"penalty": np.float32("nan")}, "penalty=nan; need one finite number"),
         ({"first": jnp.ones(2)}, "integer tokens"),
         ({"first": FIRST[0, 0]}, None),
         ({"first": jnp.zeros(3, int)}, "first in every leaf"),
@@ -276,5 +278,5 @@ def test_bad_requests_get_a_clear_error(how, words):
     arguments = {"first": FIRST, "length": 2, "end": END, **how}
     if words is None:  # no batch axes asked of the state, and the cell itself says what is wrong
         words = "need"
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((TypeError, ValueError), match=words):
         beam(step, state, arguments.pop("first"), arguments.pop("length"), **arguments)

@@ -159,6 +159,51 @@ def test_ties_and_forbidden_tokens():
     assert set(np.asarray(greedy(model, (), prompt, 2)[1]).ravel()) == {1}
 
 
+# What cannot be decoded is seen
+
+
+@pytest.mark.parametrize("how", [None, {}, {"top_k": 2}, {"temperature": 0.0, "top_p": 0.5}])
+def test_where_there_is_no_token_to_choose_it_is_minus_one(how):
+    """NaN, or nothing but -inf; other rows go on."""
+    foul = jnp.array([[0.0, 1, 2], [0, jnp.nan, 9], [-jnp.inf] * 3, [-jnp.inf, -jnp.inf, 0]])
+    prompt = jnp.zeros((1, 4), jnp.int32)
+    key = () if how is None else (jax.random.key(0),)
+    run = greedy if how is None else sample
+    _, tokens = run(lambda s, t: (s, foul), (), prompt, 3, *key, **(how or {}))
+    assert (tokens[:, 1:3] == -1).all()
+    assert (tokens[:, 0] >= 0).all()
+    assert (tokens[:, 3] == 2).all()
+
+
+def test_a_prompt_out_of_the_vocabulary_and_a_traced_length_out_of_range_are_minus_one():
+    state = NET.initial_state(PARAMS, (3,))
+    prompt = jnp.array([[1, 7, 2], [3, 3, -1]])
+    want = greedy(MODEL, NET.initial_state(PARAMS), prompt[:, 0], 4)[1]
+    got = greedy(MODEL, state, prompt, 4)[1]
+    np.testing.assert_array_equal(got[:, 0], want)
+    assert (got[:, 1:] == -1).all()
+    traced = jax.jit(lambda n: greedy(MODEL, state, prompt % 7, 4, lengths=n)[1])
+    got = traced(jnp.array([2, 0, 3]))
+    np.testing.assert_array_equal(got[:, 0], want)
+    assert (got[:, 1:] == -1).all()
+
+
+def test_narrow_prompts_hold_all_tokens():
+    """A vocabulary above 256 in a prompt of bytes."""
+    model = lambda s, t: (s, jnp.where(jnp.arange(300) == 290, 1.0, jnp.zeros((*t.shape, 300))))  # noqa: E731
+    for dtype in (np.uint8, np.int8, np.uint32):
+        tokens = greedy(model, (), np.array([104], dtype), 2, end=299)[1]
+        assert (tokens.dtype, tokens.tolist()) == (jnp.int32, [290, 290])
+
+
+@pytest.mark.parametrize("kind", [float, np.float32, np.float64, np.array, jnp.array])
+def test_settings_are_checked_whatever_holds_the_number(kind):
+    for name, values in {"temperature": (-1.0, np.nan), "top_p": (0.0, 1.5, np.nan)}.items():
+        for value in values:
+            with pytest.raises(ValueError, match=f"{name}="):
+                sample(MODEL, STATE, PROMPT, 2, jax.random.key(0), **{name: kind(value)})
+
+
 # Rows that end, and prompts of different lengths
 
 
@@ -241,7 +286,7 @@ def test_a_state_whose_rows_cannot_be_told_apart_is_refused():
         (PROMPT, {"top_k": 0}, "top_k=0; need a positive integer"),
         (PROMPT, {"top_k": 8}, "need at most 7, the size of the vocabulary"),
         (PROMPT, {"length": -1}, "length=-1"),
-        (PROMPT, {"top_p": 0.0}, "top_p=0.0; need a number above 0"),
+        (PROMPT, {"top_p": 0.0}, "top_p=0; need a number above 0"),
         (PROMPT, {"top_p": 1.5}, "top_p=1.5"),
         (PROMPT, {"end": 1.0}, "end=1.0; need one integer token"),
         (PROMPT, {"lengths": np.ones(2, int)}, "need integers"),
@@ -250,5 +295,5 @@ def test_a_state_whose_rows_cannot_be_told_apart_is_refused():
     ],
 )
 def test_bad_requests_get_a_clear_error(prompt, how, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((TypeError, ValueError), match=words):
         sample(MODEL, STATE, prompt, how.pop("length", 2), jax.random.key(0), **how)

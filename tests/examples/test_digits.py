@@ -27,6 +27,11 @@ def test_other_files_are_refused(tmp_path):
         file.write("1,2,3\n")
     with pytest.raises(ValueError, match="lines of 3 numbers"):
         digits.digits(tmp_path / "a.csv.gz")
+    whole = (tmp_path / "a.csv.gz").read_bytes()
+    for content in (b"no gzip", whole[:-9], b""):
+        (tmp_path / "b.csv.gz").write_bytes(content)
+        with pytest.raises(ValueError, match=r"b\.csv\.gz: "):
+            digits.digits(tmp_path / "b.csv.gz")
 
 
 def test_halves_and_the_part_that_is_held_out():

@@ -47,6 +47,19 @@ def test_lists_of_results_count_alike():
     assert (row["values"], row["text"], other["text"]) == ([0.1, 0.3, 0.5], "30.0 ± 20.0", "50.0")
 
 
+@pytest.mark.parametrize("name", ["settings.json", "seed0/result.json"])
+def test_a_damaged_record_is_named(tmp_path, name, capsys):
+    main, argv = made([]), ["--seeds", "1", "--out", str(tmp_path)]
+    main(argv)
+    for content in (b"", b'{"a": 1', b"\xff"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=rf"{name}: is damaged"):
+            experiments.read_json(tmp_path / name)
+        with pytest.raises(SystemExit):
+            main(argv)
+        assert f"{name}: is damaged" in capsys.readouterr().err
+
+
 def test_seeds_that_are_done_are_not_run_again_and_others_go_on(tmp_path, capsys):
     out, calls = ["--out", str(tmp_path / "out")], []
     with pytest.raises(SystemExit, match="130"):

@@ -5,6 +5,7 @@ import zipfile
 
 import pytest
 
+from support import scores
 from support.scores import Note, midi, read_score
 
 
@@ -95,3 +96,63 @@ def test_a_midi_file_read_back():
     assert tracks == [NOTES, long, []]
     assert bytes([0x51, 3]) + (500_000).to_bytes(3, "big") in others
     assert [o[0] for o in others if o[0] >> 4 == 0xC] == [0xC0, 0xC1, 0xC2]
+
+
+@pytest.mark.parametrize(
+    "foul",
+    [
+        PIECE.replace("<divisions>2", "<divisions>0"),
+        PIECE.replace("<divisions>2", "<divisions>many"),
+        PIECE.replace("<duration>2", "<duration>-2", 1),
+        PIECE.replace("<duration>2", "<duration>nan", 1),
+        PIECE.replace("<step>C", "<step>X", 1),
+        PIECE.replace("<octave>4", "<octave>x", 1),
+        PIECE.replace("<alter>0", "<alter>inf", 1),
+        PIECE[:-40],
+        "",
+        '<!DOCTYPE a [<!ENTITY b "b"><!ENTITY c "&b;&b;">]><a>&c;</a>',
+    ],
+)
+def test_malformed_scores_are_named(tmp_path, foul):
+    assert foul != PIECE
+    (tmp_path / "a.xml").write_text(foul)
+    with pytest.raises(ValueError, match=r"a\.xml: holds no MusicXML"):
+        read_score(tmp_path / "a.xml")
+
+
+def test_a_zip_is_read_up_to_a_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(scores, "LIMIT", 1 << 16)
+    path = tmp_path / "bomb.mxl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("b.musicxml", "<a>" + " " * (1 << 20) + "</a>")
+    with pytest.raises(ValueError, match=r"bomb\.mxl: .*unpacks to more"):
+        read_score(path)
+    content = bytearray(path.read_bytes())
+    content[60:70] = bytes(10)  # within what is packed
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"bomb\.mxl: "):
+        read_score(path)
+    with pytest.raises(FileNotFoundError):
+        read_score(tmp_path / "none.mxl")
+
+
+@pytest.mark.parametrize(
+    ("notes", "settings", "words"),
+    [
+        ([Note(-1, 1, 60)], {}, "begin=-1.*need 0 <= begin"),
+        ([Note(2, 1, 60)], {}, "need 0 <= begin"),
+        ([Note(0, float("inf"), 60)], {}, "need 0 <= begin"),
+        ([Note(float("nan"), 1, 60)], {}, "need 0 <= begin"),
+        ([Note(0, 1e9, 60)], {}, "need 0 <= begin"),
+        ([Note(0, 1, 128)], {}, "a pitch from 0 to 127"),
+        ([Note(0, 1, -1)], {}, "a pitch from 0 to 127"),
+        (NOTES, {"program": 128}, "program=128"),
+        (NOTES, {"tempo": 0}, "tempo=0"),
+        (NOTES, {"tempo": 2}, "tempo=2"),
+        (NOTES, {"tempo": float("nan")}, "tempo=nan"),
+    ],
+)
+def test_what_no_midi_file_holds_is_refused(notes, settings, words):
+    """A negative time was written without end: the check comes before any is written."""
+    with pytest.raises(ValueError, match=words):
+        midi([notes], **settings)

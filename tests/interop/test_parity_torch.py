@@ -6,14 +6,16 @@ import copy
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jaxrnn as rnn
+from helpers.tables import first
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
-from jaxrnn.interop.torch import from_torch, to_torch  # noqa: E402  it needs torch
+from jaxrnn.interop.torch import TwoBiases, from_torch, to_torch  # noqa: E402  it needs torch
 
 nn = torch.nn
 T, B, F, H = 6, 3, 3, 4
@@ -154,6 +156,69 @@ def test_there_and_back(kind, settings):
         xs = torch.ones(T, B, F, dtype=settings.get("dtype"))
         if "dtype" not in settings:
             torch.testing.assert_close(back.eval()(xs)[0], module.eval()(xs)[0])
+
+
+@pytest.mark.parametrize("kind", first(1, ["tanh", "gru", "lstm projected"]))
+def test_training_with_both_biases_kept_moves_as_in_torch(kind):
+    """SGD with momentum and weight decay, then Adam; with one bias it moves otherwise."""
+    layers = 2 if kind == "gru" else 1
+    rng = np.random.default_rng(0)
+    xs = rng.normal(size=(T, B, F)).astype("float32")
+    makers = {
+        "sgd": (
+            lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, weight_decay=0.1),
+            optax.chain(optax.add_decayed_weights(0.1), optax.sgd(0.1, momentum=0.9)),
+        ),
+        "adam": (lambda p: torch.optim.Adam(p, 0.01), optax.adam(0.01)),
+    }
+    for theirs_of, tx in makers.values():
+        module = module_of(kind, layers, layers == 2)
+        cell, params = from_torch(module, biases="both")
+        single, summed = from_torch(module)
+        there = theirs_of(module.parameters())
+        for _ in range(3):
+            there.zero_grad()
+            module(torch.tensor(xs))[0].square().sum().backward()
+            there.step()
+
+        def trained(cell, params, tx=tx):
+            @jax.jit
+            def update(params, state):  # optax promotes
+                grads = jax.grad(lambda p: jnp.square(rnn.unroll(cell, p, xs)[1]).sum())(params)
+                updates, state = tx.update(grads, state, params)
+                return optax.apply_updates(params, updates), state
+
+            with jax.numpy_dtype_promotion("standard"):
+                state = tx.init(params)
+                for _ in range(3):
+                    params, state = update(params, state)
+            return params
+
+        ours = to_torch(cell, trained(cell, params))
+        assert repr(ours) == repr(module)
+        for (name, a), b in zip(ours.named_parameters(), module.parameters(), strict=True):
+            np.testing.assert_allclose(
+                a.detach(), b.detach(), rtol=1e-3, atol=1e-4, err_msg=f"{kind} {name}"
+            )
+        other = to_torch(single, trained(single, summed))
+        moved = [(one.bias_ih_l0 + one.bias_hh_l0).detach().numpy()[:H] for one in (other, module)]
+        assert np.abs(moved[0] - moved[1]).max() > 1e-2
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_two_biases_there_and_back(kind):
+    for settings in ({}, {"bias": False}):
+        module = module_of(kind, 2, True, dropout=0.25, **settings)
+        cell, params = from_torch(module, biases="both")
+        again, same = from_torch(to_torch(cell, params), biases="both")
+        assert again == cell
+        jax.tree.map(np.testing.assert_array_equal, params, same)
+
+
+def test_two_biases_under_the_laws():
+    fresh = TwoBiases(rnn.GRU(3)).init(jax.random.key(0), 2)
+    assert fresh["b_h"].shape == (6,)
+    rnn.testing.check_cell(TwoBiases(rnn.GRU(3)), 2, laws=(1, 7), dtypes=(jnp.float32,))
 
 
 @pytest.mark.parametrize("make", [nn.LSTMCell, nn.GRUCell, nn.RNNCell])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import jaxrnn as rnn
@@ -163,8 +164,8 @@ BROKEN = [
     (Late(3), 4, "a reset at t=3.*against the pieces run apart"),
     (BatchNormal(3), 5, "each row by itself"),
     (WrongGradient(3), 6, r"the gradient in params\['w_h'\] in float64 against finite differences"),
-    (Narrowing(3), 7, r"a step with a leaf bfloat16\[4, 3\]; need float32\[4, 3\]"),
-    (Widening(3), 7, "outputs of float32 with params and inputs of bfloat16"),
+    (Narrowing(3), 7, r"a step with a leaf bfloat16\[4, 3\]; need float32\[4, 3\].*state_dtype"),
+    (Widening(3), 7, r"outputs of float32 with params and inputs of bfloat16.*jaxrnn\.output"),
     (Alone(3), 7, "must equal itself"),
     (Same(3), 7, r"must not equal Same\(hidden=4\)"),
 ]
@@ -205,6 +206,21 @@ def test_an_exception_is_told_under_the_law_that_met_it():
 
     with pytest.raises(LawError, match=r"law 5 .* it raised RuntimeError: two batch axes"):
         check_cell(Raising(3), rnn.features(2), laws=(5,))
+
+
+def test_a_cell_is_held_to_the_dtypes_that_are_asked_for():
+    """One that widens its outputs is sound in float32 alone; one that has a constant of float32 in
+    its step is found in float64."""
+
+    class Constant(Plain):
+        def step(self, params, state, z, dot):
+            return super().step(params, state, z, dot).astype(jnp.float32)
+
+    check_cell(Widening(3), 2, laws=(7,), dtypes=(jnp.float32,))
+    check_cell(rnn.LSTM(3), 2, laws=(7,), dtypes=("float16", np.float64))
+    check_cell(Constant(3), 2, laws=(7,), dtypes=(jnp.float32,))
+    with pytest.raises(LawError, match=r"with params of float64.*state_dtype"):
+        check_cell(Constant(3), 2, laws=(7,), dtypes=(jnp.float64,))
 
 
 def test_arguments():

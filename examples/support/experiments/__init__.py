@@ -21,6 +21,7 @@ from support.experiments.pictures import heat as heat
 from support.experiments.runs import Table as Table
 from support.experiments.runs import held as held
 from support.experiments.runs import often as often
+from support.experiments.runs import read_json as read_json
 from support.experiments.runs import report as report
 from support.experiments.runs import seeds as seeds
 from support.experiments.runs import settled as settled

@@ -40,6 +40,18 @@ def write_json(path: pathlib.Path, content: Any) -> None:
     temporary.replace(path)
 
 
+def read_json(path: pathlib.Path) -> Any:
+    """What `write_json` wrote.
+
+    Raises:
+      ValueError: for a file that is damaged; it names the file.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # JSON's error and Unicode's are ones
+        raise ValueError(f"{path}: is damaged ({error}). Remove it and run again.") from None
+
+
 def settled(args: argparse.Namespace, aside: Sequence[str] = (), **found: Any) -> dict[str, Any]:
     """The settings of a run, with what was `found` in the data: kept in
     `args.out / "settings.json"`, and refused where a run with others is there already. Options
@@ -56,7 +68,9 @@ def settled(args: argparse.Namespace, aside: Sequence[str] = (), **found: Any) -
     settings = json.loads(json.dumps(options | found))
     path = args.out / "settings.json"
     if path.exists():
-        held = json.loads(path.read_text(encoding="utf-8"))
+        held = read_json(path)
+        if not isinstance(held, dict):
+            raise ValueError(f"{path}: holds no settings. Remove it, or give another --out.")
         changed = [
             f"--{k.replace('_', '-')} was {held.get(k)}, now {v}"
             for k, v in settings.items()
@@ -81,7 +95,7 @@ def held(args: argparse.Namespace) -> dict[str, Any]:
     path = args.out / "settings.json"
     if not path.exists():
         raise FileNotFoundError(f"{args.out} holds no run. Train first, or give the --out of one.")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_json(path)
 
 
 def seeds(
@@ -115,7 +129,7 @@ def seeds(
                 else f"seed {seed}, {seed - args.seed + 1} of {args.seeds}",
                 file=sys.stderr,
             )
-            before = json.loads(clock.read_text()) if clock.exists() else [0.0, 0.0]
+            before = read_json(clock) if clock.exists() else [0.0, 0.0]
             start = time.perf_counter(), time.process_time()
             try:
                 result = dict(one(seed, folder))
@@ -134,7 +148,7 @@ def seeds(
                     "cpu_seconds": round(spent[1], 1),
                 },
             )
-        results.append(json.loads(path.read_text(encoding="utf-8")))
+        results.append(read_json(path))
     return results
 
 

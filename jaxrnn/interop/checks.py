@@ -1,0 +1,27 @@
+"""Params are checked against their cell before a conversion, and what was converted after it."""
+
+from typing import Any
+
+import jax
+from jax.core import Tracer
+
+from jaxrnn import Layer, errors, features
+from jaxrnn.composite import params_spec
+
+
+def check_converted(cell: Layer, params: Any, known: bool = False) -> None:
+    """Refuse params that are not those of a cell for inputs as wide as its first weight `w_x`, and
+    where values must be `known` those that are traced.
+    """
+    found = jax.tree_util.tree_flatten_with_path(params)[0]
+    widths = [
+        leaf.shape[0]
+        for path, leaf in found
+        if getattr(path[-1] if path else None, "key", None) == "w_x"
+        and len(getattr(leaf, "shape", ())) == 2
+    ]
+    spec = features(widths[0] if widths else 1)
+    errors.check_params(cell, params, params_spec(cell, spec), spec)
+    for path, leaf in found:
+        if known and isinstance(leaf, Tracer):
+            raise errors.not_concrete(cell, jax.tree_util.keystr(path), leaf)

@@ -1,0 +1,111 @@
+"""Bad calls of `interop`: modules, cells and params that do not belong together."""
+
+import jax
+import jax.numpy as jnp
+import torch
+from flax import linen, nnx
+
+import jaxrnn as rnn
+from helpers.bad_calls import Bad
+from jaxrnn.interop.flax import from_linen, from_nnx, to_linen, to_nnx
+from jaxrnn.interop.torch import TwoBiases, from_torch, to_torch
+
+KEY = jax.random.key(0)
+LSTM, GRU, STACK = rnn.LSTM(2), rnn.GRU(2), rnn.Stack((rnn.GRU(2), rnn.GRU(2)))
+OF = {cell: cell.init(KEY, 3) for cell in (LSTM, GRU, STACK, rnn.Elman(2), rnn.LSTM(3))}
+WHOLE = OF[GRU]
+BARE = {name: leaf for name, leaf in WHOLE.items() if name != "b_n"}
+LINEN, LINEN_LSTM = linen.GRUCell(2), linen.LSTMCell(2)
+VARIABLES = jax.tree.map(
+    lambda a: jnp.zeros(a.shape),
+    jax.eval_shape(lambda: LINEN.init(KEY, jnp.zeros(2), jnp.ones(3))),
+)
+
+
+def other_way(convert, name):
+    """Params that a cell does not have, by one way of conversion."""
+    return [
+        Bad(
+            f"{name}: other params",
+            lambda: convert(LSTM, WHOLE),
+            ValueError,
+            ("LSTM(hidden=2", "unknown ['b_n']"),
+        ),
+        Bad(f"{name}: no b_n", lambda: convert(GRU, BARE), ValueError, ("missing ['b_n']",)),
+        Bad(
+            f"{name}: another size",
+            lambda: convert(LSTM, OF[rnn.LSTM(3)]),
+            ValueError,
+            ("params[", "shape"),
+        ),
+        Bad(
+            f"{name}: lists",
+            lambda: convert(GRU, WHOLE | {"b": [0.0] * 6}),
+            ValueError,
+            ("['b'][0]",),
+        ),
+        Bad(f"{name}: no params", lambda: convert(GRU, None), ValueError, ("no leaves", "w_x")),
+        Bad(
+            f"{name}: integers",
+            lambda: convert(GRU, jax.tree.map(lambda a: a.astype(int), WHOLE)),
+            TypeError,
+            ("int32", "floating"),
+        ),
+        Bad(
+            f"{name}: a transposed weight",
+            lambda: convert(GRU, WHOLE | {"w_h": WHOLE["w_h"].T}),
+            ValueError,
+            ("params['w_h']", "(2, 6)"),
+        ),
+        Bad(f"{name}: a class", lambda: convert(rnn.GRU, WHOLE), ValueError, ("got a",)),
+    ]
+
+
+CALLS = [
+    *other_way(to_linen, "linen"),
+    *other_way(to_nnx, "nnx"),
+    *other_way(to_torch, "torch"),
+    Bad("a stack of one", lambda: to_torch(STACK, OF[STACK][:1]), ValueError, ("1 parts", "of 2")),
+    Bad("a stack as a dict", lambda: to_torch(STACK, WHOLE), ValueError, ("dict", "tuple of 2")),
+    Bad(
+        "a leaf within a stack",
+        lambda: to_torch(STACK, (WHOLE, BARE)),
+        ValueError,
+        ("missing ['b_n']",),
+    ),
+    Bad(
+        "to_torch under jit",
+        lambda: jax.jit(lambda p: to_torch(GRU, p))(WHOLE),
+        TypeError,
+        ("params['b']", "Tracer", "outside jit"),
+    ),
+    Bad("a dense layer", lambda: to_torch(rnn.Dense(2), WHOLE), ValueError, ("torch does not",)),
+    Bad("linear cells", lambda: to_linen(rnn.LRU(2), WHOLE), ValueError, ("a LRU",)),
+    Bad("biases=2", lambda: from_torch(torch.nn.GRU(3, 2), biases=2), ValueError, ("'both'",)),
+    Bad(
+        "a state dict",
+        lambda: from_torch(torch.nn.GRU(3, 2).state_dict()),
+        ValueError,
+        ("a OrderedDict", "nn.LSTM"),
+    ),
+    Bad("a torch class", lambda: from_torch(torch.nn.LSTM), ValueError, ("a type",)),
+    Bad("two biases of a layer", lambda: TwoBiases(rnn.Dense(2)), TypeError, ("Dense", "LSTM")),
+    Bad(
+        "another module's variables",
+        lambda: from_linen(LINEN_LSTM, VARIABLES),
+        ValueError,
+        ("a leaf ii/kernel", "'hn'"),
+    ),
+    Bad("no variables", lambda: from_linen(LINEN, None), ValueError, ("NoneType", "init")),
+    Bad("empty variables", lambda: from_linen(LINEN, {}), ValueError, ("nothing", "ir/kernel")),
+    Bad(
+        "variables of another size",
+        lambda: from_linen(linen.GRUCell(4), VARIABLES),
+        ValueError,
+        ("GRU(hidden=4", "shape"),
+    ),
+    Bad("a linen class", lambda: from_linen(linen.GRUCell, VARIABLES), ValueError, ("need an",)),
+    Bad("linen as nnx", lambda: from_nnx(LINEN), ValueError, ("a GRUCell",)),
+    Bad("an nnx class", lambda: from_nnx(nnx.GRUCell), ValueError, ("need an LSTM",)),
+    Bad("a b_n for nnx", lambda: to_nnx(GRU, WHOLE | {"b_n": jnp.ones(2)}), ValueError, ("b_n",)),
+]
