@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 from typing import Any, Literal, cast
 
@@ -58,12 +59,22 @@ def optimizer(
 
 
 def transformation(who: Any, tx: Any) -> optax.GradientTransformationExtraArgs:
-    """A transformation that takes extra arguments, from any that optax makes."""
-    if isinstance(tx, optax.MultiSteps):
-        return optax.GradientTransformationExtraArgs(tx.init, cast("Any", tx.update))
-    if not isinstance(tx, optax.GradientTransformation):
+    """A transformation that takes any extra arguments, from whatever optax makes."""
+    if not isinstance(tx, Transformation):
         raise errors.no_transformation(who, tx)
-    return optax.with_extra_args_support(tx)
+    if not isinstance(tx, optax.MultiSteps):
+        tx = optax.with_extra_args_support(tx)
+    update = cast("Any", tx.update)
+    takes = inspect.signature(update).parameters.values()
+    if not any(p.kind == p.VAR_KEYWORD for p in takes):  # `optax.contrib.sam` takes none
+        names = {p.name for p in takes}
+
+        def some(grads: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+            extra = {name: x for name, x in extra.items() if name in names}
+            return tx.update(grads, state, params, **extra)
+
+        return optax.GradientTransformationExtraArgs(tx.init, some)
+    return optax.GradientTransformationExtraArgs(tx.init, update)
 
 
 def begin(who: Any, tx: Any, params: Params) -> Any:

@@ -109,8 +109,9 @@ def bptt_step(
       loss: `loss(ys, targets, mask) -> MaskedMean`, such as `cross_entropy`; a sum over steps,
         since a strategy may call it piece by piece.
       tx: an optax transformation, as from `optimizer`, or an `optax.MultiSteps` of one. It is given
-        the loss, its gradient and the loss as a function of the params, `value`, `grad` and
-        `value_fn`, for rules that ask for them (`optax.contrib.reduce_on_plateau`, line searches).
+        the loss, its gradient and the loss as a function of the params: `value`, `grad` and
+        `value_fn` (`obj_fn` for some), for rules that ask for them, such as
+        `optax.contrib.reduce_on_plateau` or `optax.lbfgs`.
       strategy: how the sequence is evaluated; under `Chunked` the outputs and the loss exist one
         chunk at a time.
 
@@ -252,15 +253,10 @@ def _step(
             """The params, those that move replaced; `optax.masked` hands on no others."""
             return jax.tree.map(lambda move, p, q: q if move else p, moves, state.params, new)
 
+        value_fn = lambda new: objective(moved(new), batch, start, key)[0]  # noqa: E731
+        extra = {"value": value, "grad": grads, "value_fn": value_fn, "obj_fn": value_fn}
         with jax.numpy_dtype_promotion("standard"):  # optax mixes integers and floats
-            updates, opt_state = update(
-                grads,
-                state.opt_state,
-                state.params,
-                value=value,
-                grad=grads,
-                value_fn=lambda new: objective(moved(new), batch, start, key)[0],
-            )
+            updates, opt_state = update(grads, state.opt_state, state.params, **extra)
         # A fixed leaf stays, whatever the rule: a bare adamw would decay it.
         params = jax.tree.map(
             lambda move, p, u: optax.apply_updates(p, u) if move else p,
