@@ -110,8 +110,8 @@ def bptt_step(
         since a strategy may call it piece by piece.
       tx: an optax transformation, as from `optimizer`, or an `optax.MultiSteps` of one. It is given
         the loss, its gradient and the loss as a function of the params: `value`, `grad` and
-        `value_fn` (`obj_fn` for some), for rules that ask for them, such as
-        `optax.contrib.reduce_on_plateau` or `optax.lbfgs`.
+        `value_fn`, for rules that ask for them, such as `optax.contrib.reduce_on_plateau` or
+        `optax.lbfgs`.
       strategy: how the sequence is evaluated; under `Chunked` the outputs and the loss exist one
         chunk at a time.
 
@@ -254,7 +254,7 @@ def _step(
             return jax.tree.map(lambda move, p, q: q if move else p, moves, state.params, new)
 
         value_fn = lambda new: objective(moved(new), batch, start, key)[0]  # noqa: E731
-        extra = {"value": value, "grad": grads, "value_fn": value_fn, "obj_fn": value_fn}
+        extra = {"value": value, "grad": grads, "value_fn": value_fn}
         with jax.numpy_dtype_promotion("standard"):  # optax mixes integers and floats
             updates, opt_state = update(grads, state.opt_state, state.params, **extra)
         # A fixed leaf stays, whatever the rule: a bare adamw would decay it.
