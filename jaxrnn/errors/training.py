@@ -11,7 +11,6 @@ import numpy as np
 
 from jaxrnn.errors.losses import is_number, known
 from jaxrnn.errors.message import describe, error, same_shape
-from jaxrnn.errors.verbs import check_cell
 
 
 def name_of(x: Any) -> str:
@@ -29,17 +28,13 @@ def name_of(x: Any) -> str:
 def check_run(who: str, cell: Any, kind: type, params: Any, batch_shape: Any) -> None:
     """What a run begins with: a net or None, its params, and the batch of a state to carry."""
     model = hasattr(cell, "objective") and not isinstance(cell, type)  # it carries nothing
-    if cell is not None and not model:
-        check_cell(cell, kind)
-    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    if cell is not None and not model and not isinstance(cell, kind):
+        do = "The arguments are cell, params, tx, key; pass a cell such as LSTM(128), or None."
+        raise error(TypeError, who, f"{name_of(cell)} as the net", "a cell, or None", do)
     if params is None:
         do = "Make them with net.init(key, x)."
         raise error(TypeError, who, "params=None", "the net's params", do)
-    for path, leaf in leaves:
-        if not (hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.inexact)):
-            got = f"params{jax.tree_util.keystr(path)} as {describe(leaf)}"
-            do = "The arguments are cell, params, tx, key; make params with net.init(key, x)."
-            raise error(TypeError, who, got, "params that are floating arrays", do)
+    check_trainable(who, params)
     if batch_shape is None:
         return
     if cell is None or model:
@@ -54,6 +49,20 @@ def check_run(who: str, cell: Any, kind: type, params: Any, batch_shape: Any) ->
         if isinstance(size, (bool, float, str)) or (isinstance(size, int) and size < 0):
             got, do = f"batch_shape={batch_shape!r}", "Write batch_shape=(32,), say."
             raise error(ValueError, who, got, "sizes that are integers, none below 0", do)
+
+
+def check_trainable(who: Any, params: Any) -> None:
+    """Params that can be trained: floating arrays."""
+    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+        if not (hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.inexact)):
+            got = f"params{jax.tree_util.keystr(path)} as {describe(leaf)}"
+            do = "The arguments are cell, params, tx, key; make params with net.init(key, x)."
+            raise error(TypeError, who, got, "params that are floating arrays", do)
+
+
+def other_params(who: str, cell: Any) -> Exception:
+    got, do = f"params of another cell than {cell!r}", "Make them with cell.init(key, x)."
+    return error(ValueError, who, got, "the params of this one", do)
 
 
 def check_prng_key(who: Any, key: Any) -> None:
@@ -73,6 +82,13 @@ def check_train_state(who: Any, state: Any, kind: type) -> None:
     if not isinstance(state, kind):
         do = "Make it with TrainState.create(net, params, tx, key), and call step(state, batch)."
         raise error(TypeError, who, f"a state {name_of(state)}", "a TrainState", do)
+    check_trainable(who, state.params)
+    check_prng_key(who, state.key)
+    for name in ("step", "skipped"):
+        number = getattr(state, name)
+        if not (is_number(number) and jnp.issubdtype(jnp.result_type(number), jnp.integer)):
+            do = f"Write state._replace({name}=jnp.int32(0))."
+            raise error(TypeError, who, f"{name} as {name_of(number)}", "an integer", do)
 
 
 def check_opt_state(who: Any, got: Any, need: Any) -> None:

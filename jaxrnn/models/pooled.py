@@ -74,6 +74,7 @@ class Pooled:
 
     def init(self, key: jax.Array, x: Any) -> Params:
         """The pair of params for inputs like `x`: an example, a spec or a number of features."""
+        errors.check_prng_key(self, key)
         x = like_input(self.body, x)
         keys = [jax.random.fold_in(key, i) for i in range(2)]
         shape = (1, *x.shape[len(x.shape) - self.body.feature_ndim :])
@@ -102,6 +103,8 @@ class Pooled:
         """
         errors.check_array(self, "xs", xs)
         errors.check_pair(self, params)
+        if key is not None:
+            errors.check_prng_key(self, key)
         keys = (None, None) if key is None else tuple(jax.random.fold_in(key, i) for i in range(2))
         pooled = self._read(params[0], xs, mask, keys[0], strategy)
         return unroll(self.head, params[1], pooled[None], key=keys[1])[1][0]

@@ -52,7 +52,7 @@ def measure(
 ) -> tuple[State, MaskedMean]:
     """The recurrent state after a batch, and its loss."""
     dtype = max(
-        (wide(p.dtype) for p in jax.tree.leaves(params)),
+        (wide(p.dtype) for p in jax.tree.leaves(params) if jnp.issubdtype(p.dtype, jnp.floating)),
         key=lambda d: jnp.finfo(d).bits,
         default=jnp.float32,
     )

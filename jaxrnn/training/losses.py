@@ -49,6 +49,12 @@ class MaskedMean(NamedTuple):
         """`sum` begins with 0."""
         return self if isinstance(other, int) and other == 0 else self.__add__(other)
 
+    def __mul__(self, factor: Any) -> MaskedMean:
+        """The loss times a number, over as many steps: 0.5 * loss."""
+        return MaskedMean(self.total * factor, self.steps)
+
+    __rmul__ = __mul__
+
     @classmethod
     def over(cls, values: jax.Array, mask: Any = None) -> MaskedMean:
         """From the losses of single steps `[T, ...]`; use it for a loss of your own.
@@ -249,6 +255,8 @@ def ctc(
     errors.check_ctc(logits, targets, mask, target_mask, blank)
     logits, batch = controls.blank(logits, mask), logits.shape[1:-1]
     logits = logits.astype(wide(logits.dtype))
+    if not logits.shape[0]:
+        return MaskedMean(jnp.zeros((), logits.dtype), jnp.int32(0))
     targets = jnp.asarray(targets).astype(jnp.int32)
     there = targets != blank if target_mask is None else target_mask
     targets = jnp.where(there, targets, blank)

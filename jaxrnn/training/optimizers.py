@@ -69,9 +69,9 @@ def transformation(who: Any, tx: Any) -> optax.GradientTransformationExtraArgs:
     if not any(p.kind == p.VAR_KEYWORD for p in takes):  # `optax.contrib.sam` takes none
         names = {p.name for p in takes}
 
-        def some(grads: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+        def some(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
             extra = {name: x for name, x in extra.items() if name in names}
-            return tx.update(grads, state, params, **extra)
+            return tx.update(updates, state, params, **extra)
 
         return optax.GradientTransformationExtraArgs(tx.init, some)
     return optax.GradientTransformationExtraArgs(tx.init, update)

@@ -11,6 +11,7 @@ from jaxrnn import errors
 from jaxrnn.advance import advance
 from jaxrnn.composite import batch_shape
 from jaxrnn.layer import Layer, Params, State
+from jaxrnn.params import checked
 
 
 def scheduled_sampling(
@@ -73,6 +74,8 @@ def scheduled_sampling(
             "integer tokens [T, ...]",
             "Pass token ids.",
         )
+    if not cell.causal:
+        raise errors.not_causal(cell, "scheduled_sampling")
     errors.check_rank(cell, xs, 1)
     batch = batch_shape(cell, xs, 1)
     errors.check_sampling(rate, batch)
@@ -95,7 +98,7 @@ def _scheduled(
     mask: Any,
     noise: Any,
 ) -> jax.Array:
-    params, batch = jax.lax.stop_gradient(params), xs.shape[1:]
+    params, batch = jax.lax.stop_gradient(checked(cell, params, xs)), xs.shape[1:]
     state = cell.initial_state(params, batch) if state is None else jax.lax.stop_gradient(state)
 
     def write(carry: tuple[State, jax.Array], given: tuple) -> tuple[Any, jax.Array]:

@@ -71,7 +71,10 @@ class TrainState(NamedTuple):
         errors.check_run(name, cell, Layer, params, batch_shape)
         errors.check_prng_key(name, key)
         if batch_shape is not None and cell is not None:
-            carry = cell.initial_state(params, batch_shape)
+            try:
+                carry = cell.initial_state(params, batch_shape)
+            except (AttributeError, IndexError, KeyError, TypeError, ValueError) as why:
+                raise errors.other_params(name, cell) from why
         return cls(params, begin(name, tx, params), jnp.int32(0), key, carry, jnp.int32(0))
 
 
