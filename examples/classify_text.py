@@ -269,7 +269,7 @@ def one(
     net = rnn.Pooled(body, rnn.Stack((rnn.Dropout(args.dropout), rnn.Dense(classes))), "max")
     keys = jax.random.split(jax.random.key(seed))
     tx = training.optimizer(
-        optax.adamw(training.warmup_cosine(args.lr, args.steps), weight_decay=1e-2)
+        optax.adamw(training.warmup_cosine(args.lr, args.steps), weight_decay=1e-2), clip=1.0
     )
     state = training.TrainState.create(None, net.init(keys[0], rnn.TOKEN), tx, keys[1])
     validation = data.Buckets((held[0],), batch=128)

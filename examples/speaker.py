@@ -186,7 +186,7 @@ def one(
     )
     keys = jax.random.split(jax.random.key(seed))
     tx = training.optimizer(
-        optax.adamw(training.warmup_cosine(args.lr, args.steps), weight_decay=1e-3)
+        optax.adamw(training.warmup_cosine(args.lr, args.steps), weight_decay=1e-3), clip=1.0
     )
     state = training.TrainState.create(None, net.init(keys[0], xs[0][0]), tx, keys[1])
     step = training.make_step(functools.partial(objective, net, args.noise, args.offset), tx)

@@ -201,7 +201,7 @@ def windows(args: argparse.Namespace, files: list[Any], seed: int) -> Any:
 
 def rule(args: argparse.Namespace) -> optax.GradientTransformation:
     return training.optimizer(
-        optax.adamw(training.warmup_cosine(args.lr, args.steps), weight_decay=1e-3)
+        optax.adamw(training.warmup_cosine(args.lr, args.steps), weight_decay=1e-3), clip=1.0
     )
 
 

@@ -18,6 +18,17 @@ def no_last(net: Any, body: Any) -> Exception:
     )
 
 
+def check_pair(net: Any, params: Any) -> None:
+    """The params of a body and a head."""
+    if not isinstance(params, tuple | list) or len(params) != 2:
+        parts = f" of {len(params)} parts" if isinstance(params, tuple | list | dict) else ""
+        got, need = (
+            f"params{parts} as a {type(params).__name__}",
+            "the body's params and the head's",
+        )
+        raise error(ValueError, net, got, f"a pair, {need}", "Make them with net.init(key, x).")
+
+
 def no_state(net: Any) -> Exception:
     return error(
         ValueError,

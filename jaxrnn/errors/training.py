@@ -1,55 +1,106 @@
-"""What losses, training steps and checkpoints refuse."""
+"""What training steps, optimizers, batches, scores and checkpoints refuse."""
 
+import inspect
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from jaxrnn.errors.losses import is_number, known
 from jaxrnn.errors.message import describe, error, same_shape
 
 
-def wrong_sum(other: Any) -> Exception:
-    """A sum of a loss and something else."""
-    return error(
-        TypeError,
-        "MaskedMean",
-        f"a sum with {describe(other)}",
-        "another MaskedMean",
-        "Add penalties to its total: loss._replace(total=loss.total + penalty * loss.steps).",
-    )
+def name_of(x: Any) -> str:
+    """A function's name with its module, the repr of anything short, else its type."""
+    if isinstance(x, type) or (callable(x) and hasattr(x, "__qualname__")):
+        return f"{x.__module__}.{x.__qualname__}"
+    if hasattr(x, "dtype"):
+        return describe(x)
+    return repr(x) if isinstance(x, (int, float, str, type(None))) else f"a {type(x).__name__}"
 
 
-def check_loss_mask(values: Any, mask: Any) -> None:
-    """One flag for each of a loss's values."""
-    if not (hasattr(mask, "dtype") and mask.dtype == bool):
-        raise error(
-            TypeError,
-            "MaskedMean.over",
-            f"a mask {describe(mask)}",
-            "booleans, true where the step is valid",
-            "Write mask > 0. Weights belong in the values: over(weights * values).",
-        )
-    if not same_shape(values.shape, mask.shape):
-        raise error(
-            ValueError,
-            "MaskedMean.over",
-            f"values {describe(values)} with a mask {describe(mask)}",
-            "one value for each flag",
-            "Sum or average the last axes first: values.sum(-1).",
-        )
+# States
 
 
-def check_targets(name: str, need: tuple, targets: Any, tokens: bool = False) -> None:
-    """Targets of the shape that is needed, and integers where they are tokens."""
-    if not (hasattr(targets, "dtype") and hasattr(targets, "shape")):
-        got, do = f"targets as a {type(targets).__name__}", "Pass jnp.asarray(targets)."
-        raise error(TypeError, name, got, "targets as one array", do)
-    if tokens and not jnp.issubdtype(targets.dtype, jnp.integer):
-        got, do = f"targets {describe(targets)}", "Cast them with astype(int)."
-        raise error(TypeError, name, got, "integers, the right tokens", do)
-    if not same_shape(targets.shape, need):
-        do = "Shapes are never broadcast: reshape one of them."
-        raise error(ValueError, name, f"targets {describe(targets)}", f"the shape {need}", do)
+def check_run(who: str, cell: Any, kind: type, params: Any, batch_shape: Any) -> None:
+    """What a run begins with: a net or None, its params, and the batch of a state to carry."""
+    model = hasattr(cell, "objective") and not isinstance(cell, type)  # it carries nothing
+    if cell is not None and not model and not isinstance(cell, kind):
+        do = "The arguments are cell, params, tx, key; pass a cell such as LSTM(128), or None."
+        raise error(TypeError, who, f"{name_of(cell)} as the net", "a cell, or None", do)
+    if params is None:
+        do = "Make them with net.init(key, x)."
+        raise error(TypeError, who, "params=None", "the net's params", do)
+    check_trainable(who, params)
+    if batch_shape is None:
+        return
+    if cell is None or model:
+        got, need = f"batch_shape={batch_shape!r} without a net", "the net whose state is carried"
+        do = "Pass the net as the first argument, or leave batch_shape out."
+        raise error(ValueError, who, got, need, do)
+    if not isinstance(batch_shape, tuple):
+        axes = f"({batch_shape},)" if isinstance(batch_shape, int) else "(32,)"
+        got, do = f"batch_shape={batch_shape!r}", f"Write batch_shape={axes}."
+        raise error(TypeError, who, got, "a tuple, the batch axes", do)
+    for size in batch_shape:
+        if isinstance(size, (bool, float, str)) or (isinstance(size, int) and size < 0):
+            got, do = f"batch_shape={batch_shape!r}", "Write batch_shape=(32,), say."
+            raise error(ValueError, who, got, "sizes that are integers, none below 0", do)
+
+
+def check_trainable(who: Any, params: Any) -> None:
+    """Params that can be trained: floating arrays."""
+    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
+        if not (hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.inexact)):
+            got = f"params{jax.tree_util.keystr(path)} as {describe(leaf)}"
+            do = "The arguments are cell, params, tx, key; make params with net.init(key, x)."
+            raise error(TypeError, who, got, "params that are floating arrays", do)
+
+
+def other_params(who: str, cell: Any) -> Exception:
+    got, do = f"params of another cell than {cell!r}", "Make them with cell.init(key, x)."
+    return error(ValueError, who, got, "the params of this one", do)
+
+
+def check_prng_key(who: Any, key: Any) -> None:
+    """One PRNG key, new style or old."""
+    do = "Pass jax.random.key(0), say."
+    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
+    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        if shape != ():
+            need = "one key"
+            raise error(ValueError, who, f"keys {describe(key)}", need, "Pass one, keys[0].")
+        return
+    if dtype != np.uint32 or len(shape or ()) != 1:
+        raise error(TypeError, who, f"a key {name_of(key)}", "a PRNG key", do)
+
+
+def check_train_state(who: Any, state: Any, kind: type) -> None:
+    if not isinstance(state, kind):
+        do = "Make it with TrainState.create(net, params, tx, key), and call step(state, batch)."
+        raise error(TypeError, who, f"a state {name_of(state)}", "a TrainState", do)
+    check_trainable(who, state.params)
+    check_prng_key(who, state.key)
+    for name in ("step", "skipped"):
+        number = getattr(state, name)
+        if not (is_number(number) and jnp.issubdtype(jnp.result_type(number), jnp.integer)):
+            do = f"Write state._replace({name}=jnp.int32(0))."
+            raise error(TypeError, who, f"{name} as {name_of(number)}", "an integer", do)
+
+
+def check_opt_state(who: Any, got: Any, need: Any) -> None:
+    """An optimizer's state, as its `init` makes it for the params."""
+    do = "Give TrainState.create and the step one and the same optimizer and params."
+    if jax.tree.structure(got) != jax.tree.structure(need):
+        text = "an optimizer state of another optimizer, or of other params"
+        raise error(ValueError, who, text, "that of the step's own optimizer", do)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(need), strict=True):
+        if not same_shape(jnp.shape(a), b.shape):
+            text = f"an optimizer state with a leaf {describe(a)}"
+            raise error(ValueError, who, text, f"{describe(b)}, as the params are", do)
 
 
 def wrong_carry(cell: Any, carry: Any) -> Exception:
@@ -68,14 +119,239 @@ def wrong_carry(cell: Any, carry: Any) -> Exception:
     )
 
 
-def wrong_optimizer(got: Any) -> Exception:
-    return error(
-        TypeError,
-        "optimizer",
-        f"{got!r}",
-        "a learning rate, a schedule or an optax transformation",
-        "Write optimizer(1e-3).",
+# Functions
+
+
+def check_signature(who: str, what: str, f: Any, names: tuple[str, ...]) -> None:
+    """A loss or an objective: a function of so many arguments."""
+    call = f"{what}({', '.join(names)}) -> MaskedMean"
+    if hasattr(f, "objective"):
+        do = f"Pass its objective, {type(f).__name__}(...).objective(cross_entropy)."
+        raise error(TypeError, who, f"{f!r} as the {what}", call, do)
+    if not callable(f):
+        do = f"The arguments are in another order: pass the {what} as a function."
+        raise error(TypeError, who, f"{name_of(f)} as the {what}", call, do)
+    if str(getattr(f, "__module__", "")).startswith("optax"):
+        do = f"Write lambda ys, targets, mask: MaskedMean.over({f.__name__}(ys, targets), mask)."
+        raise error(TypeError, who, f"{name_of(f)}, which knows no mask", call, do)
+    try:
+        inspect.signature(f).bind(*names)
+    except TypeError as why:
+        do = f"Write def {what}({', '.join(names)}): ..."
+        raise error(TypeError, who, f"{name_of(f)} as the {what} ({why})", call, do) from None
+    except ValueError:  # it has no signature
+        return
+
+
+def check_static_function(who: str, what: str, f: Any) -> None:
+    """A function that a compiled program can be found by."""
+    try:
+        hash(f)
+    except TypeError:
+        need, do = f"a {what} that hashes", "Write a plain function, or functools.partial of one."
+        raise error(TypeError, who, f"{f!r}, which does not hash", need, do) from None
+
+
+def has_objective(who: str, net: Any) -> Exception:
+    """A model of its own kind where a recurrent net is due."""
+    other = (
+        "score(net.objective(loss), params, batches)"
+        if who == "evaluate"
+        else "make_step(net.objective(loss), tx)"
     )
+    return error(TypeError, who, f"{net!r}", "a net of layers, jaxrnn.Layer", f"Write {other}.")
+
+
+# Batches
+
+
+def check_batch_leaves(who: Any, batch: Any) -> None:
+    """Arrays and numbers, of dtypes that JAX knows."""
+    for path, leaf in jax.tree_util.tree_flatten_with_path(batch)[0]:
+        if isinstance(leaf, (jax.Array, int, float)):
+            continue
+        dtype = getattr(leaf, "dtype", None)
+        kinds = (np.number, np.bool_, jax.dtypes.extended)
+        if dtype is None or not any(jnp.issubdtype(dtype, kind) for kind in kinds):
+            got = f"a batch whose leaf batch{jax.tree_util.keystr(path)} is {name_of(leaf)}"
+            do = "Pass arrays; ragged rows are padded by data.Buckets."
+            raise error(TypeError, who, got, "numbers in arrays", do)
+
+
+def wrong_batch(who: Any, batch: Any, padded: bool) -> Exception:
+    """Anything but a batch of inputs and targets."""
+    need, do = "a Batch(xs, targets)", "Write Batch(xs, targets, mask), time first."
+    if padded:
+        need += ", or a Padded of two ragged columns"
+    elif hasattr(batch, "columns") and hasattr(batch, "masks"):
+        do = "Its rows are whole sequences: use bptt_step, or data.Segments of one long stream."
+    if callable(batch):
+        do = "Call it for the batch of a step, batches(0), or use fit."
+    return error(TypeError, who, f"{name_of(batch)} as a batch", need, do)
+
+
+def check_columns_of_two(who: Any, batch: Any) -> None:
+    """A padded batch of ragged inputs and of targets."""
+    if len(batch.columns) != 2 or len(batch.masks) != 2:
+        got, need = f"a Padded of {len(batch.columns)} columns", "two, the inputs and the targets"
+        raise error(ValueError, who, got, need, "Write Buckets((inputs, targets), batch=32).")
+    check_ragged_inputs(who, batch)
+
+
+def check_ragged_inputs(who: Any, batch: Any) -> None:
+    """A padded batch whose first column has a time axis."""
+    if batch.masks[0] is None:
+        got, need = "a Padded whose inputs are a plain column", "ragged inputs, a list of arrays"
+        raise error(ValueError, who, got, need, "Write Buckets((list(xs), targets), batch=32).")
+
+
+def check_ragged_targets(who: Any, batch: Any) -> None:
+    """A target for each step of each row; the lengths are compared where they are known."""
+    inputs, targets = batch.masks
+    if targets is None:
+        got, need = "a Padded whose targets are a plain column", "a target for each step"
+        do = (
+            "For one target a row write net = Pooled(body, head) and "
+            "make_step(net.objective(loss), tx), or score(net.objective(loss), params, buckets)."
+        )
+        raise error(ValueError, who, got, need, do)
+    same = inputs is targets or same_shape(inputs.shape, targets.shape)
+    if same and known(inputs) and known(targets):
+        same = np.array_equal(np.asarray(inputs), np.asarray(targets))
+    if not same:
+        got, need = "a Padded whose rows have inputs and targets of other lengths", "equal lengths"
+        do = "Give as many targets as inputs in each row; for others see EncoderDecoder and ctc."
+        raise error(ValueError, who, got, need, do)
+
+
+def no_buckets(who: str, got: Any) -> Exception:
+    do = "Write Buckets((rows,), batch=32)."
+    return error(TypeError, who, f"{name_of(got)} as buckets", "data.Buckets", do)
+
+
+def state_of_buckets(who: Any) -> Exception:
+    got, need = "a state with Buckets", "state=None, since each row begins afresh"
+    return error(ValueError, who, got, need, "Pass the batches one by one to carry a state.")
+
+
+def check_batch_source(who: str, batches: Any) -> None:
+    """Many batches: `Buckets`, a list or an iterator."""
+    need, do = "Buckets, or an iterable of batches", "Write [batch] for one batch."
+    if hasattr(batches, "ordered"):
+        return
+    one = any(hasattr(batches, name) for name in ("_fields", "dtype"))
+    if one or isinstance(batches, dict | str) or not isinstance(batches, Iterable):
+        if callable(batches):
+            do = "Write [batches(step) for step in range(n)]."
+        raise error(TypeError, who, f"{name_of(batches)} as batches", need, do)
+
+
+def no_batches(who: str) -> Exception:
+    got, do = "no batches", "Is the iterator used up? Pass a list."
+    return error(ValueError, who, got, "at least one", do)
+
+
+# Optimizers
+
+
+def check_rule(rule: Any, kind: type) -> None:
+    """A learning rate, or a schedule that makes one of a step."""
+    if is_number(rule):
+        return check_positive("optimizer", "a rate of", rule, zero=True)
+    if not callable(rule):
+        raise wrong_rule(rule, "Write optimizer(1e-3).")
+    called = f"Call it: optimizer({getattr(rule, '__name__', 'rule')}(1e-3))."
+
+    def rate(step: Any) -> Any:
+        made = rule(step)
+        if isinstance(made, kind):
+            raise wrong_rule(rule, called)
+        return made
+
+    step = jax.ShapeDtypeStruct((), jnp.int32)
+    try:
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes integers and floats
+            made = jax.eval_shape(rate, step)
+    except Exception as why:
+        if isinstance(why, TypeError) and str(why).startswith("optimizer: got"):
+            raise
+        do = f"{called} A schedule is step -> rate and is traced: use jnp.where for a branch."
+        raise wrong_rule(rule, do) from why
+    if not is_number(made):
+        raise wrong_rule(rule, "A schedule makes one number of a step.")
+    return None
+
+
+def wrong_rule(got: Any, do: str) -> Exception:
+    need = "a learning rate, a schedule or an optax transformation"
+    return error(TypeError, "optimizer", name_of(got), need, do)
+
+
+def no_transformation(who: Any, got: Any) -> Exception:
+    do = "Write tx = training.optimizer(1e-3)."
+    if callable(got):
+        do = f"Call it: optimizer({getattr(got, '__name__', 'rule')}(1e-3))."
+    return error(TypeError, who, f"{name_of(got)} as tx", "an optax transformation", do)
+
+
+def check_clip(clip: Any) -> None:
+    """The largest norm of a gradient, or a word for none."""
+    if clip is None or (isinstance(clip, str) and clip == "auto"):
+        return
+    if not is_number(clip):
+        got, need = f"clip={name_of(clip)}", "a positive number, None or 'auto'"
+        raise error(TypeError, "optimizer", got, need, "Pass clip=1.0, say.")
+    if known(clip) and not float(clip) > 0:
+        need, do = "a positive number", "Pass clip=1.0, say; None does not clip."
+        raise error(ValueError, "optimizer", f"clip={clip}", need, do)
+
+
+def check_positive(who: str, what: str, x: Any, zero: bool = False) -> None:
+    """A finite number above zero, or from zero up, where it is known."""
+    if not is_number(x):
+        raise error(TypeError, who, f"{what} {name_of(x)}", "a number", "Pass 1e-3, say.")
+    if known(x) and not (math.isfinite(float(x)) and (float(x) > 0 or (zero and float(x) == 0))):
+        need = f"a finite number {'from 0 up' if zero else 'above 0'}"
+        raise error(ValueError, who, f"{what} {x}", need, "Pass 1e-3, say.")
+
+
+def check_warmup(rate: Any, steps: Any, warmup: Any, floor: Any) -> None:
+    """The settings of a schedule."""
+    who = "warmup_cosine"
+    check_positive(who, "rate =", rate, zero=True)
+    check_positive(who, "floor =", floor, zero=True)
+    for name, count, least in (("steps", steps, 1), ("warmup", warmup, 0)):
+        if not isinstance(count, (int, np.integer)) or isinstance(count, bool):
+            do = f"Pass {name}=1000, say."
+            raise error(TypeError, who, f"{name}={name_of(count)}", "an integer", do)
+        if count < least:
+            do = "Pass the number of steps of the whole run."
+            raise error(ValueError, who, f"{name}={count}", f"at least {least}", do)
+
+
+def check_sampling(rate: Any, batch: tuple) -> None:
+    """The probability of a drawn token: in [0, 1] where it is known, of a shape that fits rows."""
+    who, do = "scheduled_sampling", "Pass rate=0.25, say."
+    number = is_number(rate) or (
+        hasattr(rate, "dtype") and jnp.issubdtype(rate.dtype, jnp.floating)
+    )
+    if not number:
+        raise error(TypeError, who, f"rate={name_of(rate)}", "a probability, a floating number", do)
+    try:
+        fits = np.broadcast_shapes(np.shape(rate), batch) == batch
+    except ValueError:
+        fits = False
+    if not fits:
+        got, do = f"rate {describe(rate)}", "Pass one number, or one for each row."
+        raise error(ValueError, who, got, f"a shape that broadcasts with the rows {batch}", do)
+    if known(rate):
+        values = np.asarray(rate, np.float64)
+        if not ((values >= 0) & (values <= 1)).all():
+            got = f"rates from {values.min()} to {values.max()}"
+            raise error(ValueError, who, got, "probabilities from 0 to 1", do)
+
+
+# Checkpoints
 
 
 def other_checkpoint(directory: Any, got: str, need: str) -> Exception:

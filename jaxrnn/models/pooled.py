@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Literal, get_args
 
 import jax
@@ -75,6 +75,7 @@ class Pooled:
 
     def init(self, key: jax.Array, x: Any) -> Params:
         """The pair of params for inputs like `x`: an example, a spec or a number of features."""
+        errors.check_prng_key(self, key)
         x = like_input(self.body, x)
         keys = [jax.random.fold_in(key, i) for i in range(2)]
         body = self.body.init(keys[0], x)
@@ -101,6 +102,9 @@ class Pooled:
           TypeError, ValueError: as `unroll`.
         """
         errors.check_inputs(self.body, "xs", xs)
+        errors.check_pair(self, params)
+        if key is not None:
+            errors.check_key(self, key)
         keys = (None, None) if key is None else tuple(jax.random.fold_in(key, i) for i in range(2))
         pooled = self._read(params[0], xs, mask, keys[0], strategy)
         return unroll(self.head, params[1], pooled[None], key=keys[1])[1][0]
@@ -122,8 +126,9 @@ class Pooled:
     def objective(
         self, loss: Callable[..., MaskedMean], *, strategy: Strategy = Scan()
     ) -> Callable[[Params, Any, jax.Array], MaskedMean]:
-        """An objective for `training.make_step`: the loss of the answers, in which each row counts
-        as a step.
+        """An objective for `training.make_step` and `training.score`: the loss of the answers, in
+        which each row counts as a step. Equal nets, losses and strategies have the same one, which
+        is traced once.
 
         Args:
           loss: `loss(ys [B, K], targets [B, ...], rows) -> MaskedMean`, such as `cross_entropy`;
@@ -134,6 +139,10 @@ class Pooled:
           `objective(params, batch, key)`. The batch is a `Batch(xs, targets [B], mask)`, or a
           `Padded` of two columns, the inputs and the targets.
 
+        Raises:
+          TypeError: for a loss that is not callable, and for another batch.
+          ValueError: for a `Padded` of other columns.
+
         Example:
           >>> net, tx = Pooled(GRU(8), Dense(2), "mean"), optimizer(1e-2)
           >>> params = net.init(jax.random.key(0), features(3))
@@ -141,23 +150,19 @@ class Pooled:
           >>> batch = Batch(jnp.ones((5, 4, 3)), jnp.array([0, 1, 1, 0]))
           >>> state, metrics = make_step(net.objective(cross_entropy), tx)(state, batch)
         """
-
-        def objective(params: Params, batch: Batch | Padded, key: jax.Array | None) -> MaskedMean:
-            if isinstance(batch, Padded):
-                (xs, targets), mask, rows = batch.columns, batch.masks[0], batch.rows
-            else:
-                xs, targets, mask, rows = batch.xs, batch.targets, batch.mask, None
-            return loss(
-                self.apply(params, xs, mask=mask, key=key, strategy=strategy), targets, rows
-            )
-
-        return objective
+        errors.check_signature("Pooled.objective", "loss", loss, ("ys", "targets", "rows"))
+        errors.check_static_function("Pooled.objective", "loss", loss)
+        return _objective(self, loss, strategy)
 
     def predict(
         self, params: Params, buckets: Buckets, *, strategy: Strategy = Scan()
     ) -> np.ndarray:
         """The answers `[N, K]` for all rows of the buckets' first column, in the order of the data,
-        without noise.
+        without noise. For a loss or a score of them see `training.score`.
+
+        Raises:
+          TypeError: for anything but `Buckets`.
+          ValueError: where their first column is not ragged.
 
         Example:
           >>> net = Pooled(GRU(8), Dense(2))
@@ -165,12 +170,30 @@ class Pooled:
           >>> net.predict(net.init(jax.random.key(0), features(3)), Buckets((rows,), batch=2)).shape
           (3, 2)
         """
+        if not isinstance(buckets, Buckets):
+            raise errors.no_buckets("Pooled.predict", buckets)
         made: list[tuple[np.ndarray, np.ndarray]] = []
         for batch in buckets.ordered():
+            errors.check_ragged_inputs("Pooled.predict", batch)
             ys = _apply(self, strategy, params, batch.columns[0], batch.masks[0])
             made.append((batch.index[batch.rows], np.asarray(ys)[batch.rows]))
         index, ys = (np.concatenate(part) for part in zip(*made, strict=True))
         return ys[np.argsort(index)]
+
+
+@lru_cache(maxsize=256)
+def _objective(net: Pooled, loss: Callable[..., MaskedMean], strategy: Strategy) -> Callable:
+    def objective(params: Params, batch: Batch | Padded, key: jax.Array | None) -> MaskedMean:
+        if isinstance(batch, Padded):
+            errors.check_columns_of_two("Pooled.objective", batch)
+            (xs, targets), mask, rows = batch.columns, batch.masks[0], batch.rows
+        elif isinstance(batch, Batch):
+            xs, targets, mask, rows = batch.xs, batch.targets, batch.mask, None
+        else:
+            raise errors.wrong_batch("Pooled.objective", batch, padded=True)
+        return loss(net.apply(params, xs, mask=mask, key=key, strategy=strategy), targets, rows)
+
+    return objective
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -49,6 +49,12 @@ class MaskedMean(NamedTuple):
         """`sum` begins with 0."""
         return self if isinstance(other, int) and other == 0 else self.__add__(other)
 
+    def __mul__(self, factor: Any) -> MaskedMean:
+        """The loss times a number, over as many steps: 0.5 * loss."""
+        return MaskedMean(self.total * factor, self.steps)
+
+    __rmul__ = __mul__
+
     @classmethod
     def over(cls, values: jax.Array, mask: Any = None) -> MaskedMean:
         """From the losses of single steps `[T, ...]`; use it for a loss of your own.
@@ -56,36 +62,55 @@ class MaskedMean(NamedTuple):
         The mask is true where the step is valid; the other steps are left out.
 
         Raises:
-          TypeError: for a mask that holds no booleans.
+          TypeError: for values that are no array of real numbers, or a mask that holds no booleans.
           ValueError: for a mask of another shape than that of the values.
         """
-        values = values.astype(wide(values.dtype))
+        errors.check_values(values, mask)
+        floating = jnp.issubdtype(values.dtype, jnp.floating)
+        values = values.astype(wide(values.dtype if floating else jnp.float32))
         if mask is None:
             return cls(values.sum(), jnp.int32(values.size))
-        errors.check_loss_mask(values, mask)
         return cls(jnp.where(mask, values, 0).sum(), mask.sum(dtype=jnp.int32))
 
 
 LossFunction = Callable[[Any, Any, Any], MaskedMean]  # loss(ys, targets, mask)
 
 
+def checked(who: Any, loss: Any) -> MaskedMean:
+    """What a loss or an objective returned, if it is a loss of valid steps."""
+    errors.check_loss(who, loss, MaskedMean)
+    return MaskedMean(jnp.asarray(loss.total), jnp.asarray(loss.steps))
+
+
 def cross_entropy(
-    logits: jax.Array, targets: jax.Array, mask: Any = None, *, smoothing: float = 0.0
+    logits: jax.Array,
+    targets: jax.Array,
+    mask: Any = None,
+    *,
+    smoothing: float = 0.0,
+    weights: Any = None,
 ) -> MaskedMean:
     """-log softmax(logits)[target], in nats: logits `[T, ..., V]`, integer targets `[T, ...]`.
 
-        loss = -sum_v q_v log softmax(logits)_v,  q = (1 - smoothing) onehot(target) + smoothing / V
+        loss = -sum_v w_v q_v log softmax(logits)_v
+        q = (1 - smoothing) onehot(target) + smoothing / V
 
     The mask `[T, ...]` is true where the step is valid. What lies under false, even NaN or a token
     out of range, changes neither the loss nor its gradient. At a valid step a target outside 0 to
     V - 1 gives NaN; where PyTorch ignores a target of -100, pass the mask `targets != -100`.
 
-    For label smoothing pass a training step `functools.partial(cross_entropy, smoothing=0.1)`,
-    created once: a new partial is a new function, which is traced again.
+    The class weights w, a tuple or an array `[V]`, are 1 by default. The mean is over valid steps,
+    whatever they weigh, so that pieces add up. PyTorch divides by the weights of the targets: its
+    mean is this one over their mean weight.
+
+    For label smoothing or weights pass a training step `functools.partial(cross_entropy,
+    smoothing=0.1)`, created once: a new partial is a new function, which is traced again.
 
     Raises:
-      TypeError: for targets that are no integers, or a mask that holds no booleans.
-      ValueError: for a smoothing outside [0, 1), or targets of another shape than `[T, ...]`.
+      TypeError: for targets that are no integers, a mask that holds no booleans, or weights that
+        are no numbers.
+      ValueError: for a smoothing outside [0, 1), targets or a mask of another shape than
+        `[T, ...]`, or weights that are negative or not V.
 
     Example:
       >>> targets, mask = jnp.array([0, 1, 99]), jnp.array([True, True, False])
@@ -96,14 +121,90 @@ def cross_entropy(
     Label smoothing: Szegedy et al. 2016.
     """
     errors.check_rate("cross_entropy", "smoothing", smoothing)
+    errors.check_outputs("cross_entropy", logits, mask)
     errors.check_targets("cross_entropy", logits.shape[:-1], targets, tokens=True)
     logits, targets = controls.blank(logits, mask), controls.blank(targets, mask)
     logits = logits.astype(wide(logits.dtype))
-    values = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+    values, weigh = optax.softmax_cross_entropy_with_integer_labels(logits, targets), None
+    if weights is not None:
+        errors.check_class_weights(weights, logits.shape[-1])
+        weigh = jnp.asarray(weights, logits.dtype)
+        values = weighted(values, weigh.at[targets].get(mode="fill", fill_value=jnp.nan))
     values = jnp.where(targets < 0, jnp.nan, values)  # an index from the end, it would be
     if smoothing:
-        values = (1 - smoothing) * values - smoothing * jax.nn.log_softmax(logits).mean(-1)
+        others = jax.nn.log_softmax(logits)
+        others = others if weigh is None else weighted(others, weigh)
+        values = (1 - smoothing) * values - smoothing * others.mean(-1)
     return MaskedMean.over(values, mask)
+
+
+def weighted(values: jax.Array, weights: jax.Array) -> jax.Array:
+    """Their product; 0 where the weight is, even of an infinite value."""
+    return jnp.where(weights == 0, 0, weights * values)
+
+
+def binary_cross_entropy(logits: jax.Array, targets: jax.Array, mask: Any = None) -> MaskedMean:
+    """-log of the probability, in nats, of F independent yes-or-no targets, summed over them: both
+    `[T, ..., F]`.
+
+        loss = -sum_f [y_f log sigmoid(x_f) + (1 - y_f) log(1 - sigmoid(x_f))]
+
+    Targets are booleans or numbers from 0 to 1; outside of that, at a valid step, the loss is NaN.
+    The mask `[T, ...]` is true where the step is valid; what lies under false changes nothing.
+
+    Raises:
+      TypeError: for logits that are not floating, or a mask that holds no booleans.
+      ValueError: for targets of another shape than that of the logits: nothing is broadcast.
+
+    Example:
+      >>> notes = jnp.array([[True, False, True]])  # three keys of a piano
+      >>> round(float(binary_cross_entropy(jnp.zeros((1, 3)), notes).bits), 4)  # a bit each
+      3.0
+
+    Bernoulli outputs over time: Boulanger-Lewandowski, Bengio & Vincent 2012.
+    """
+    errors.check_outputs("binary_cross_entropy", logits, mask)
+    errors.check_targets("binary_cross_entropy", logits.shape, targets)
+    logits, targets = controls.blank(logits, mask), controls.blank(targets, mask)
+    logits = logits.astype(wide(logits.dtype))
+    targets = targets.astype(logits.dtype)
+    values = optax.sigmoid_binary_cross_entropy(logits, targets)
+    values = jnp.where((targets >= 0) & (targets <= 1), values, jnp.nan)
+    return MaskedMean.over(values.sum(-1), mask)
+
+
+def gaussian_nll(ys: jax.Array, targets: jax.Array, mask: Any = None) -> MaskedMean:
+    """-log of the density, in nats, of targets `[T, ..., F]` under independent normal
+    distributions, summed over the F features.
+
+        m, s = ys[..., :F], ys[..., F:]
+        loss = sum_f 1/2 [log(2 pi) + s_f + (y_f - m_f)^2 exp(-s_f)]
+
+    The outputs `[T, ..., 2 F]` are the means and then the log-variances s = log sigma^2, as a
+    `Dense(2 * F)` gives them: any number is a log-variance, so none is cut off.
+
+    The mask `[T, ...]` is true where the step is valid; what lies under false changes nothing.
+
+    Raises:
+      TypeError: for outputs that are not floating, or a mask that holds no booleans.
+      ValueError: unless there are twice as many outputs as targets: nothing is broadcast.
+
+    Example:
+      >>> ys = jnp.array([[3.0, 0.0]])  # a mean of 3, a variance of 1
+      >>> round(float(gaussian_nll(ys, jnp.array([[3.0]])).mean), 3)  # log(2 pi) / 2
+      0.919
+
+    Nix & Weigend 1994.
+    """
+    errors.check_outputs("gaussian_nll", ys, mask)
+    if hasattr(targets, "shape") and ys.shape[-1:] != (2 * (targets.shape or (0,))[-1],):
+        raise errors.wrong_halves(ys, targets)
+    errors.check_targets("gaussian_nll", (*ys.shape[:-1], ys.shape[-1] // 2), targets)
+    ys, targets = controls.blank(ys, mask), controls.blank(targets, mask)
+    ys = ys.astype(wide(ys.dtype))
+    means, logs = jnp.split(ys, 2, -1)
+    values = logs + jnp.square(targets.astype(ys.dtype) - means) * jnp.exp(-logs)
+    return MaskedMean.over(0.5 * (math.log(2 * math.pi) + values).sum(-1), mask)
 
 
 def ctc(
@@ -135,6 +236,14 @@ def ctc(
         target is not the blank.
       blank: the token that stands for no label.
 
+    A row with a valid label that is the blank, or no token at all, gives NaN.
+
+    Raises:
+      TypeError: for logits that are not floating, targets or a blank that are no integers, or masks
+        that hold no booleans.
+      ValueError: for targets of another batch than that of the logits, masks of other shapes than
+        `[T, ...]` and `[L, ...]`, or a blank that is none of the V tokens.
+
     Example:
       >>> targets = jnp.array([[1, 2], [3, 0]])  # "1 3" and "2": 5 and 6 of the 64 paths
       >>> loss = ctc(jnp.zeros((3, 2, 4)), targets)
@@ -143,10 +252,16 @@ def ctc(
 
     Graves et al. 2006.
     """
+    errors.check_ctc(logits, targets, mask, target_mask, blank)
     logits, batch = controls.blank(logits, mask), logits.shape[1:-1]
     logits = logits.astype(wide(logits.dtype))
+    if not logits.shape[0]:
+        return MaskedMean(jnp.zeros((), logits.dtype), jnp.int32(0))
+    targets = jnp.asarray(targets).astype(jnp.int32)
     there = targets != blank if target_mask is None else target_mask
     targets = jnp.where(there, targets, blank)
+    labels = (targets >= 0) & (targets < logits.shape[-1]) & (targets != blank)
+    wrong = (there & ~labels).any(0)
     mask = jnp.ones(logits.shape[:-1], bool) if mask is None else mask
 
     def rows(x: jax.Array) -> jax.Array:
@@ -164,7 +279,8 @@ def ctc(
         there.sum(0, dtype=jnp.int32) + again.sum(0, dtype=jnp.int32),
         mask.sum(0, dtype=jnp.int32),
     )
-    return MaskedMean.over(jnp.where(need > steps, jnp.inf, values.reshape(batch)), steps > 0)
+    values = jnp.where(need > steps, jnp.inf, values.reshape(batch))
+    return MaskedMean.over(jnp.where(wrong, jnp.nan, values), steps > 0)
 
 
 def mse(ys: jax.Array, targets: jax.Array, mask: Any = None) -> MaskedMean:
@@ -173,12 +289,14 @@ def mse(ys: jax.Array, targets: jax.Array, mask: Any = None) -> MaskedMean:
     The mask `[T, ...]` is true where the step is valid; what lies under false changes nothing.
 
     Raises:
+      TypeError: for outputs that are not floating, or a mask that holds no booleans.
       ValueError: for targets of another shape than that of the outputs: nothing is broadcast.
 
     Example:
       >>> mse(jnp.zeros((3, 2)), jnp.ones((3, 2))).mean.item()
       1.0
     """
+    errors.check_outputs("mse", ys, mask)
     errors.check_targets("mse", ys.shape, targets)
     ys, targets = controls.blank(ys, mask), controls.blank(targets, mask)
     dtype = wide(ys.dtype)

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 
 from jaxrnn import errors
 from jaxrnn.advance import advance
+from jaxrnn.composite import batch_shape
 from jaxrnn.layer import Layer, Params, State
+from jaxrnn.params import checked
 
 
 def scheduled_sampling(
@@ -40,14 +42,17 @@ def scheduled_sampling(
       params: its params, bound where it looks at a memory.
       xs: the true tokens.
       rate: a number or an array that broadcasts with `[...]`; it may be traced, as a schedule's
-        value is.
+        value is: then what is below 0 counts as 0, and what is above 1 as 1.
       key: draws coins and tokens; those of step t depend on (key, t) alone.
       state: the state before the first step.
       mask: booleans `[T, ...]`, true where the step is valid; what lies under false stays as it is.
       noise: the key that `unroll` will receive, for dropout and the like.
 
     Raises:
-      TypeError: for inputs that are not integer tokens.
+      TypeError: for inputs that are not integer tokens, a rate that is no number, or a key that is
+        none.
+      ValueError: for a rate outside [0, 1], where it is known, or of a shape that does not fit, and
+        for params, a state or a mask that do not fit the net.
 
     Example:
       >>> net = Stack((Embed(9, 4), LSTM(8), Dense(9)))
@@ -69,6 +74,16 @@ def scheduled_sampling(
             "integer tokens [T, ...]",
             "Pass token ids.",
         )
+    if not cell.causal:
+        raise errors.not_causal(cell, "scheduled_sampling")
+    errors.check_rank(cell, xs, 1)
+    batch = batch_shape(cell, xs, 1)
+    errors.check_sampling(rate, batch)
+    errors.check_prng_key("scheduled_sampling", key)
+    if noise is not None:
+        errors.check_prng_key("scheduled_sampling", noise)
+    if mask is not None:
+        errors.check_flags("scheduled_sampling", "mask", mask, (xs.shape[0], *batch))
     return _scheduled(cell, params, xs, jnp.asarray(rate, jnp.float32), key, state, mask, noise)
 
 
@@ -83,7 +98,7 @@ def _scheduled(
     mask: Any,
     noise: Any,
 ) -> jax.Array:
-    params, batch = jax.lax.stop_gradient(params), xs.shape[1:]
+    params, batch = jax.lax.stop_gradient(checked(cell, params, xs)), xs.shape[1:]
     state = cell.initial_state(params, batch) if state is None else jax.lax.stop_gradient(state)
 
     def write(carry: tuple[State, jax.Array], given: tuple) -> tuple[Any, jax.Array]:

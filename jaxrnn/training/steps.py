@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from functools import partial, reduce
+from functools import partial, reduce, wraps
 from typing import Any, NamedTuple
 
 import jax
@@ -14,13 +14,13 @@ import jax.numpy as jnp
 import optax
 
 from jaxrnn import errors
-from jaxrnn.autodiff.products import wide
 from jaxrnn.data import Batch
 from jaxrnn.layer import Layer, Params, State
 from jaxrnn.params import trainable
 from jaxrnn.strategies import Scan, Strategy
-from jaxrnn.training.losses import LossFunction, MaskedMean
-from jaxrnn.unroll import fold, unroll
+from jaxrnn.training.evaluation import Objective, as_batch, check_work, measure
+from jaxrnn.training.losses import LossFunction, MaskedMean, checked
+from jaxrnn.training.optimizers import Transformation, begin, transformation
 
 
 class TrainState(NamedTuple):
@@ -43,7 +43,7 @@ class TrainState(NamedTuple):
         cls,
         cell: Layer | None,
         params: Params,
-        tx: optax.GradientTransformation,
+        tx: Transformation,
         key: jax.Array,
         batch_shape: tuple[int, ...] | None = None,
     ) -> TrainState:
@@ -56,11 +56,26 @@ class TrainState(NamedTuple):
           key: a PRNG key for the noise of every step.
           batch_shape: the batch axes, `(32,)` say, that `truncated_bptt_step` carries a recurrent
             state for; every other step begins afresh and takes none.
+
+        Raises:
+          TypeError, ValueError: for any argument that is something else.
+
+        Example:
+          >>> net, tx = LSTM(8), optimizer(1e-2)
+          >>> params = net.init(jax.random.key(0), features(3))
+          >>> state = TrainState.create(net, params, tx, jax.random.key(1), batch_shape=(4,))
+          >>> state.carry.h.shape
+          (4, 8)
         """
-        carry = None
+        name, carry = "TrainState.create", None
+        errors.check_run(name, cell, Layer, params, batch_shape)
+        errors.check_prng_key(name, key)
         if batch_shape is not None and cell is not None:
-            carry = cell.initial_state(params, batch_shape)
-        return cls(params, tx.init(params), jnp.int32(0), key, carry, jnp.int32(0))
+            try:
+                carry = cell.initial_state(params, batch_shape)
+            except (AttributeError, IndexError, KeyError, TypeError, ValueError) as why:
+                raise errors.other_params(name, cell) from why
+        return cls(params, begin(name, tx, params), jnp.int32(0), key, carry, jnp.int32(0))
 
 
 class Metrics(NamedTuple):
@@ -75,64 +90,31 @@ class Metrics(NamedTuple):
 
 
 Step = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
-Objective = Callable[[Params, Any, jax.Array], MaskedMean]  # objective(params, batch, key)
-
-
-def optimizer(
-    rule: float | optax.Schedule | optax.GradientTransformation, clip: float | None = 1.0
-) -> optax.GradientTransformation:
-    """Gradients clipped to a global norm, then the rule; leaves under a key `fixed` never move,
-    whatever the rule (weight decay too).
-
-    Args:
-      rule: an optax transformation, or a learning rate or schedule for Adam.
-      clip: the largest global norm of the trainable leaves' gradient, or None.
-
-    Raises:
-      TypeError: for any other rule.
-
-    Example:
-      >>> tx = optimizer(optax.adamw(1e-3, weight_decay=0.1), clip=0.5)
-    """
-    if not isinstance(rule, optax.GradientTransformation):
-        if not (callable(rule) or isinstance(rule, float | int | jax.Array)):
-            raise errors.wrong_optimizer(rule)
-        rule = optax.adam(rule)
-    if clip is not None:
-        rule = optax.chain(optax.clip_by_global_norm(clip), rule)
-
-    def fixed(params: Params) -> Any:
-        return jax.tree.map(operator.not_, trainable(params))
-
-    return optax.chain(optax.masked(rule, trainable), optax.masked(optax.set_to_zero(), fixed))
-
-
-def warmup_cosine(
-    rate: float, steps: int, warmup: int = 200, floor: float = 0.02
-) -> optax.Schedule:
-    """A learning rate that rises to `rate` over the first `warmup` steps, at most a tenth of all,
-    and falls as a cosine to `floor * rate`.
-    """
-    return optax.warmup_cosine_decay_schedule(
-        0.0, rate, min(warmup, max(steps // 10, 1)), max(steps, 2), floor * rate
-    )
 
 
 def bptt_step(
     cell: Layer,
     loss: LossFunction,
-    tx: optax.GradientTransformation,
+    tx: Transformation,
     *,
     strategy: Strategy = Scan(),
 ) -> Step:
     """A training step for batches of whole sequences, which begin from the initial state (Werbos
     1990).
 
+    A batch is a `Batch`, or a `Padded` of two ragged columns, inputs and targets, so that
+    `data.Buckets((inputs, targets), batch)` is a source for `fit`; both rows of a pair have one
+    length, and each bucket's shape is compiled once. A target for a whole row is many to one: see
+    `Pooled`.
+
     Args:
       cell: the network.
       loss: `loss(ys, targets, mask) -> MaskedMean`, such as `cross_entropy`; a sum over steps,
         since a strategy may call it piece by piece.
-      tx: an optax transformation, as from `optimizer`.
+      tx: an optax transformation, as from `optimizer`, or an `optax.MultiSteps` of one. It is given
+        the loss, its gradient and the loss as a function of the params: `value`, `grad` and
+        `value_fn`, for rules that ask for them, such as `optax.contrib.reduce_on_plateau` or
+        `optax.lbfgs`.
       strategy: how the sequence is evaluated; under `Chunked` the outputs and the loss exist one
         chunk at a time.
 
@@ -140,7 +122,13 @@ def bptt_step(
       A jitted pure `step(state, batch) -> (state, metrics)`. The step's noise key is
       `fold_in(state.key, state.step)`. Where the loss, the gradient, the update or the new carry is
       not finite, params, optimizer state and carry stay as they were and `metrics.skipped` is true;
-      the step still counts.
+      the step still counts. Under `optax.MultiSteps` such a batch is no part of the mean: one more
+      is waited for.
+
+    Raises:
+      TypeError, ValueError: for arguments, a state, a batch, or a result of the loss that do not
+        fit, while tracing. The lengths of the two columns are compared where they are known, which
+        they are not within a `jit` of your own.
 
     Example:
       >>> net = Stack((Embed(9, 4), LSTM(8), Dense(9)))
@@ -149,19 +137,20 @@ def bptt_step(
       >>> tokens = jnp.arange(12).reshape(6, 2) % 9
       >>> state, metrics = bptt_step(net, cross_entropy, tx)(state, Batch(tokens, tokens))
     """
+    check_work("bptt_step", cell, loss, strategy)
 
     def measured(
         params: Params, batch: Batch, carry: State, key: jax.Array
     ) -> tuple[State, MaskedMean]:
         return None, measure(cell, loss, params, batch, None, key, strategy)[1]
 
-    return _step(repr(cell), measured, tx, carried=False)
+    return _step(repr(cell), measured, tx, carried=False, read=partial(as_batch, cell))
 
 
 def truncated_bptt_step(
     cell: Layer,
     loss: LossFunction,
-    tx: optax.GradientTransformation,
+    tx: Transformation,
     *,
     strategy: Strategy = Scan(),
 ) -> Step:
@@ -169,19 +158,27 @@ def truncated_bptt_step(
     segment, the gradient is cut between them (Williams & Peng 1990).
 
     Arguments, result and example are those of `bptt_step`; the state is made with
-    `TrainState.create(..., batch_shape=(B,))`, and batches follow one another in time, row by row,
-    as those of `data.Segments` do. `batch.resets` says where a row begins a new sequence.
+    `TrainState.create(..., batch_shape=(B,))`, and batches, each a `Batch`, follow one another in
+    time, row by row, as those of `data.Segments` do. `batch.resets` says where a row begins a new
+    sequence.
+
+    Raises:
+      TypeError, ValueError: as `bptt_step`; ValueError for a network that looks ahead.
     """
+    check_work("truncated_bptt_step", cell, loss, strategy)
+    if not cell.causal:
+        raise errors.not_causal(cell, "truncated_bptt_step")
 
     def measured(
         params: Params, batch: Batch, carry: State, key: jax.Array
     ) -> tuple[State, MaskedMean]:
         return measure(cell, loss, params, batch, carry, key, strategy)
 
-    return _step(repr(cell), measured, tx, carried=True)
+    read = partial(as_batch, cell, padded=False)
+    return _step(repr(cell), measured, tx, carried=True, read=read)
 
 
-def make_step(objective: Objective, tx: optax.GradientTransformation) -> Step:
+def make_step(objective: Objective, tx: Transformation) -> Step:
     """A training step for any objective, of one net or several: an encoder with its decoder, a
     pooled classifier, a penalty added.
 
@@ -194,6 +191,11 @@ def make_step(objective: Objective, tx: optax.GradientTransformation) -> Step:
     Returns:
       As `bptt_step`; the state is made with `TrainState.create(None, params, tx, key)`.
 
+    Raises:
+      TypeError, ValueError: for an objective that is not callable so or returns anything but a
+        `MaskedMean`, a state or an optimizer that do not fit, or a batch with leaves that are no
+        arrays.
+
     Example:
       >>> cell, tx = LSTM(8), optimizer(1e-2)
       >>> def final(params, batch, key):
@@ -203,41 +205,61 @@ def make_step(objective: Objective, tx: optax.GradientTransformation) -> Step:
       >>> state = TrainState.create(None, params, tx, jax.random.key(1))
       >>> state, metrics = make_step(final, tx)(state, Batch(jnp.ones((5, 2, 3)), jnp.ones((2, 8))))
     """
-    return _step(
-        "make_step",
-        lambda params, batch, carry, key: (None, objective(params, batch, key)),
-        tx,
-        carried=False,
-    )
+    errors.check_signature("make_step", "objective", objective, ("params", "batch", "key"))
+
+    def measured(
+        params: Params, batch: Any, carry: State, key: jax.Array
+    ) -> tuple[State, MaskedMean]:
+        return None, objective(params, batch, key)
+
+    def read(batch: Any) -> Any:
+        errors.check_batch_leaves("make_step", batch)
+        return batch
+
+    return _step("make_step", measured, tx, carried=False, read=read)
 
 
 def _step(
     name: str,
     measured: Callable[..., tuple[State, MaskedMean]],
-    tx: optax.GradientTransformation,
+    tx: Transformation,
     carried: bool,
+    read: Callable[[Any], Any],
 ) -> Step:
-    """A step for `measured(params, batch, carry, key) -> (carry, MaskedMean)`."""
+    """A step for `measured(params, batch, carry, key) -> (carry, MaskedMean)` over what `read`
+    makes of a batch before it is traced, where its values can still be looked at.
+    """
+    update = transformation(name, tx).update
 
     def objective(
         params: Params, batch: Any, carry: State, key: jax.Array
     ) -> tuple[jax.Array, tuple[State, MaskedMean]]:
         carry, total = measured(params, batch, carry, key)
+        total = checked(name, total)
         return total.mean, (carry, total)
 
     @jax.jit
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         if carried == (state.carry is None):
             raise errors.wrong_carry(name, state.carry)
-        carry = jax.lax.stop_gradient(state.carry)
+        fresh = jax.eval_shape(partial(begin, name, tx), state.params)
+        errors.check_opt_state(name, state.opt_state, fresh)
+        start = jax.lax.stop_gradient(state.carry)
         key = jax.random.fold_in(state.key, state.step)
         (value, (carry, total)), grads = jax.value_and_grad(objective, has_aux=True)(
-            state.params, batch, carry, key
+            state.params, batch, start, key
         )
         moves = trainable(state.params)
         norm = optax.tree.norm(jax.tree.map(lambda move, g: g if move else None, moves, grads))
+
+        def moved(new: Params) -> Params:
+            """The params, those that move replaced; `optax.masked` hands on no others."""
+            return jax.tree.map(lambda move, p, q: q if move else p, moves, state.params, new)
+
+        value_fn = lambda new: objective(moved(new), batch, start, key)[0]  # noqa: E731
+        extra = {"value": value, "grad": grads, "value_fn": value_fn}
         with jax.numpy_dtype_promotion("standard"):  # optax mixes integers and floats
-            updates, opt_state = tx.update(grads, state.opt_state, state.params)
+            updates, opt_state = update(grads, state.opt_state, state.params, **extra)
         # A fixed leaf stays, whatever the rule: a bare adamw would decay it.
         params = jax.tree.map(
             lambda move, p, u: optax.apply_updates(p, u) if move else p,
@@ -245,76 +267,29 @@ def _step(
             state.params,
             updates,
         )
-        new = (params, opt_state, jax.lax.stop_gradient(carry) if carried else None)
-        fine = reduce(operator.and_, map(finite, jax.tree.leaves((value, norm, new))))
-        old = (state.params, state.opt_state, state.carry)
+        carry = jax.lax.stop_gradient(carry) if carried else None
+        fine = reduce(operator.and_, map(finite, jax.tree.leaves((value, norm, params, carry))))
+        # Optimizers begin with an infinite best loss, say: what was infinite may stay so.
+        pairs = zip(*map(jax.tree.leaves, (opt_state, state.opt_state)), strict=True)
+        fine = reduce(operator.and_, (finite(new, old) for new, old in pairs), fine)
+        new, old = (params, opt_state, carry), (state.params, state.opt_state, state.carry)
         params, opt_state, carry = jax.tree.map(partial(jnp.where, fine), new, old)
         skipped = state.skipped + (~fine).astype(jnp.int32)
         return TrainState(params, opt_state, state.step + 1, state.key, carry, skipped), Metrics(
             value, norm, ~fine, total.steps
         )
 
-    return step
+    @wraps(step)
+    def checked_step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+        errors.check_train_state(name, state, TrainState)
+        return step(state, read(batch))
+
+    return checked_step
 
 
-def finite(x: jax.Array) -> jax.Array:
-    """Whether all numbers of an array are finite."""
-    return jnp.isfinite(x).all() if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.bool_(True)
-
-
-def measure(
-    cell: Layer,
-    loss: LossFunction,
-    params: Params,
-    batch: Batch,
-    state: State,
-    key: jax.Array | None,
-    strategy: Strategy,
-) -> tuple[State, MaskedMean]:
-    """The recurrent state after a batch, and its loss."""
-    dtype = max(
-        (wide(p.dtype) for p in jax.tree.leaves(params)),
-        key=lambda d: jnp.finfo(d).bits,
-        default=jnp.float32,
-    )
-
-    def add(total: MaskedMean, params: Params, ys: Any, targets: Any, mask: Any) -> MaskedMean:
-        piece = loss(ys, targets, mask)
-        return MaskedMean(
-            total.total + piece.total.astype(dtype), total.steps + piece.steps.astype(jnp.int32)
-        )
-
-    nothing = MaskedMean(jnp.zeros((), dtype), jnp.int32(0))
-    controls: Any = {"mask": batch.mask, "resets": batch.resets, "key": key, "strategy": strategy}
-    if cell.causal:
-        return fold(
-            cell, params, batch.xs, add, nothing, extra=batch.targets, state=state, **controls
-        )
-    state, ys = unroll(cell, params, batch.xs, state=state, **controls)
-    return state, add(nothing, params, ys, batch.targets, batch.mask)
-
-
-@partial(jax.jit, static_argnums=1)
-def _evaluate(
-    cell: Layer, loss: LossFunction, params: Params, batch: Batch, state: State, strategy: Strategy
-) -> tuple[State, MaskedMean]:
-    return measure(cell, loss, params, batch, state, None, strategy)
-
-
-def evaluate(
-    cell: Layer,
-    loss: LossFunction,
-    params: Params,
-    batch: Batch,
-    state: State = None,
-    *,
-    strategy: Strategy = Scan(),
-) -> tuple[State, MaskedMean]:
-    """The loss over a batch of any length, without noise and without a gradient: `(state,
-    MaskedMean)`.
-
-    Under `Chunked(256)` memory does not grow with the length, so a whole held-out stream is one
-    call (`data.stream(tokens)`). Where a stream comes in parts, pass the returned state to the next
-    call. `MaskedMean.bits` are bits per token.
-    """
-    return _evaluate(cell, loss, params, batch, state, strategy)
+def finite(x: jax.Array, old: jax.Array | None = None) -> jax.Array:
+    """Whether all numbers of an array are finite, or as they were."""
+    if not jnp.issubdtype(x.dtype, jnp.inexact):
+        return jnp.bool_(True)
+    fine = jnp.isfinite(x)
+    return (fine if old is None else fine | (x == old)).all()

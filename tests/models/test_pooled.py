@@ -192,3 +192,10 @@ def test_what_will_not_do_is_refused():
     net = rnn.Pooled(rnn.GRU(3), HEAD)
     with pytest.raises(ValueError, match="mask of shape"):
         net.apply(net.init(jax.random.key(0), rnn.features(2)), XS, mask=MASK[:3])
+
+
+def test_equal_nets_and_losses_have_one_objective():
+    one, two = (rnn.Pooled(rnn.GRU(3), HEAD) for _ in range(2))
+    assert one.objective(cross_entropy) is two.objective(cross_entropy)
+    assert one.objective(cross_entropy) is not one.objective(training.mse)
+    assert one.objective(cross_entropy) is not one.objective(cross_entropy, strategy=rnn.Chunked(2))

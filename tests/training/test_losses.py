@@ -114,6 +114,135 @@ def test_ctc_over_gaps_rows_without_steps_and_labels_that_do_not_fit():
     assert np.isfinite(ctc(LOGITS[:3, :1], jnp.array([[1], [1]])).mean)
 
 
+# Against PyTorch, and under a mask
+
+SPREAD = np.float32(np.random.default_rng(3).normal(size=(4, 2, 6)))
+NAMES = jnp.array([[0, 1], [2, 5], [1, 3], [4, 4]])
+BITS = np.random.default_rng(4).random((4, 2, 6)) < 0.5
+REAL = np.float32(np.random.default_rng(5).normal(size=(4, 2, 3)))
+WEIGHTS = (0.5, 2.0, 0.0, 1.0, 3.0, 1.5)
+
+MASKED = {
+    "cross_entropy": (cross_entropy, NAMES, 99),
+    "weighted": (partial(cross_entropy, weights=WEIGHTS), NAMES, 99),
+    "smoothed and weighted": (partial(cross_entropy, weights=WEIGHTS, smoothing=0.1), NAMES, -7),
+    "binary_cross_entropy": (training.binary_cross_entropy, jnp.float32(BITS), jnp.nan),
+    "gaussian_nll": (training.gaussian_nll, REAL, jnp.nan),
+}
+
+
+def torch_total(name):
+    """What PyTorch makes of all steps: a sum."""
+    torch = pytest.importorskip("torch")
+    nn, ys = torch.nn.functional, torch.tensor(SPREAD).requires_grad_()
+    flat, names = ys.reshape(8, 6), torch.tensor(np.asarray(NAMES)).reshape(8).long()
+    if name == "binary_cross_entropy":
+        loss = nn.binary_cross_entropy_with_logits(
+            ys, torch.tensor(np.float32(BITS)), reduction="sum"
+        )
+    elif name == "gaussian_nll":
+        loss = nn.gaussian_nll_loss(
+            ys[..., :3], torch.tensor(REAL), ys[..., 3:].exp(), full=True, reduction="sum"
+        )
+    else:
+        weight = None if name == "cross_entropy" else torch.tensor(WEIGHTS)
+        smoothing = 0.1 if "smoothed" in name else 0.0
+        loss = nn.cross_entropy(flat, names, weight, label_smoothing=smoothing, reduction="sum")
+        if name == "weighted":  # the mean over the weights, as the docstring says
+            mean = nn.cross_entropy(flat, names, weight)
+            ours = training.cross_entropy(SPREAD, NAMES, weights=WEIGHTS).mean
+            np.testing.assert_allclose(ours / np.mean(np.take(WEIGHTS, NAMES)), mean.item(), 1e-5)
+    loss.backward()
+    return loss.item(), ys.grad.numpy()
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_losses_equal_pytorchs(name):
+    loss, targets, _ = MASKED[name]
+    value, slope = jax.value_and_grad(lambda ys: loss(ys, targets).total)(jnp.asarray(SPREAD))
+    want, gradient = torch_total(name)
+    np.testing.assert_allclose(value, want, rtol=1e-5)
+    np.testing.assert_allclose(slope, gradient, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_what_is_masked_reaches_neither_losses_nor_gradients(name):
+    loss, targets, foul = MASKED[name]
+    wide = MASK.reshape(4, 2, *(1,) * (targets.ndim - 2))
+
+    def total(ys, targets):
+        return loss(ys, targets, MASK).total
+
+    run = jax.value_and_grad(total)
+    clean = run(jnp.asarray(SPREAD), jnp.asarray(targets))
+    dirty = run(jnp.where(MASK[..., None], SPREAD, jnp.nan), jnp.where(wide, targets, foul))
+    jax.tree.map(np.testing.assert_array_equal, dirty, clean)
+    assert not np.asarray(clean[1])[~np.asarray(MASK)].any()
+    rows = [loss(jnp.asarray(y)[None], jnp.asarray(t)[None]) for y, t in
+            zip(SPREAD[MASK], np.asarray(targets)[MASK], strict=True)]  # fmt: skip
+    np.testing.assert_allclose(clean[0], sum(rows).total, rtol=1e-5)
+    assert int(loss(SPREAD, targets, MASK).steps) == sum(rows).steps == 4
+    half = loss(jnp.asarray(SPREAD, jnp.bfloat16), targets, MASK)
+    assert half.total.dtype == jnp.float32
+
+
+def test_losses_in_doubles(x64):
+    for loss, targets, _ in MASKED.values():
+        got = loss(jnp.asarray(SPREAD, jnp.float64), targets)
+        assert got.total.dtype == jnp.float64
+
+
+def test_a_weight_is_looked_up_and_nothing_else_is():
+    weights = jnp.array([1.0, 0.0, 2.0])
+    loss = partial(cross_entropy, weights=weights)
+    forbidden = jnp.array([[0.0, -jnp.inf, 0.0]])  # a class of weight 0, and the target
+    for smoothing in (0.0, 0.1):
+        value, slope = jax.value_and_grad(
+            lambda x, s=smoothing: loss(x, jnp.array([1]), smoothing=s).total
+        )(forbidden)
+        assert np.isfinite(value)
+        assert np.isfinite(slope).all()
+    for target in (-1, 3):
+        assert np.isnan(loss(LOGITS[:1, 0], jnp.array([target])).total)
+    ones = cross_entropy(LOGITS, jnp.ones((4, 2), int), MASK, weights=(1, 1, 1))
+    assert ones.total == cross_entropy(LOGITS, jnp.ones((4, 2), int), MASK).total
+    # Traced weights have no values to look at.
+    sums = jax.jit(lambda w: cross_entropy(LOGITS, jnp.ones((4, 2), int), weights=w).total)
+    np.testing.assert_allclose(sums(2 * jnp.ones(3)), 2 * sums(jnp.ones(3)), rtol=1e-6)
+
+
+def test_binary_targets_are_from_0_to_1():
+    for kind in (bool, np.uint8, np.float32):
+        got = training.binary_cross_entropy(SPREAD, BITS.astype(kind))
+        np.testing.assert_allclose(got.total, MASKED["binary_cross_entropy"][0](SPREAD, BITS).total)
+    for wrong in (-0.1, 255.0):
+        assert np.isnan(training.binary_cross_entropy(LOGITS, LOGITS.at[0, 0, 0].set(wrong)).total)
+
+
+@pytest.mark.parametrize("label", [0, 3, -1])
+def test_a_label_that_is_none_gives_nan_to_its_row_alone(label):
+    """The blank, or no token at all, where a mask says that it is a label."""
+    labels = jnp.array([[1, label]])
+    got = ctc(LOGITS, labels, MASK, target_mask=jnp.array([[True, True]]))
+    assert np.isnan(got.total)
+    assert np.isfinite(ctc(LOGITS, labels, MASK, target_mask=jnp.array([[True, False]])).total)
+
+
+def test_a_loss_times_a_number_and_no_steps_at_all():
+    loss = cross_entropy(LOGITS, jnp.zeros((4, 2), int), MASK)
+    for half in (0.5 * loss, loss * 0.5):
+        assert half.steps == loss.steps
+        assert half.mean == 0.5 * loss.mean
+    nothing = ctc(LOGITS[:0], jnp.ones((1, 2), int))
+    assert (float(nothing.mean), int(nothing.steps)) == (0.0, 0)
+
+
+def test_values_may_be_booleans_or_integers():
+    right = jnp.array([[True, False], [True, True]])
+    assert training.MaskedMean.over(right).mean == 0.75
+    assert training.MaskedMean.over(right.astype(jnp.int32), right).mean == 1.0
+
+
 # What was quietly wrong
 
 
