@@ -3,8 +3,6 @@ baseline, and what it refuses."""
 
 import json
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -89,6 +87,20 @@ def test_sentences_of_ones_own(files, capsys):
     assert "bag of words" in shown
 
 
+def test_the_params_are_chosen_on_a_file_of_ones_own(files, tmp_path):
+    options = files(sentiment(60, 0), sentiment(20, 1))
+    # Four of one class and three of the other: a tenth of sixty has no sevenths.
+    lines = sorted(sentiment(40, 2).splitlines())
+    (tmp_path / "c.tsv").write_text("\n".join([*lines[:4], *lines[-3:]]))
+    options += ["--validation", str(tmp_path / "c.tsv"), "--units", "words"]
+    classify_text.main([*options, *TINY, "--steps", "6", "--evaluate-every", "2"])
+    record = json.loads((tmp_path / "out/results.json").read_text())
+    sevenths = np.array(record["runs"][0]["validation"]) * 7
+    assert len(sevenths) == 3
+    np.testing.assert_allclose(sevenths, sevenths.round(), atol=1e-4)
+    assert record["settings"]["validation"].endswith("c.tsv")
+
+
 @pytest.mark.slow
 def test_it_learns_sentiment_with_no_other_change_than_the_files(files, tmp_path):
     classify_text.main(
@@ -115,17 +127,6 @@ def test_naive_bayes_by_hand():
         train, labels, [["a"], ["c"], ["a", "c", "c"]], 2
     ).tolist() == [0, 1, 1]
     assert classify_text.in_threes(list("ab")) == [" ab", "ab "]
-
-
-def test_the_best_parameters_are_kept(tmp_path):
-    scores = iter([0.5, 0.9, 0.7, 0.9])
-    evaluate = classify_text.keep_best(tmp_path / "x" / "best.npz", lambda params: next(scores))
-    for n in range(4):
-        state = jax.tree_util.Partial(lambda: None)
-        state.params = {"w": jnp.full(2, n)}
-        evaluate(state)
-    with np.load(tmp_path / "x" / "best.npz") as held:
-        assert (float(held["score"]), held["arr_0"].tolist()) == (0.9, [1, 1])
 
 
 GOOD = "a\tone two\nb\tthree four\n" * 15
@@ -155,6 +156,8 @@ def test_bad_input_gets_one_line(files, train, test, message):
 def test_options_that_do_not_go_together(tmp_path):
     with pytest.raises(SystemExit, match="--train and --test go together"):
         classify_text.main(["--train", "a", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match="--validation goes with --train and --test"):
+        classify_text.main(["--validation", "a", "--out", str(tmp_path)])
     with pytest.raises(SystemExit, match="need two classes at least"):
         classify_text.main(["--languages", "it", "--out", str(tmp_path)])
     with pytest.raises(SystemExit, match="the language 'xx'"):
