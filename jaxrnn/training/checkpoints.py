@@ -16,6 +16,8 @@ import os
 import pathlib
 import re
 import shutil
+import sys
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -83,7 +85,11 @@ class Checkpoints:
         with quiet():
             reason = self.write(step, state, history)
             if reason is not None:
-                gc.collect()  # tasks of a failed write complain when they are collected
+                # The other writes of a failed one complain when they end and are collected.
+                time.sleep(0.2)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", RuntimeWarning)
+                    gc.collect()
         if reason is not None:
             raise errors.cannot_save(self.directory, step, reason, self.saved)
         self.saved = step
@@ -230,13 +236,16 @@ def orbax() -> tuple[Any, Any]:
 def quiet() -> Iterator[None]:
     """No log of what orbax's threads meet: it is raised besides, and said in one line."""
     loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
-    before = [logger.level for logger in loggers]
+    levels, hook = [logger.level for logger in loggers], sys.unraisablehook
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
+    # Writes that go on while another one has failed find their loop closed.
+    sys.unraisablehook = lambda met: None if "loop is closed" in str(met.exc_value) else hook(met)
     try:
         yield
     finally:
-        for logger, level in zip(loggers, before, strict=True):
+        sys.unraisablehook = hook
+        for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
 
 
