@@ -23,12 +23,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from jaxrnn import errors
-from jaxrnn.errors import describe
 from jaxrnn.training.history import Best, History
+from jaxrnn.training.trees import keyed, plain, samples, spec
 from jaxrnn.training.whole import SUMS, checksums, damage, locked
 
 UNFINISHED = ".unfinished"
@@ -50,7 +48,8 @@ class Checkpoints:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             self.stack.enter_context(locked(self.directory))
-            shutil.rmtree(self.directory / UNFINISHED, ignore_errors=True)
+            for left in self.directory.glob(f"{UNFINISHED}*"):
+                shutil.rmtree(left, ignore_errors=True)
         except BlockingIOError:
             raise
         except OSError as error:
@@ -184,7 +183,7 @@ def newest(directory: pathlib.Path) -> tuple[int, dict[str, Any]]:
                     warnings.warn(
                         f"{directory}: {text}. The checkpoint of step {step} is whole and is "
                         "taken instead.",
-                        stacklevel=4,
+                        stacklevel=3,
                     )
                 record = directory / str(step) / "record.json"
                 return step, json.loads(record.read_text(encoding="utf-8"))
@@ -257,45 +256,3 @@ def refusal(error: Exception) -> str | None:
         return error.strerror or str(error)
     code = re.search(r"os_error_code='(\d+)'", str(error))
     return None if code is None else os.strerror(int(code[1]))
-
-
-def is_key(x: Any) -> bool:
-    """Whether an array holds typed PRNG keys."""
-    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-
-
-def plain(tree: Any) -> Any:
-    """PRNG keys as the integers they are made of."""
-    return jax.tree.map(lambda x: jax.random.key_data(x) if is_key(x) else x, tree)
-
-
-def keyed(tree: Any, template: Any) -> Any:
-    """The keys again, each of the template's kind."""
-    return jax.tree.map(
-        lambda x, like: (
-            jax.random.wrap_key_data(x, impl=jax.random.key_impl(like)) if is_key(like) else x
-        ),
-        tree,
-        template,
-    )
-
-
-def spec(tree: Any) -> dict[str, str]:
-    """The dtype and shape of every leaf, by its path."""
-    return {
-        jax.tree_util.keystr(path): describe(leaf)
-        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
-    }
-
-
-def samples(tree: Any, count: int = 8) -> dict[str, list[float]]:
-    """Some numbers of every leaf, by its path: enough to tell one initial state from another."""
-    found = {}
-    for path, leaf in jax.tree_util.tree_flatten_with_path(plain(tree))[0]:
-        flat: Any = np.asarray(leaf).ravel()
-        flat = flat[:: max(1, flat.size // count)][:count]
-        if np.iscomplexobj(flat):
-            flat = np.concatenate([flat.real, flat.imag])
-        exact = np.issubdtype(flat.dtype, np.integer)
-        found[jax.tree_util.keystr(path)] = (flat if exact else flat.astype(np.float64)).tolist()
-    return found
