@@ -49,9 +49,14 @@ def damage(folder: pathlib.Path) -> str | None:
     return f"{SUMS} is not what was written"
 
 
+HELD: set[pathlib.Path] = set()
+"""Where this process writes: the system's lock tells processes apart, not loops of one process."""
+
+
 @contextlib.contextmanager
 def locked(directory: pathlib.Path) -> Iterator[None]:
-    """Hold a directory's lock; the system lets go of it when the process ends, however it ends.
+    """Hold a directory's lock; the system lets go of it when the process ends, however it ends,
+    and whatever children it leaves.
 
     Raises:
       BlockingIOError: where another writer holds it; it names its process.
@@ -61,11 +66,14 @@ def locked(directory: pathlib.Path) -> Iterator[None]:
     except ImportError:  # Windows has no such lock
         yield
         return
-    file = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    place = directory.resolve()
+    if place in HELD:
+        raise errors.another_writer(directory, str(os.getpid()))
+    file = os.open(place / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):  # systems differ in what they say
             raise errors.another_writer(directory, os.read(file, 32).decode()) from None
         except OSError:
             pass  # a file system without locks
@@ -73,6 +81,8 @@ def locked(directory: pathlib.Path) -> Iterator[None]:
         with contextlib.suppress(OSError):
             os.ftruncate(file, 0)
             os.write(file, str(os.getpid()).encode())
+        HELD.add(place)
         yield
     finally:
+        HELD.discard(place)
         os.close(file)

@@ -147,7 +147,9 @@ def test_the_time_before_a_kill_counts(tmp_path):
     root, clock = pathlib.Path(experiments.__file__).parents[3], tmp_path / "clock.json"
     path = os.pathsep.join([str(root), str(root / "examples")])
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(clock)], env=os.environ | {"PYTHONPATH": path}
+        [sys.executable, "-c", KILLED, str(clock)],
+        env=os.environ | {"PYTHONPATH": path},
+        timeout=120,
     )
     assert killed.returncode == -signal.SIGKILL
     with clocked(clock) as spent:

@@ -173,17 +173,23 @@ def test_one_writer_and_any_number_of_readers(copy):
     assert int(BEST(SEGMENTS, directory=copy)[0].step) == 24
 
 
-def test_the_lock_of_a_killed_process_is_free(tmp_path):
-    code = (
-        "import pathlib, sys, time\n"
-        "from jaxrnn.training import whole\n"
-        "with whole.locked(pathlib.Path(sys.argv[1])):\n"
-        "    print('held', flush=True)\n"
-        "    time.sleep(600)\n"
-    )
+HOLDING = """
+import os, pathlib, sys
+from jaxrnn.training import whole
+
+with whole.locked(pathlib.Path(sys.argv[1])):
+    if os.fork():
+        print("held", flush=True)
+    sys.stdin.read()  # the child outlives its parent
+"""
+
+
+def test_the_lock_of_a_killed_process_is_free_whatever_children_it_left(tmp_path):
     other = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)],
+        [sys.executable, "-c", HOLDING, str(tmp_path)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
         env=os.environ | {"PYTHONPATH": str(pathlib.Path(rnn.__file__).parents[1])},
     )
@@ -191,10 +197,14 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path):
         assert other.stdout.readline() == "held\n"
         with pytest.raises(BlockingIOError, match=f"process {other.pid} writes"):
             FIT(SEGMENTS, 2, directory=tmp_path)
-    finally:
         other.send_signal(signal.SIGKILL)
-        other.communicate()
-    assert FIT(SEGMENTS, 2, directory=tmp_path)[1].finished
+        assert other.wait() == -signal.SIGKILL
+        assert FIT(SEGMENTS, 2, directory=tmp_path)[1].finished
+    finally:
+        other.kill()
+        other.stdin.close()
+        other.stdout.close()
+        other.wait()
 
 
 def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path, monkeypatch, capfd):

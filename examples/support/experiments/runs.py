@@ -45,7 +45,8 @@ def write_json(path: pathlib.Path, content: Any) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
         temporary.replace(path)
     except OSError as error:  # a full disk does not say where
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
