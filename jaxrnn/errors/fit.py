@@ -13,6 +13,11 @@ import numpy as np
 from jaxrnn.errors.message import describe, error
 
 
+def is_scalar(x: Any, *kinds: Any) -> bool:
+    """Whether it is an array of one number of these kinds."""
+    return getattr(x, "shape", None) == () and any(jnp.issubdtype(x.dtype, k) for k in kinds)
+
+
 def check_fit_calls(step: Any, state: Any, batches: Any, evaluate: Any) -> None:
     """What `fit` calls can be called, and the state counts its steps."""
     if not callable(step):
@@ -31,8 +36,7 @@ def check_fit_calls(step: Any, state: Any, batches: Any, evaluate: Any) -> None:
         )
         raise error(TypeError, "fit", f"evaluate as a {describe(evaluate)}", need, do)
     count: Any = getattr(state, "step", None)
-    whole = hasattr(count, "dtype") and jnp.issubdtype(count.dtype, jnp.integer)
-    if not whole or count.shape != ():
+    if not (isinstance(count, int) or is_scalar(count, jnp.integer)):
         need, do = "a state whose .step counts its steps", "Make it with TrainState.create(...)."
         raise error(TypeError, "fit", f"a state {describe(state)}", need, do)
 
@@ -126,7 +130,7 @@ def check_step_result(result: Any) -> None:
         need = "a NamedTuple of scalars"
         raise error(TypeError, "fit", f"metrics as a {describe(metrics)} from step", need, do)
     for name, value in metrics._asdict().items():
-        if getattr(value, "shape", None) != ():
+        if not (isinstance(value, int | float) or getattr(value, "shape", None) == ()):
             got = f"the metric {name} {describe(value)} from step"
             raise error(TypeError, "fit", got, "a scalar array", do)
 
@@ -137,11 +141,9 @@ def check_evaluation(found: Any, known: set[str] | None, best: str | None) -> No
         need, do = "a mapping of names to numbers", 'Return {"loss": loss}, say.'
         raise error(TypeError, "fit", f"a {describe(found)} from evaluate", need, do)
     for name, value in found.items():
-        number = isinstance(value, int | float) or (
-            getattr(value, "shape", None) == ()
-            and any(jnp.issubdtype(value.dtype, kind) for kind in (bool, jnp.integer, jnp.floating))
-        )
-        if not number:
+        if not (
+            isinstance(value, int | float) or is_scalar(value, bool, jnp.integer, jnp.floating)
+        ):
             got, do = f"{name!r} {describe(value)} from evaluate", "Average it, or give it names."
             raise error(TypeError, "fit", got, "one number for each name", do)
     names = ", ".join(map(repr, sorted(found))) or "nothing"
