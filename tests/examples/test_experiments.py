@@ -116,16 +116,11 @@ def test_one_process_at_a_time_is_at_work_on_a_seed(tmp_path):
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_end_it_in_one_line_with_their_status(number, status, tmp_path, capsys):
-    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-    before = {n: signal.signal(n, handler) for n, handler in usual.items()}
-    try:
-        with pytest.raises(SystemExit) as stop:
-            made([], fail=lambda: signal.raise_signal(number))(["--out", str(tmp_path)])
-        assert {n: signal.getsignal(n) for n in usual} == usual
-    finally:
-        for n, handler in before.items():
-            signal.signal(n, handler)
+def test_signals_end_it_in_one_line_with_their_status(
+    number, status, tmp_path, capsys, usual_signals
+):
+    with pytest.raises(SystemExit) as stop:
+        made([], fail=lambda: signal.raise_signal(number))(["--out", str(tmp_path)])
     assert stop.value.code == status
     said = "seed 0, 1 of 3\nthe same command goes on from here\n"
     assert capsys.readouterr().err == said

@@ -19,16 +19,7 @@ from helpers.small_run import BEST, FIT, SEGMENTS, START, STEP
 from jaxrnn import training
 from jaxrnn.training.history import best_of
 
-
-@pytest.fixture(autouse=True)
-def usual_signals():
-    """The handlers of a fresh process, whatever runs the tests; they are put back."""
-    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
-    yield
-    for number, handler in usual.items():
-        assert signal.getsignal(number) == handler
-        signal.signal(number, before[number])
+pytestmark = pytest.mark.usefixtures("usual_signals")
 
 
 @pytest.fixture(scope="module")
