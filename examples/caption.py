@@ -139,8 +139,7 @@ def work(args: argparse.Namespace) -> None:
                 args.steps,
                 directory=folder / "checkpoints",
                 **experiments.often(args),
-            ),
-            args.steps,
+            )
         )
         words = captions(net, state.params, held[0])
         right, names = (

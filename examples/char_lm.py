@@ -158,7 +158,7 @@ def train(args: argparse.Namespace) -> None:
             evaluate=evaluate,
             **experiments.often(args),
         )
-        _, history = experiments.trained(run, args.steps)
+        _, history = experiments.trained(run)
         return {
             "bits": history.evaluations["bits"][-1],
             "train": smooth(history.metrics["loss"] / np.log(2)),

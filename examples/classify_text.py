@@ -5,11 +5,13 @@ programs are in, character by character.
         ten languages
     python examples/classify_text.py --train a.tsv --test b.tsv --units words
         sentences of your own, label<TAB>text a line: sentiment, topics
+    python examples/classify_text.py --train a.tsv --validation c.tsv --test b.tsv
+        with a part of your own to choose the parameters on
 
 A net reads each sentence in both directions, the outputs are pooled over time, and one answer is
-given. A tenth of the training sentences is left out of training, and the parameters that do best on
-it are kept. Beside it: naive Bayes over the same units without their order. Interrupted, the same
-command goes on where the last checkpoint is.
+given. The parameters that do best on the validation sentences are kept: without a file of them a
+tenth of the training sentences, which is left out of training. Beside it: naive Bayes over the same
+units without their order. Interrupted, the same command goes on where the last checkpoint is.
 """
 
 from __future__ import annotations
@@ -17,10 +19,8 @@ from __future__ import annotations
 import argparse
 import functools
 import hashlib
-import math
 import pathlib
 from collections import Counter
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -78,6 +78,11 @@ def parser() -> argparse.ArgumentParser:
     add = made.add_argument
     add("--train", metavar="FILE", help="label<TAB>text, a line each")
     add("--test", metavar="FILE", help="the same, to score on")
+    add(
+        "--validation",
+        metavar="FILE",
+        help="the same, to choose the parameters on (default: a tenth of those to train on)",
+    )
     add(
         "--units",
         choices=("characters", "words"),
@@ -167,11 +172,15 @@ def from_file(path: str) -> Texts:
     return rows
 
 
-def load(args: argparse.Namespace) -> tuple[Texts, Texts, str]:
+def load(args: argparse.Namespace) -> tuple[Texts, Texts, Texts | None, str]:
+    """What to train on, to score on and to choose by, and its name."""
     if (args.train is None) != (args.test is None):
         raise ValueError(
             "--train and --test go together: give both, or neither for the message catalogues."
         )
+    if args.validation is not None and args.train is None:
+        raise ValueError("--validation goes with --train and --test: give all three.")
+    validation = None if args.validation is None else from_file(args.validation)
     if args.train is None:
         train, test = from_catalogues(args.languages, args.each)
         name = f"message catalogues in {len(set(args.languages))} languages"
@@ -190,9 +199,10 @@ def load(args: argparse.Namespace) -> tuple[Texts, Texts, str]:
         raise ValueError(
             f"{name}: {len(train.labels)} sentences are too few to train on; need 20 at least."
         )
-    if unknown := set(test.labels) - classes:
-        raise ValueError(f"{args.test}: class {sorted(unknown)[0]} does not occur in {args.train}.")
-    return train, test, name
+    for path, some in ((args.test, test), (args.validation, validation)):
+        if some is not None and (unknown := set(some.labels) - classes):
+            raise ValueError(f"{path}: class {sorted(unknown)[0]} does not occur in {args.train}.")
+    return train, test, validation, name
 
 
 def units(args: argparse.Namespace, sentence: str) -> list[str]:
@@ -230,39 +240,17 @@ def objective(
     return net.objective(loss)(params, batch._replace(columns=(tokens, labels)), within)
 
 
-def keep_best(
-    path: pathlib.Path, score: Callable[[Any], float]
-) -> Callable[[training.TrainState], dict[str, float]]:
-    """What `fit` evaluates: the score, with the parameters of the best one kept in a file."""
-
-    def evaluate(state: training.TrainState) -> dict[str, float]:
-        value, best = score(state.params), -math.inf
-        if path.exists():
-            with np.load(path) as held:
-                best = float(held["score"])
-        if value > best:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(".tmp.npz")
-            np.savez(temporary, *jax.tree.leaves(state.params), score=value)
-            temporary.replace(path)
-        return {"accuracy": value}
-
-    return evaluate
-
-
 def one(
     args: argparse.Namespace,
     train: Any,
+    chosen: Any,
     test: Any,
     size: int,
     classes: int,
     seed: int,
     folder: pathlib.Path,
 ) -> dict[str, Any]:
-    """Train from one seed, and score once."""
-    rows, labels = train
-    out = np.arange(len(rows)) % 10 == 0  # sentences are in no order
-    own, held = (([rows[i] for i in np.flatnonzero(which)], labels[which]) for which in (~out, out))
+    """Train from one seed, keep what does best on the rows to choose by, and score it once."""
     body = rnn.Stack(
         (rnn.Embed(size, 64), rnn.Dropout(args.dropout), rnn.Bidirectional(rnn.GRU(args.hidden)))
     )
@@ -272,13 +260,14 @@ def one(
         optax.adamw(training.warmup_cosine(args.lr, args.steps), weight_decay=1e-2), clip=1.0
     )
     state = training.TrainState.create(None, net.init(keys[0], rnn.TOKEN), tx, keys[1])
-    validation = data.Buckets((held[0],), batch=128)
-    evaluate = keep_best(
-        folder / "best.npz",
-        lambda params: float(metrics.accuracy(net.predict(params, validation), held[1]).mean),
-    )
+    validation = data.Buckets((chosen[0],), batch=128)
+
+    def evaluate(state: training.TrainState) -> dict[str, Any]:
+        logits = net.predict(state.params, validation)
+        return {"accuracy": metrics.accuracy(logits, chosen[1]).mean}
+
     step = training.make_step(functools.partial(objective, net, args.blank, args.smoothing), tx)
-    source = data.Buckets(own, args.batch, buckets=4, seed=seed)
+    source = data.Buckets(train, args.batch, buckets=4, seed=seed)
     fitted = training.fit(
         step,
         state,
@@ -286,14 +275,13 @@ def one(
         args.steps,
         directory=folder / "checkpoints",
         evaluate=evaluate,
+        best="accuracy",
+        best_mode="max",
         **experiments.often(args),
     )
-    state, history = experiments.trained(fitted, args.steps)
+    _, history = experiments.trained(fitted)
 
-    with np.load(folder / "best.npz") as best:
-        leaves = [best[f"arr_{i}"] for i in range(len(jax.tree.leaves(state.params)))]
-    params = jax.tree.unflatten(jax.tree.structure(state.params), leaves)
-    logits = net.predict(params, data.Buckets((test[0],), batch=128))
+    logits = net.predict(history.best.params, data.Buckets((test[0],), batch=128))
     counts = metrics.confusion(logits, test[1])
     return {
         "accuracy": metrics.accuracy(logits, test[1]).mean,
@@ -306,39 +294,47 @@ def work(args: argparse.Namespace) -> None:
     for name, value in zip(("dropout", "blank", "smoothing"), REGULAR[args.units], strict=True):
         if getattr(args, name) is None:
             setattr(args, name, value)
-    train, test, name = load(args)
+    train, test, validation, name = load(args)
     classes = sorted(set(train.labels))
     print(
         f"{name}: {len(train.labels):,} sentences to train on, "
         f"{len(test.labels):,} to score on, {len(classes)} classes"
     )
     order = sorted(range(len(train.labels)), key=lambda i: place(f"{i} {train.sentences[i]}"))
-    rows, held = (
-        [units(args, train.sentences[i]) for i in order],
-        [units(args, s) for s in test.sentences],
+    rows, held, chosen = (
+        [units(args, sentence) for sentence in sentences]
+        for sentences in (
+            [train.sentences[i] for i in order],
+            test.sentences,
+            validation.sentences if validation else [],
+        )
     )
-    if longer := sum(len(row) > args.limit for row in rows + held):
+    if longer := sum(len(row) > args.limit for row in rows + held + chosen):
         print(
             f"{longer:,} sentences are longer than {args.limit} {args.units}; "
             "what lies beyond is cut off (--limit)"
         )
-    rows, held = [row[: args.limit] for row in rows], [row[: args.limit] for row in held]
+    rows, held, chosen = ([row[: args.limit] for row in some] for some in (rows, held, chosen))
     labels = np.array([classes.index(train.labels[i]) for i in order])
     truth = np.array([classes.index(label) for label in test.labels])
 
     vocabulary = data.Vocabulary.of(rows, least=2, most=20_000)
-    tokens, scored = (
-        [vocabulary.encode(row) for row in rows],
-        [vocabulary.encode(row) for row in held],
+    tokens, scored, known = (
+        [vocabulary.encode(row) for row in some] for some in (rows, held, chosen)
     )
-    digest = hashlib.sha256("\n".join([*train.sentences, *test.sentences]).encode()).hexdigest()
-    runs = experiments.seeds(
-        args,
-        functools.partial(
-            one, args, (tokens, labels), (scored, truth), vocabulary.size, len(classes)
-        ),
-        sha256=digest,
-    )
+    sentences = [*train.sentences, *test.sentences]
+    if validation is None:
+        out = np.arange(len(tokens)) % 10 == 0  # sentences are in no order
+        own, choose = (
+            ([tokens[i] for i in np.flatnonzero(which)], labels[which]) for which in (~out, out)
+        )
+    else:
+        own = tokens, labels
+        choose = known, np.array([classes.index(label) for label in validation.labels])
+        sentences += validation.sentences
+    digest = hashlib.sha256("\n".join(sentences).encode()).hexdigest()
+    run = functools.partial(one, args, own, choose, (scored, truth), vocabulary.size, len(classes))
+    runs = experiments.seeds(args, run, sha256=digest)
 
     references = {
         f"naive Bayes, bag of {args.units}": naive_bayes(rows, labels, held, len(classes))

@@ -310,7 +310,7 @@ def prepare(
         state = training.TrainState.create(None, jax.vmap(begin)(keys[1:]), tx, keys[0])
         where: Any = {"directory": folder / series.name, **experiments.often(args)}
         state, _ = experiments.trained(
-            training.fit(step, state, lambda step: whole, args.steps, **where), args.steps
+            training.fit(step, state, lambda step: whole, args.steps, **where)
         )
         following = back(
             np.asarray(one_step(state.params), np.float64), series.values[first - 1 : -1]

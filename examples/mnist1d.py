@@ -249,7 +249,7 @@ def one(
             directory=folder / name / "checkpoints",
             **experiments.often(args),
         )
-        state, _ = experiments.trained(fitted, steps)
+        state, _ = experiments.trained(fitted)
 
         def score(params: Any, net: Any = net) -> jax.Array:
             return metrics.accuracy(net.apply(params, test.xs), test.labels).mean

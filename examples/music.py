@@ -414,8 +414,7 @@ def work(args: argparse.Namespace) -> None:
                 directory=folder / "checkpoints",
                 evaluate=evaluate,
                 **experiments.often(args),
-            ),
-            args.steps,
+            )
         )
         each = score(state.params)
         return {

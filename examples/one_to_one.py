@@ -143,7 +143,7 @@ def work(args: argparse.Namespace) -> None:
             step = training.bptt_step(net, training.cross_entropy, tx)
             where: Any = {"directory": folder / name.replace(" ", "_"), **experiments.often(args)}
             state, history = experiments.trained(
-                training.fit(step, state, batches, args.steps, **where), args.steps
+                training.fit(step, state, batches, args.steps, **where)
             )
             said = np.asarray(predict(state.params))[0]
             result[name] = float((said == held[1][0]).mean())

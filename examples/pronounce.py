@@ -276,8 +276,7 @@ def work(args: argparse.Namespace) -> None:
                 directory=folder / "checkpoints",
                 evaluate=evaluate,
                 **experiments.often(args),
-            ),
-            args.steps,
+            )
         )
         result, spoken = score(state.params, held, args.beams)
         found = {f"greedy_{name}": value for name, value in score(state.params, held, 1)[0].items()}

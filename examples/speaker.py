@@ -199,7 +199,7 @@ def one(
         directory=folder / "checkpoints",
         **experiments.often(args),
     )
-    state, history = experiments.trained(fitted, args.steps)
+    state, history = experiments.trained(fitted)
 
     logits = net.predict(state.params, data.Buckets((held,), batch=128, buckets=2))
     own = net.predict(state.params, data.Buckets((xs,), batch=128, buckets=2))

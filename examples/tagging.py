@@ -259,7 +259,7 @@ def work(args: argparse.Namespace) -> None:
                 args.steps,
                 **where,
             )
-            state, _ = experiments.trained(fitted, args.steps)
+            state, _ = experiments.trained(fitted)
             arrays[name] = said = np.concatenate(read(net, state.params, held))
             result[name] = float((said == truth).mean())
             result |= {

@@ -317,8 +317,7 @@ def work(args: argparse.Namespace) -> None:
                 directory=folder / "checkpoints",
                 evaluate=evaluate,
                 **experiments.often(args),
-            ),
-            args.steps,
+            )
         )
         said, looks = translate(state.params, [source for source, _ in held])
         shown = [

@@ -225,7 +225,7 @@ def _fold(
     return state, acc
 
 
-def check_static(cell: Any, strategy: Any, reverse: Any, key: Any) -> None:
+def check_static(cell: Any, strategy: Any, reverse: Any = False, key: Any = None) -> None:
     """Refuse anything but a cell, a strategy, a boolean and a key."""
     errors.check_cell(cell, Layer)
     if not isinstance(strategy, Strategy):

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import sys
 
 # Compiling is what tests spend their time on. Read when jax is imported,
@@ -35,3 +36,14 @@ def x64():
     """Doubles within a test."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def usual_signals():
+    """The handlers of a fresh process, whatever runs the tests (a shell ignores Ctrl-C for what is
+    in the background); a test leaves them as they are."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    left = {number: signal.signal(number, handler) for number, handler in before.items()}
+    assert left == usual

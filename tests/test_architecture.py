@@ -164,6 +164,16 @@ def test_imports_point_one_way():
         assert inside <= MAY[room(path)], f"{path.name} imports {inside - MAY[room(path)]}"
 
 
+def test_every_message_has_a_name_of_its_own():
+    names = [
+        node.name
+        for path in (ROOT / "errors").glob("*.py")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.FunctionDef)
+    ]
+    assert len(names) == len(set(names)), {name for name in names if names.count(name) > 1}
+
+
 def test_peers_are_imported_on_request_only():
     for path in ROOT.rglob("*.py"):
         if room(path) != "interop":

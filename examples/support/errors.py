@@ -35,3 +35,13 @@ def few_digits(path: Any, got: int, kinds: int) -> Exception:
         "at least 20 digits and two classes",
         "Give more.",
     )
+
+
+def damaged_json(path: Any) -> Exception:
+    return error(
+        ValueError,
+        str(path),
+        "a damaged file",
+        "the JSON that was written",
+        "Remove it, or give another --out.",
+    )

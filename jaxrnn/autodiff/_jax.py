@@ -5,7 +5,7 @@ Where a new version of JAX moves something, only this file changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -64,7 +64,9 @@ def primitive(name: str, multiple_results: bool = False) -> Any:
     return p
 
 
-def lowered(p: Any, default: Callable, alone: bool = True, **platforms: Callable) -> None:
+def lowered(
+    p: Any, default: Callable, platforms: Mapping[str, Callable] | None = None, alone: bool = True
+) -> None:
     """Lower `p` as the function `default`, on the platforms named as a function of their own.
 
     With `alone`, these serve one device and shapes that are numbers. Elsewhere `default` is used,
@@ -79,7 +81,7 @@ def lowered(p: Any, default: Callable, alone: bool = True, **platforms: Callable
         plain = alone and (partitioned(ctx) or not fixed(*shapes))
         return (rule if plain else special)(ctx, *args, **params)
 
-    for platform, f in platforms.items():
+    for platform, f in (platforms or {}).items():
         special = mlir.lower_fun(f, multiple_results=p.multiple_results)
         mlir.register_lowering(p, partial(choose, special), platform=platform)
 

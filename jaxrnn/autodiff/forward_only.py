@@ -128,6 +128,6 @@ def _batched(
 
 forward_p = primitive("forward_only", multiple_results=True)
 forward_p.def_abstract_eval(lambda *args, whole, **_: whole.out_avals)
-lowered(forward_p, _whole, cpu=_on_cpu)
+lowered(forward_p, _whole, {"cpu": _on_cpu})
 ad.primitive_jvps[forward_p] = derived_jvp(_whole)
 batching.fancy_primitive_batchers[forward_p] = _batched

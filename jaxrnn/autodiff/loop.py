@@ -208,7 +208,7 @@ def _transposed(
 loop_p = primitive("loop", multiple_results=True)
 loop_p.def_abstract_eval(_abstract)
 PLATFORMS = {"cpu": in_place, "cuda": in_blocks, "rocm": in_blocks}
-lowered(loop_p, scanned, **PLATFORMS)
+lowered(loop_p, scanned, PLATFORMS)
 ad.primitive_jvps[loop_p] = derived_jvp(scanned)
 ad.primitive_transposes[loop_p] = _transposed
 batching.fancy_primitive_batchers[loop_p] = _batched

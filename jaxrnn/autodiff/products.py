@@ -131,7 +131,7 @@ def _sharding(linear: Any) -> Any:
 
 rows_p = primitive("rows")
 rows_p.def_abstract_eval(_abstract)
-lowered(rows_p, _general, cpu=_flat)
+lowered(rows_p, _general, {"cpu": _flat})
 ad.defbilinear(rows_p, _transposed_left, _transposed_right)
 batching.primitive_batchers[rows_p] = _batched
 

@@ -107,10 +107,10 @@ def check_input(cell: Any, x: Any) -> None:
             do = "Pass token ids, e.g. tokens.astype(jnp.int32)."
             raise error(TypeError, cell, f"inputs{place} {describe(a)}", "integer tokens", do)
         if not tokens and (a.dtype != bool or len(arrays) == 1):
-            check_floating(cell, f"inputs{place}", a)
+            check_feature_dtype(cell, f"inputs{place}", a)
 
 
-def check_floating(cell: Any, name: str, a: Any) -> None:
+def check_feature_dtype(cell: Any, name: str, a: Any) -> None:
     """Features: floating numbers."""
     if jnp.issubdtype(a.dtype, jnp.floating):
         return

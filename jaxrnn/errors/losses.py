@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from jaxrnn.errors.inputs import check_array, check_flags
 from jaxrnn.errors.message import describe, error, same_shape
-from jaxrnn.errors.verbs import check_array, check_flags
 
 
 def known(x: Any) -> bool:

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from jaxrnn.errors.inputs import check_array
+from jaxrnn.errors.losses import check_targets
 from jaxrnn.errors.message import describe, error, same_shape
-from jaxrnn.errors.training import check_targets
-from jaxrnn.errors.verbs import check_array
 
 
 def check_predictions(who: str, logits: Any, targets: Any, mask: Any) -> None:

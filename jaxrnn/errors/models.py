@@ -89,7 +89,7 @@ def check_pairs_batch(net: Any, batch: Any, kind: type) -> None:
         raise error(TypeError, net, got, f"a {kind.__name__}", do)
 
 
-def check_loss(net: Any, loss: Any) -> None:
+def check_loss_function(net: Any, loss: Any) -> None:
     if not callable(loss):
         need, do = "a function loss(ys, targets, mask)", "Pass training.cross_entropy, say."
         raise error(TypeError, net, f"a {type(loss).__name__} as the loss", need, do)

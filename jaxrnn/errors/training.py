@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrnn.errors.inputs import check_key
 from jaxrnn.errors.losses import is_number, known
 from jaxrnn.errors.message import describe, error, same_shape
 
@@ -65,25 +66,12 @@ def other_params(who: str, cell: Any) -> Exception:
     return error(ValueError, who, got, "the params of this one", do)
 
 
-def check_prng_key(who: Any, key: Any) -> None:
-    """One PRNG key, new style or old."""
-    do = "Pass jax.random.key(0), say."
-    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
-    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        if shape != ():
-            need = "one key"
-            raise error(ValueError, who, f"keys {describe(key)}", need, "Pass one, keys[0].")
-        return
-    if dtype != np.uint32 or len(shape or ()) != 1:
-        raise error(TypeError, who, f"a key {name_of(key)}", "a PRNG key", do)
-
-
 def check_train_state(who: Any, state: Any, kind: type) -> None:
     if not isinstance(state, kind):
         do = "Make it with TrainState.create(net, params, tx, key), and call step(state, batch)."
         raise error(TypeError, who, f"a state {name_of(state)}", "a TrainState", do)
     check_trainable(who, state.params)
-    check_prng_key(who, state.key)
+    check_key(who, state.key)
     for name in ("step", "skipped"):
         number = getattr(state, name)
         if not (is_number(number) and jnp.issubdtype(jnp.result_type(number), jnp.integer)):
@@ -143,7 +131,7 @@ def check_signature(who: str, what: str, f: Any, names: tuple[str, ...]) -> None
         return
 
 
-def check_static_function(who: str, what: str, f: Any) -> None:
+def check_hashable(who: str, what: str, f: Any) -> None:
     """A function that a compiled program can be found by."""
     try:
         hash(f)
@@ -257,7 +245,7 @@ def no_batches(who: str) -> Exception:
 def check_rule(rule: Any, kind: type) -> None:
     """A learning rate, or a schedule that makes one of a step."""
     if is_number(rule):
-        return check_positive("optimizer", "a rate of", rule, zero=True)
+        return check_positive_number("optimizer", "a rate of", rule, zero=True)
     if not callable(rule):
         raise wrong_rule(rule, "Write optimizer(1e-3).")
     called = f"Call it: optimizer({getattr(rule, '__name__', 'rule')}(1e-3))."
@@ -306,7 +294,7 @@ def check_clip(clip: Any) -> None:
         raise error(ValueError, "optimizer", f"clip={clip}", need, do)
 
 
-def check_positive(who: str, what: str, x: Any, zero: bool = False) -> None:
+def check_positive_number(who: str, what: str, x: Any, zero: bool = False) -> None:
     """A finite number above zero, or from zero up, where it is known."""
     if not is_number(x):
         raise error(TypeError, who, f"{what} {name_of(x)}", "a number", "Pass 1e-3, say.")
@@ -318,8 +306,8 @@ def check_positive(who: str, what: str, x: Any, zero: bool = False) -> None:
 def check_warmup(rate: Any, steps: Any, warmup: Any, floor: Any) -> None:
     """The settings of a schedule."""
     who = "warmup_cosine"
-    check_positive(who, "rate =", rate, zero=True)
-    check_positive(who, "floor =", floor, zero=True)
+    check_positive_number(who, "rate =", rate, zero=True)
+    check_positive_number(who, "floor =", floor, zero=True)
     for name, count, least in (("steps", steps, 1), ("warmup", warmup, 0)):
         if not isinstance(count, (int, np.integer)) or isinstance(count, bool):
             do = f"Pass {name}=1000, say."

@@ -242,7 +242,7 @@ class EncoderDecoder:
           >>> pairs = Seq2SeqBatch.of(jnp.ones((5, 2, 3)), jnp.zeros((7, 2), jnp.int32))
           >>> state, metrics = make_step(net.objective(cross_entropy), tx)(state, pairs)
         """
-        errors.check_loss(self, loss)
+        errors.check_loss_function(self, loss)
 
         def objective(params: Params, batch: Seq2SeqBatch, key: Any = None) -> MaskedMean:
             errors.check_pairs_batch(self, batch, Seq2SeqBatch)

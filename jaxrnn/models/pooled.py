@@ -75,7 +75,7 @@ class Pooled:
 
     def init(self, key: jax.Array, x: Any) -> Params:
         """The pair of params for inputs like `x`: an example, a spec or a number of features."""
-        errors.check_prng_key(self, key)
+        errors.check_key(self, key)
         x = like_input(self.body, x)
         keys = [jax.random.fold_in(key, i) for i in range(2)]
         body = self.body.init(keys[0], x)
@@ -151,7 +151,7 @@ class Pooled:
           >>> state, metrics = make_step(net.objective(cross_entropy), tx)(state, batch)
         """
         errors.check_signature("Pooled.objective", "loss", loss, ("ys", "targets", "rows"))
-        errors.check_static_function("Pooled.objective", "loss", loss)
+        errors.check_hashable("Pooled.objective", "loss", loss)
         return _objective(self, loss, strategy)
 
     def predict(

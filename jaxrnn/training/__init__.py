@@ -1,11 +1,12 @@
 """Losses over masks, pure steps over optax, and a thin loop around them."""
 
 from jaxrnn.data import Batch as Batch
-from jaxrnn.training.checkpoints import History as History
 from jaxrnn.training.checkpoints import restore as restore
 from jaxrnn.training.evaluation import evaluate as evaluate
 from jaxrnn.training.evaluation import score as score
 from jaxrnn.training.fit import fit as fit
+from jaxrnn.training.history import Best as Best
+from jaxrnn.training.history import History as History
 from jaxrnn.training.losses import MaskedMean as MaskedMean
 from jaxrnn.training.losses import binary_cross_entropy as binary_cross_entropy
 from jaxrnn.training.losses import cross_entropy as cross_entropy

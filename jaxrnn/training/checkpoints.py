@@ -1,147 +1,258 @@
-"""Checkpoints by orbax: a training state and its history, in a folder that gets its name only when
-it is complete.
+"""Checkpoints: a training state and its history, written by orbax into a folder that gets its name
+only when it is complete, with a checksum of every file.
+
+    directory/24/state, best, history   arrays
+    directory/24/record.json            shapes, settings, how the run began
+    directory/24/SHA256SUMS             of all the others
 """
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import json
 import logging
+import os
 import pathlib
-from typing import Any, NamedTuple
+import re
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from jaxrnn import errors
-from jaxrnn.errors import describe
+from jaxrnn.training.history import Best, History
+from jaxrnn.training.trees import keyed, plain, samples, spec
+from jaxrnn.training.whole import SUMS, checksums, damage, locked
 
-
-class History(NamedTuple):
-    """The record of a run.
-
-    `metrics` has one entry a step under each name of the step's metrics. `evaluations` has one
-    entry for each evaluation, under `step` and each name from `evaluate`.
-    """
-
-    metrics: dict[str, np.ndarray]
-    evaluations: dict[str, np.ndarray]
+UNFINISHED = ".unfinished"
 
 
 class Checkpoints:
-    """The checkpoints under a directory, newest last; `keep` of them stay. A killed write leaves
-    the earlier ones as they were.
+    """The checkpoints of one run under a directory, of which the newest `keep` stay. A write that
+    is killed or fails leaves the earlier ones as they were.
+
+    Raises:
+      OSError: where the directory cannot be written to, or another process writes to it.
     """
 
-    def __init__(self, directory: Any, keep: int = 2, read_only: bool = False):
-        import orbax.checkpoint as ocp  # takes a second to import, and only checkpoints need it
-
-        logging.getLogger("absl").setLevel(logging.ERROR)
-        self.ocp, self.directory = ocp, pathlib.Path(directory).expanduser().absolute()
-        if read_only and not self.directory.is_dir():
-            raise errors.no_checkpoint(directory)
-        # Only a writer may clear away what an interrupted write has left.
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep,
-            enable_async_checkpointing=False,
-            read_only=read_only,
-            cleanup_tmp_directories=not read_only,
-            create=not read_only,
-        )
-        self.manager = ocp.CheckpointManager(self.directory, options=options)
+    def __init__(self, directory: Any, keep: int, settings: Mapping[str, Any]):
+        self.directory = pathlib.Path(directory).expanduser().absolute()
+        self.keep, self.settings, self.stack = keep, settings, contextlib.ExitStack()
+        self.origin: dict[str, Any] = {}
+        self.saved: int | None = None  # the step of what was last saved or restored
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self.stack.enter_context(locked(self.directory))
+            for left in self.directory.glob(f"{UNFINISHED}*"):
+                shutil.rmtree(left, ignore_errors=True)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise errors.unwritable_directory(directory, error) from None
 
     def __enter__(self) -> Checkpoints:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self.manager.close()
+        self.stack.close()
 
-    @property
-    def latest(self) -> int | None:
-        return self.manager.latest_step()
+    def begin(self, state: Any) -> tuple[Any, History]:
+        """The newest state and its history, or the given state where there is no checkpoint yet.
+
+        Raises:
+          ValueError: where the run that is there began with other settings or from another state.
+        """
+        self.origin = {"step": int(state.step), "leaves": samples(state)}
+        if not steps_in(self.directory):
+            return state, History({}, {})
+        step, record = newest(self.directory)
+        errors.check_settings(self.directory, record["settings"], self.settings)
+        found = load(self.directory, step, record, state)
+        if self.origin["step"] == record["origin"]["step"]:
+            errors.check_origin(self.directory, record["origin"]["leaves"], self.origin["leaves"])
+        self.origin, self.saved = record["origin"], step
+        return found
 
     def save(self, step: int, state: Any, history: History) -> None:
-        if self.latest == step:
+        if step == self.saved:
             return
-        args = self.ocp.args
-        filled = {
-            group: {k: v for k, v in arrays.items() if v.size}
-            for group, arrays in history._asdict().items()
-        }
-        items = {"state": args.StandardSave(plain(state)), "spec": args.JsonSave(spec(state))}
-        if any(filled.values()):
-            items["history"] = args.StandardSave({k: v for k, v in filled.items() if v})
-        self.manager.save(step, args=args.Composite(**items))
+        with quiet():
+            reason = self.write(step, state, history)
+            if reason is not None:
+                # The other writes of a failed one complain when they end and are collected.
+                time.sleep(0.2)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", RuntimeWarning)
+                    gc.collect()
+        if reason is not None:
+            raise errors.cannot_save(self.directory, step, reason, self.saved)
+        self.saved = step
 
-    def restore(self, template: Any) -> tuple[Any, History]:
-        """The newest state, in the template's structure (without one tuples would come back as
-        lists), and its history.
-        """
-        step, args = self.latest, self.ocp.args
-        if step is None:
-            raise errors.no_checkpoint(self.directory)
-        held, need = (
-            self.manager.restore(step, args=args.Composite(spec=args.JsonRestore()))["spec"],
-            spec(template),
-        )
-        for place in sorted(held.keys() | need.keys()):
-            if held.get(place) != need.get(place):
-                raise errors.other_checkpoint(
-                    self.directory,
-                    f"state{place} {held.get(place, 'missing')}",
-                    f"{need.get(place, 'no such leaf')}",
-                )
-        items = {
-            "state": args.StandardRestore(
-                jax.tree.map(self.ocp.utils.to_shape_dtype_struct, plain(template))
-            )
+    def write(self, step: int, state: Any, history: History) -> str | None:
+        """Save; where the system refuses, why it does."""
+        folder, name = self.directory / UNFINISHED, str(step)
+        arrays = {
+            group: {k: v for k, v in getattr(history, group).items() if v.size}
+            for group in ("metrics", "evaluations")
         }
-        if (self.directory / str(step) / "history").is_dir():
-            items["history"] = args.StandardRestore()
-        found = self.manager.restore(step, args=args.Composite(**items))
-        history = (
-            History({}, {})
-            if "history" not in items
-            else History(*(found["history"].get(group, {}) for group in History._fields))
-        )
-        return keyed(found["state"], template), history
+        items = {"state": plain(state), "history": {k: v for k, v in arrays.items() if v}}
+        best = None
+        if history.best is not None:
+            best = {"step": history.best.step, "score": history.best.score}
+            items["best"] = plain(history.best.params)
+        record = {
+            "spec": spec(state),
+            "settings": self.settings,
+            "origin": self.origin,
+            "best": best,
+            "finished": history.finished,
+        }
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+            ocp, checkpointer = orbax()
+            for item, tree in items.items():
+                if tree:  # orbax refuses an empty one
+                    checkpointer.save(folder / item, args=ocp.args.StandardSave(tree))
+            (folder / "record.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+            (folder / SUMS).write_text(checksums(folder), encoding="utf-8")
+            if (self.directory / name).exists():  # a damaged one
+                self.remove(name, folder.with_name(f"{UNFINISHED}.damaged"))
+            folder.rename(self.directory / name)
+            for old in [s for s in steps_in(self.directory) if s < step][: 1 - self.keep or None]:
+                self.remove(str(old), folder)
+        except Exception as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            reason = refusal(error)
+            if reason is None:
+                raise
+            return reason
+
+    def remove(self, name: str, aside: pathlib.Path) -> None:
+        """Remove a checkpoint; it loses its name first."""
+        shutil.rmtree(aside, ignore_errors=True)
+        (self.directory / name).rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def restore(directory: Any, template: Any) -> tuple[Any, History]:
-    """The newest state that `fit` saved under a directory, and its history. `template` is a state
-    of the same structure, as from `init`.
+    """The newest state that `fit` saved under a directory, and its history with the best params.
+    `template` is a state of the same structure, as from `TrainState.create`. A run that is still
+    writing is not disturbed.
+
+    A checkpoint whose files are not those that were written is passed over with a warning, and the
+    newest whole one is restored.
 
     Raises:
       FileNotFoundError: where there is no checkpoint.
-      ValueError: for a checkpoint of another structure; it names the first leaf that differs.
+      ValueError: for a checkpoint of another structure; it names the first leaf that differs. Also
+        where no checkpoint is whole.
     """
-    with Checkpoints(directory, read_only=True) as checkpoints:
-        return checkpoints.restore(template)
+    errors.check_directory("restore", directory)
+    path = pathlib.Path(directory).expanduser().absolute()
+    if not steps_in(path):
+        raise errors.no_checkpoint(directory)
+    step, record = newest(path)
+    return load(path, step, record, template)
 
 
-def is_key(x: Any) -> bool:
-    """Whether an array holds typed PRNG keys."""
-    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+def steps_in(directory: pathlib.Path) -> list[int]:
+    """The steps that have a checkpoint, whole or not, in their order."""
+    if not directory.is_dir():
+        return []
+    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdecimal())
 
 
-def plain(tree: Any) -> Any:
-    """PRNG keys as the integers they are made of."""
-    return jax.tree.map(lambda x: jax.random.key_data(x) if is_key(x) else x, tree)
+def newest(directory: pathlib.Path) -> tuple[int, dict[str, Any]]:
+    """The newest whole checkpoint's step and record.
+
+    Raises:
+      ValueError: where none is whole.
+    """
+    while True:
+        steps, faults = steps_in(directory), []
+        for step in reversed(steps):
+            fault = damage(directory / str(step))
+            if fault is None:
+                if faults:
+                    text = "; ".join(faults)
+                    warnings.warn(
+                        f"{directory}: {text}. The checkpoint of step {step} is whole and is "
+                        "taken instead.",
+                        stacklevel=3,
+                    )
+                record = directory / str(step) / "record.json"
+                return step, json.loads(record.read_text(encoding="utf-8"))
+            faults.append(f"the checkpoint of step {step} is damaged: {fault}")
+        if steps == steps_in(directory):  # else a writer has replaced them meanwhile
+            raise errors.damaged_checkpoints(directory, faults)
 
 
-def keyed(tree: Any, template: Any) -> Any:
-    """The keys again, each of the template's kind."""
-    return jax.tree.map(
-        lambda x, like: (
-            jax.random.wrap_key_data(x, impl=jax.random.key_impl(like)) if is_key(like) else x
-        ),
-        tree,
-        template,
-    )
+def load(
+    directory: pathlib.Path, step: int, record: dict[str, Any], template: Any
+) -> tuple[Any, History]:
+    """A whole checkpoint's state, in the template's structure and placement (without one tuples
+    would come back as lists), and its history.
+    """
+    held, need = record["spec"], spec(template)
+    for place in sorted(held.keys() | need.keys()):
+        if held.get(place) != need.get(place):
+            raise errors.other_checkpoint(
+                directory,
+                f"state{place} {held.get(place, 'missing')}",
+                f"{need.get(place, 'no such leaf')}",
+            )
+    folder = directory / str(step)
+    ocp, checkpointer = orbax()
+
+    def placed(name: str, like: Any) -> Any:
+        shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, plain(like))
+        found = checkpointer.restore(folder / name, args=ocp.args.StandardRestore(shapes))
+        return keyed(found, like)
+
+    with quiet():
+        state, best, arrays = placed("state", template), record["best"], {}
+        if best is not None:
+            best = Best(best["step"], best["score"], placed("best", template.params))
+        if (folder / "history").is_dir():
+            arrays = checkpointer.restore(folder / "history", args=ocp.args.StandardRestore())
+    metrics, evaluations = arrays.get("metrics", {}), arrays.get("evaluations", {})
+    return state, History(metrics, evaluations, best, record["finished"])
 
 
-def spec(tree: Any) -> dict[str, str]:
-    """The dtype and shape of every leaf, by its path."""
-    return {
-        jax.tree_util.keystr(path): describe(leaf)
-        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
-    }
+def orbax() -> tuple[Any, Any]:
+    """Orbax and its writer of trees; it takes a second to import, and only checkpoints need it."""
+    import orbax.checkpoint as ocp
+
+    return ocp, ocp.Checkpointer(ocp.StandardCheckpointHandler())
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No log of what orbax's threads meet: it is raised besides, and said in one line."""
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    levels, hook = [logger.level for logger in loggers], sys.unraisablehook
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    # Writes that go on while another one has failed find their loop closed.
+    sys.unraisablehook = lambda met: None if "loop is closed" in str(met.exc_value) else hook(met)
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def refusal(error: Exception) -> str | None:
+    """Why the system refused a write, or None where something else went wrong. What tensorstore
+    raises is no OSError, but says the number of one.
+    """
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    return None if code is None else os.strerror(int(code[1]))

@@ -1,19 +1,18 @@
-"""The loop around a step: progress, checkpoints, history, and a stop on Ctrl-C."""
+"""The loop around a step: progress, checkpoints, history, the best params, and a stop."""
 
 from __future__ import annotations
 
 import contextlib
-import signal
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import numpy as np
 
-from jaxrnn.training.checkpoints import Checkpoints, History
+from jaxrnn import errors
+from jaxrnn.training.checkpoints import Checkpoints
+from jaxrnn.training.history import History, Recorder
+from jaxrnn.training.interrupts import interrupts
+from jaxrnn.training.progress import Progress
 from jaxrnn.training.steps import Step, TrainState
 
 
@@ -26,18 +25,26 @@ def fit(
     directory: Any = None,
     save_every: int = 1000,
     keep: int = 2,
+    settings: Mapping[str, Any] | None = None,
     evaluate: Callable[[TrainState], Mapping[str, Any]] | None = None,
     evaluate_every: int = 1000,
+    best: str | None = None,
+    best_mode: str | None = None,
+    patience: int | None = None,
     fetch_every: int = 10,
     progress: bool = True,
 ) -> tuple[TrainState, History]:
     """Run a step until `state.step == steps`, and return the state and the history.
 
     With a `directory`, checkpoints are saved every `save_every` steps, at the end and on Ctrl-C. If
-    the directory already has some, the run goes on from the newest. The same call after any
-    interruption, `kill -9` included, ends with the same numbers bit for bit, since a batch and a
-    step's noise depend on the step alone. On Ctrl-C the loop ends after the current step and
-    returns as usual, with `state.step < steps`; a second Ctrl-C raises at once.
+    the directory already has some, the run goes on from the newest whole one. The same call after
+    any interruption, `kill -9` included, ends with the same numbers bit for bit, since a batch and
+    a step's noise depend on the step alone; so do the best params and an early stop.
+
+    On Ctrl-C the loop ends after the current step and returns as usual, with `history.finished`
+    false; a second Ctrl-C raises at once. SIGTERM ends and saves in the same way, and then ends the
+    process: it is passed to the handler that was there before, and without one `SystemExit(143)` is
+    raised.
 
     Args:
       step: `step(state, batch) -> (state, metrics)`, as from `bptt_step` or `truncated_bptt_step`;
@@ -45,16 +52,30 @@ def fit(
       state: the state to begin with, and the template for a checkpoint's.
       batches: the batch of each step, a pure function of its number.
       steps: how many steps the whole run has, those before an interruption included.
-      directory: where checkpoints are, or None for none.
+      directory: where checkpoints are, or None for none. One process at a time writes to it.
       save_every: how many steps lie between checkpoints.
       keep: how many checkpoints stay.
+      settings: what the run is made with and its state does not show (a learning rate, a file's
+        hash), as JSON can hold it; it is saved, and a run with other settings is not resumed.
       evaluate: `evaluate(state) -> {name: number}`, called every `evaluate_every` steps and at the
         end.
       evaluate_every: how many steps lie between evaluations.
+      best: the name of an evaluation; the params that did best by it are `history.best.params`. Of
+        equal ones the first is kept, and NaN is never best.
+      best_mode: `"min"` where a low number is good, `"max"` where a high one is.
+      patience: stop early after so many evaluations in a row without a better one, or None.
       fetch_every: metrics are fetched from the device every so many steps; in between the loop does
         not wait for the device.
       progress: show a progress bar with loss and steps/s; where the output is no terminal, a line
         every ten seconds.
+
+    Raises:
+      TypeError: for an argument of a wrong kind, and where `step` or `evaluate` returns one.
+      ValueError: for a wrong value; where the directory holds a run of another network, other
+        settings or another initial state (another seed, say); where none of its checkpoints is
+        whole.
+      OSError: where the directory cannot be written to, a disk is full, or another process writes
+        to it (`BlockingIOError`). Earlier checkpoints stay as they were.
 
     Example:
       >>> net, tx = Stack((Embed(9, 4), LSTM(8), Dense(9))), optimizer(1e-2)
@@ -66,127 +87,58 @@ def fit(
       >>> history.metrics["loss"].shape
       (20,)
     """
+    errors.check_fit_calls(step, state, batches, evaluate)
+    errors.check_fit_counts(steps, save_every, keep, evaluate_every, fetch_every, patience)
+    errors.check_fit_best(state, evaluate, best, best_mode, patience)
+    known = errors.check_fit_directory(directory, settings, state)
+    if best is not None:
+        known |= {"best": best, "best_mode": best_mode}
+
     with contextlib.ExitStack() as stack:
-        checkpoints = (
-            None if directory is None else stack.enter_context(Checkpoints(directory, keep))
-        )
-        history = History({}, {})
-        if checkpoints is not None and checkpoints.latest is not None:
-            state, history = checkpoints.restore(state)
-        metrics = {name: [column] for name, column in history.metrics.items()}
-        evaluations = {name: column.tolist() for name, column in history.evaluations.items()}
-        pending: list[Any] = []
+        caught = stack.enter_context(interrupts())
+        history, checkpoints = History({}, {}), None
+        if directory is not None:
+            checkpoints = stack.enter_context(Checkpoints(directory, keep, known))
+            state, history = checkpoints.begin(state)
+        recorder, pending = Recorder(history, best, best_mode), []
         begin = done = int(state.step)
+        exhausted = recorder.exhausted(patience)
         bar = stack.enter_context(Progress(begin, steps, progress))
-        stopped = stack.enter_context(interrupts())
-        if begin and begin < steps:
+        if begin and begin < steps and not exhausted:
             bar.say(f"going on from step {begin} of {steps}")
 
         def fetch() -> None:
             rows = [row._asdict() for row in jax.device_get(pending)]
             pending.clear()
-            for name in rows[0] if rows else ():
-                metrics.setdefault(name, []).append(np.stack([row[name] for row in rows]))
+            recorder.add(rows)
             bar.show(done, rows)
 
         def seen() -> History:
-            columns = {name: np.concatenate(column) for name, column in metrics.items()}
-            return History(
-                columns, {name: np.asarray(column) for name, column in evaluations.items()}
-            )
+            fetch()
+            return recorder.history(finished=done >= steps or exhausted)
 
-        while done < steps and not stopped:
-            state, row = step(state, batches(done))
+        while done < steps and not caught and not exhausted:
+            taken = step(state, batches(done))
+            if done == begin:
+                errors.check_step_result(taken)
+            state, row = taken
             pending.append(row)
             done += 1
             if evaluate is not None and (done % evaluate_every == 0 or done == steps):
                 fetch()
-                for name, value in {"step": done, **evaluate(state)}.items():
-                    evaluations.setdefault(name, []).append(np.asarray(value).item())
+                recorder.judge(done, evaluate(state), state)
+                exhausted = recorder.exhausted(patience)
             if len(pending) >= fetch_every:
                 fetch()
             if checkpoints is not None and done % save_every == 0:
-                fetch()
                 checkpoints.save(done, state, seen())
-        fetch()
+        history = seen()
         if checkpoints is not None and done > begin:
-            checkpoints.save(done, state, seen())
-        if done < steps:
-            bar.say(
-                f"interrupted after step {done} of {steps}"
-                + ("" if directory is None else f", saved in {directory}")
-            )
-        return state, seen()
-
-
-class Progress:
-    """A tqdm bar on a terminal; elsewhere a plain line every ten seconds, so that a log stays
-    readable.
-    """
-
-    def __init__(self, begin: int, steps: int, shown: bool, every: float = 10.0):
-        from tqdm import tqdm  # only a loop with progress needs it
-
-        self.live = shown and sys.stderr.isatty()
-        self.lines = shown and not self.live
-        self.bar = tqdm(
-            total=steps, initial=begin, unit=" steps", dynamic_ncols=True, disable=not self.live
-        )
-        self.begin, self.steps, self.every = begin, steps, every
-        self.start = self.last = time.monotonic()
-        self.skipped = 0
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.bar.close()
-
-    def show(self, done: int, rows: list[dict[str, Any]]) -> None:
-        self.skipped += sum(int(row.get("skipped", 0)) for row in rows)
-        shown = (
-            {"loss": f"{np.mean([row['loss'] for row in rows]):.3f}"}
-            if rows and "loss" in rows[0]
-            else {}
-        )
-        if self.skipped:
-            shown["skipped"] = str(self.skipped)
-        if rows:
-            self.bar.set_postfix(shown, refresh=False)
-            self.bar.update(done - self.bar.n)
-        now = time.monotonic()
-        if self.lines and rows and (now - self.last >= self.every or done == self.steps):
-            rate = (done - self.begin) / max(now - self.start, 1e-9)
-            self.say(
-                f"step {done}/{self.steps}  "
-                + "  ".join(f"{k} {v}" for k, v in shown.items())
-                + f"  {rate:.1f} steps/s"
-            )
-            self.last = now
-
-    def say(self, line: str) -> None:
-        if self.live or self.lines:
-            self.bar.write(line, file=sys.stderr)
-            sys.stderr.flush()
-
-
-@contextlib.contextmanager
-def interrupts() -> Iterator[list[bool]]:
-    """A list that is filled by the first Ctrl-C; the second one raises. Only the main thread can
-    catch it.
-    """
-    caught: list[bool] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def catch(number: int, frame: Any) -> None:
-        caught.append(True)
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, catch)
-    try:
-        yield caught
-    finally:
-        signal.signal(signal.SIGINT, before)
+            checkpoints.save(done, state, history)
+        if exhausted and begin < done < steps:
+            bar.say(f"no better {best} in {patience} evaluations: ended after step {done}")
+        if not history.finished:
+            saved = checkpoints is not None and checkpoints.saved is not None
+            where = f", saved in {directory}" if saved else ""
+            bar.say(f"interrupted after step {done} of {steps}{where}")
+        return state, history

@@ -79,9 +79,9 @@ def scheduled_sampling(
     errors.check_rank(cell, xs, 1)
     batch = batch_shape(cell, xs, 1)
     errors.check_sampling(rate, batch)
-    errors.check_prng_key("scheduled_sampling", key)
+    errors.check_key("scheduled_sampling", key)
     if noise is not None:
-        errors.check_prng_key("scheduled_sampling", noise)
+        errors.check_key("scheduled_sampling", noise)
     if mask is not None:
         errors.check_flags("scheduled_sampling", "mask", mask, (xs.shape[0], *batch))
     return _scheduled(cell, params, xs, jnp.asarray(rate, jnp.float32), key, state, mask, noise)

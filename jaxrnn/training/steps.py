@@ -69,7 +69,7 @@ class TrainState(NamedTuple):
         """
         name, carry = "TrainState.create", None
         errors.check_run(name, cell, Layer, params, batch_shape)
-        errors.check_prng_key(name, key)
+        errors.check_key(name, key)
         if batch_shape is not None and cell is not None:
             try:
                 carry = cell.initial_state(params, batch_shape)

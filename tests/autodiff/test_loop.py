@@ -22,7 +22,7 @@ def running():
 
     def run(f):
         jax.clear_caches()
-        lowered(loop_p, scanned, **PLATFORMS | {"cpu": f})
+        lowered(loop_p, scanned, PLATFORMS | {"cpu": f})
 
     yield run
     run(PLATFORMS["cpu"])

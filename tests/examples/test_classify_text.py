@@ -3,8 +3,6 @@ baseline, and what it refuses."""
 
 import json
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -79,14 +77,21 @@ def test_it_runs_on_catalogues(said, tmp_path, capsys):
     assert (tmp_path / "classify_text.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_sentences_of_ones_own(files, capsys):
+def test_sentences_of_ones_own(files, tmp_path, capsys):
     options = files(sentiment(60, 0), sentiment(20, 1))
-    classify_text.main(
-        [*options, *TINY, "--units", "words", "--steps", "4", "--evaluate-every", "2"]
-    )
+    # Four of one class and three of the other: a tenth of sixty has no sevenths.
+    lines = sorted(sentiment(40, 2).splitlines())
+    (tmp_path / "c.tsv").write_text("\n".join([*lines[:4], *lines[-3:]]))
+    options += ["--validation", str(tmp_path / "c.tsv"), "--units", "words"]
+    classify_text.main([*options, *TINY, "--steps", "4", "--evaluate-every", "2"])
     shown = capsys.readouterr().out
     assert "60 sentences to train on, 20 to score on, 2 classes" in shown
     assert "bag of words" in shown
+    record = json.loads((tmp_path / "out/results.json").read_text())
+    assert record["settings"]["validation"].endswith("c.tsv")
+    sevenths = np.array(record["runs"][0]["validation"]) * 7
+    assert len(sevenths) == 2
+    np.testing.assert_allclose(sevenths, sevenths.round(), atol=1e-4)
 
 
 @pytest.mark.slow
@@ -117,17 +122,6 @@ def test_naive_bayes_by_hand():
     assert classify_text.in_threes(list("ab")) == [" ab", "ab "]
 
 
-def test_the_best_parameters_are_kept(tmp_path):
-    scores = iter([0.5, 0.9, 0.7, 0.9])
-    evaluate = classify_text.keep_best(tmp_path / "x" / "best.npz", lambda params: next(scores))
-    for n in range(4):
-        state = jax.tree_util.Partial(lambda: None)
-        state.params = {"w": jnp.full(2, n)}
-        evaluate(state)
-    with np.load(tmp_path / "x" / "best.npz") as held:
-        assert (float(held["score"]), held["arr_0"].tolist()) == (0.9, [1, 1])
-
-
 GOOD = "a\tone two\nb\tthree four\n" * 15
 
 
@@ -155,6 +149,8 @@ def test_bad_input_gets_one_line(files, train, test, message):
 def test_options_that_do_not_go_together(tmp_path):
     with pytest.raises(SystemExit, match="--train and --test go together"):
         classify_text.main(["--train", "a", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match="--validation goes with --train and --test"):
+        classify_text.main(["--validation", "a", "--out", str(tmp_path)])
     with pytest.raises(SystemExit, match="need two classes at least"):
         classify_text.main(["--languages", "it", "--out", str(tmp_path)])
     with pytest.raises(SystemExit, match="the language 'xx'"):

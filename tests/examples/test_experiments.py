@@ -1,17 +1,26 @@
 """What every experiment's command line does, on an experiment of a few lines."""
 
+import errno
 import json
+import os
 import pathlib
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+from jaxrnn.training.whole import locked
 from support import experiments
+from support.experiments.runs import clocked
 
 
 def made(calls, fail=None):
     def one(seed, folder):
         calls.append(seed)
+        if callable(fail):
+            fail()
         if fail == seed:
             raise experiments.Interrupted
         return {"accuracy": np.float32(0.5 + 0.1 * seed), "curve": np.arange(3)}
@@ -47,19 +56,6 @@ def test_lists_of_results_count_alike():
     assert (row["values"], row["text"], other["text"]) == ([0.1, 0.3, 0.5], "30.0 ± 20.0", "50.0")
 
 
-@pytest.mark.parametrize("name", ["settings.json", "seed0/result.json"])
-def test_a_damaged_record_is_named(tmp_path, name, capsys):
-    main, argv = made([]), ["--seeds", "1", "--out", str(tmp_path)]
-    main(argv)
-    for content in (b"", b'{"a": 1', b"\xff"):
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(ValueError, match=rf"{name}: is damaged"):
-            experiments.read_json(tmp_path / name)
-        with pytest.raises(SystemExit):
-            main(argv)
-        assert f"{name}: is damaged" in capsys.readouterr().err
-
-
 def test_seeds_that_are_done_are_not_run_again_and_others_go_on(tmp_path, capsys):
     out, calls = ["--out", str(tmp_path / "out")], []
     with pytest.raises(SystemExit, match="130"):
@@ -88,10 +84,74 @@ def test_other_settings_are_refused(tmp_path):
     made([])(["--out", str(tmp_path)])
     with pytest.raises(
         SystemExit,
-        match=r"toy: .* holds a run with other settings: --hidden was 4, now 5\. "
-        "Give the same again",
+        match=r"toy: .* got settings --hidden 5; need --hidden 4, as the run there has them\. "
+        "Give the same again, or another --out",
     ):
         made([])(["--out", str(tmp_path), "--hidden", "5"])
+
+
+@pytest.mark.parametrize("name", ["settings.json", "seed0/result.json", "seed1/clock.json"])
+def test_a_damaged_file_is_named(name, tmp_path):
+    with pytest.raises(SystemExit, match="130"):
+        made([], fail=1)(["--out", str(tmp_path)])
+    (tmp_path / name).write_text('{"half": ')
+    with pytest.raises(SystemExit, match=rf"toy: .*{name}: got a damaged file; need the JSON"):
+        made([])(["--out", str(tmp_path)])
+
+
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
+    def full(path, text, encoding):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pathlib.Path, "write_text", full)
+    with pytest.raises(SystemExit, match=r"toy: .*No space left on device.*settings.json"):
+        made([])(["--out", str(tmp_path)])
+
+
+def test_one_process_at_a_time_is_at_work_on_a_seed(tmp_path):
+    (tmp_path / "seed1").mkdir()
+    with locked(tmp_path / "seed1"), pytest.raises(SystemExit, match="need one writer at a time"):
+        made([])(["--out", str(tmp_path)])
+    assert (tmp_path / "seed0" / "result.json").exists()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_end_it_in_one_line_with_their_status(
+    number, status, tmp_path, capsys, usual_signals
+):
+    with pytest.raises(SystemExit) as stop:
+        made([], fail=lambda: signal.raise_signal(number))(["--out", str(tmp_path)])
+    assert stop.value.code == status
+    said = "seed 0, 1 of 3\nthe same command goes on from here\n"
+    assert capsys.readouterr().err == said
+
+
+KILLED = """
+import os, pathlib, signal, sys, time
+from support.experiments.runs import clocked, read_json
+
+clock = pathlib.Path(sys.argv[1])
+with clocked(clock, every=0.01):
+    while not clock.exists() or read_json(clock)[0] < 0.2:
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_time_before_a_kill_counts(tmp_path):
+    root, clock = pathlib.Path(experiments.__file__).parents[3], tmp_path / "clock.json"
+    path = os.pathsep.join([str(root), str(root / "examples")])
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(clock)],
+        env=os.environ | {"PYTHONPATH": path},
+        timeout=120,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    with clocked(clock) as spent:
+        seconds, cpu = spent()
+    assert seconds >= 0.2
+    assert cpu >= 0.0
+    assert json.loads(clock.read_text())[0] >= 0.2
 
 
 def test_bad_options_and_missing_packages(tmp_path, capsys, monkeypatch):

@@ -1,8 +1,6 @@
-"""Losses, steps, the loop with its checkpoints, and the data they are fed."""
+"""Losses, steps, and the data they are fed."""
 
 import math
-import shutil
-import signal
 from functools import partial
 
 import jax
@@ -12,6 +10,7 @@ import optax
 import pytest
 
 import jaxrnn as rnn
+from helpers.equal import same
 from jaxrnn import data, training
 from jaxrnn.training import Batch, MaskedMean, cross_entropy, mse
 from support import corpus
@@ -23,23 +22,6 @@ SEGMENTS = data.Segments(TOKENS, batch=2, length=6)
 TX = training.optimizer(optax.adamw(3e-2))
 STEP = training.truncated_bptt_step(NET, cross_entropy, TX)
 START = training.TrainState.create(NET, PARAMS, TX, jax.random.key(1), (2,))
-
-
-def same(a, b):
-    """Bit for bit, structure and dtypes too."""
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        x, y = (
-            jax.random.key_data(v)
-            if jnp.issubdtype(v.dtype, jax.dtypes.prng_key)
-            else np.asarray(v)
-            for v in (x, y)
-        )
-        assert x.dtype == y.dtype
-        np.testing.assert_array_equal(
-            np.asarray(x).view(np.uint8) if x.ndim else x,
-            np.asarray(y).view(np.uint8) if y.ndim else y,
-        )
 
 
 def close(a, b, tolerance=1e-5):
@@ -333,105 +315,6 @@ def test_wrong_states_and_rules_are_refused_by_name():
         training.bptt_step(NET, cross_entropy, TX)(START, SEGMENTS(0))
     with pytest.raises(TypeError, match="'adam'; need a learning rate"):
         training.optimizer("adam")
-
-
-# fit
-
-
-def bits(state):
-    return {
-        "bits": float(
-            training.evaluate(NET, cross_entropy, state.params, data.stream(TOKENS[:60]))[1].bits
-        )
-    }
-
-
-FIT = partial(
-    training.fit,
-    STEP,
-    START,
-    save_every=8,
-    evaluate=bits,
-    evaluate_every=8,
-    fetch_every=5,
-    progress=False,
-)
-
-
-@pytest.fixture(scope="module")
-def uninterrupted():
-    return FIT(SEGMENTS, 24)
-
-
-def test_fit_learns_and_keeps_the_whole_curve(uninterrupted):
-    state, history = uninterrupted
-    assert int(state.step) == 24
-    assert {k: v.shape for k, v in history.metrics.items()} == dict.fromkeys(
-        training.Metrics._fields, (24,)
-    )
-    assert history.evaluations["step"].tolist() == [8, 16, 24]
-    plain = START
-    for n in range(24):
-        plain, metrics = STEP(plain, SEGMENTS(n))
-        assert float(metrics.loss) == float(history.metrics["loss"][n])
-    same(plain, state)
-
-
-@pytest.mark.parametrize("cut", ["between checkpoints", "killed while saving", "ctrl-c"])
-def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(cut, uninterrupted, tmp_path, capfd):
-    def batches(n):
-        if n == 12 and cut == "ctrl-c":
-            signal.raise_signal(signal.SIGINT)
-        if n == 12 and cut != "ctrl-c":
-            raise RuntimeError("the power failed")
-        return SEGMENTS(n)
-
-    before = signal.getsignal(signal.SIGINT)
-    if cut == "ctrl-c":
-        state, history = FIT(batches, 24, directory=tmp_path)
-        assert int(state.step) == 13
-        assert len(history.metrics["loss"]) == 13
-    else:
-        with pytest.raises(RuntimeError, match="power"):
-            FIT(batches, 24, directory=tmp_path)
-    assert signal.getsignal(signal.SIGINT) == before
-    if cut == "killed while saving":
-        for step in (11, 16):
-            torn = tmp_path / f"{step}.orbax-checkpoint-tmp"
-            shutil.copytree(tmp_path / "8", torn)
-            shutil.rmtree(torn / "state" / "ocdbt.process_0")
-    state, history = training.restore(tmp_path, START)
-    assert int(state.step) == len(history.metrics["loss"]) == (13 if cut == "ctrl-c" else 8)
-    same(FIT(SEGMENTS, 24, directory=tmp_path), uninterrupted)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["16", "24"]
-    same(FIT(SEGMENTS, 24, directory=tmp_path), uninterrupted)  # nothing is left to do
-    same(training.restore(tmp_path, START), uninterrupted)
-    assert "WARNING" not in capfd.readouterr().err
-
-
-def test_a_checkpoint_of_another_network_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="without a checkpoint"):
-        training.restore(tmp_path, START)
-    with pytest.raises(FileNotFoundError, match="without a checkpoint"):
-        training.restore(tmp_path / "nowhere", START)
-    assert not (tmp_path / "nowhere").exists()
-    training.fit(STEP, START, SEGMENTS, 1, directory=tmp_path, progress=False)
-    other = rnn.Stack((rnn.Embed(7, 3), rnn.LSTM(5), rnn.Dropout(0.2), rnn.Dense(7)))
-    state = training.TrainState.create(
-        other, other.init(jax.random.key(0), rnn.TOKEN), TX, jax.random.key(1), (2,)
-    )
-    with pytest.raises(ValueError, match=r"state.*float32\[2, 4\]; need float32\[2, 5\]"):
-        training.restore(tmp_path, state)
-    wide = START._replace(params=jax.tree.map(lambda p: p.astype(jnp.bfloat16), PARAMS))
-    with pytest.raises(ValueError, match="need bfloat16"):
-        training.restore(tmp_path, wide)
-
-
-def test_progress_is_plain_lines_where_there_is_no_terminal(capfd):
-    training.fit(STEP, START, SEGMENTS, 3)
-    shown = capfd.readouterr().err
-    assert "step 3/3  loss " in shown
-    assert "\r" not in shown
 
 
 # Data

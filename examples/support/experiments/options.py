@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import pathlib
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from support import errors
+
+GOES_ON = "the same command goes on from here"
 
 
 class Interrupted(Exception):
@@ -100,9 +106,10 @@ def run(
     argv: Sequence[str] | None = None,
 ) -> None:
     """Parse, work, and say in one line what is wrong: a missing package or file, data or options
-    that will not do.
+    that will not do, a full disk.
 
-    Ends with status 130 where training was interrupted; the same command then goes on where it was.
+    Ends with status 130 after Ctrl-C and 143 after SIGTERM; the same command then goes on where it
+    was.
     """
     args = parser.parse_args(argv)
     given = sys.argv[1:] if argv is None else list(argv)
@@ -111,12 +118,37 @@ def run(
     try:
         if importlib.util.find_spec("matplotlib") is None:
             raise errors.missing_package("matplotlib", "it draws the picture", "examples")
-        work(args)
-    except Interrupted:
-        print("the same command goes on from here", file=sys.stderr)
+        with terminable():
+            work(args)
+    except (Interrupted, KeyboardInterrupt):
+        print(GOES_ON, file=sys.stderr)
         sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == 128 + signal.SIGTERM:
+            print(GOES_ON, file=sys.stderr)
+        raise
     except (OSError, ValueError, ImportError) as error:
         sys.exit(f"{parser.prog}: {error}")
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM as `SystemExit(143)`, so that what is open is closed; `fit` saves first."""
+
+    def terminate(number: int, frame: Any) -> None:
+        sys.exit(128 + number)
+
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    )
+    if ours:
+        signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def shown(given: Sequence[str]) -> str:

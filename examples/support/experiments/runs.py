@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 import json
 import math
@@ -12,13 +13,17 @@ import platform
 import re
 import shutil
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from jaxrnn.errors import check_settings
+from jaxrnn.training.whole import locked
+from support import errors
 from support.experiments.options import Interrupted
 
 NOT_SETTINGS = {"name", "command", "out", "keep", "seed", "seeds", "save_every", "evaluate_every"}
@@ -31,25 +36,30 @@ def write_json(path: pathlib.Path, content: Any) -> None:
     def plain(value: Any) -> Any:
         return np.asarray(value).tolist()
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     text = json.dumps(content, indent=1, default=plain, ensure_ascii=False)
     # A list of numbers on one line.
     text = re.sub(r"\[[^\[\]{}\"]*\]", lambda found: re.sub(r"\s+", " ", found[0]), text)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:  # a full disk does not say where
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def read_json(path: pathlib.Path) -> Any:
     """What `write_json` wrote.
 
     Raises:
-      ValueError: for a file that is damaged; it names the file.
+      ValueError: naming the file, where it is damaged.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # JSON's error and Unicode's are ones
-        raise ValueError(f"{path}: is damaged ({error}). Remove it and run again.") from None
+    except ValueError:
+        raise errors.damaged_json(path) from None
 
 
 def settled(args: argparse.Namespace, aside: Sequence[str] = (), **found: Any) -> dict[str, Any]:
@@ -68,19 +78,14 @@ def settled(args: argparse.Namespace, aside: Sequence[str] = (), **found: Any) -
     settings = json.loads(json.dumps(options | found))
     path = args.out / "settings.json"
     if path.exists():
-        held = read_json(path)
-        if not isinstance(held, dict):
-            raise ValueError(f"{path}: holds no settings. Remove it, or give another --out.")
-        changed = [
-            f"--{k.replace('_', '-')} was {held.get(k)}, now {v}"
-            for k, v in settings.items()
-            if held.get(k) != v
+        kept = read_json(path)
+        if not isinstance(kept, dict):
+            raise errors.damaged_json(path)
+        flags = [
+            {f"--{name.replace('_', '-')}": value for name, value in some.items()}
+            for some in (kept, settings)
         ]
-        if changed:
-            raise ValueError(
-                f"{args.out} holds a run with other settings: {'; '.join(changed)}. "
-                "Give the same again, or another --out."
-            )
+        check_settings(args.out, *flags, do="Give the same again, or another --out.")
     else:
         write_json(path, settings)
     return settings
@@ -98,6 +103,35 @@ def held(args: argparse.Namespace) -> dict[str, Any]:
     return read_json(path)
 
 
+@contextlib.contextmanager
+def clocked(path: pathlib.Path, every: float = 2.0) -> Iterator[Callable[[], list[float]]]:
+    """The seconds and the seconds of CPU spent so far, those before an interruption included. They
+    are written to a file every now and then, so that a kill loses few of them."""
+    before = read_json(path) if path.exists() else [0.0, 0.0]
+    start, ended = (time.perf_counter(), time.process_time()), threading.Event()
+
+    def spent() -> list[float]:
+        now = time.perf_counter(), time.process_time()
+        return [round(b + n - s, 1) for b, n, s in zip(before, now, start, strict=True)]
+
+    def write() -> None:
+        with contextlib.suppress(OSError):  # the work itself says so
+            write_json(path, spent())
+
+    def beat() -> None:
+        while not ended.wait(every):
+            write()
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield spent
+    finally:
+        ended.set()
+        thread.join()
+        write()
+
+
 def seeds(
     args: argparse.Namespace,
     one: Callable[[int, pathlib.Path], Mapping[str, Any]],
@@ -105,7 +139,8 @@ def seeds(
     **found: Any,
 ) -> list[dict[str, Any]]:
     """The results of `one(seed, folder)` for every seed, in their order. What a seed gave is kept
-    in its folder, and it is not run again.
+    in its folder, and it is not run again. Several processes may share the seeds of one `args.out`,
+    each its own.
 
     Args:
       args: of `parser`.
@@ -116,39 +151,24 @@ def seeds(
 
     Raises:
       ValueError: where `args.out` holds runs with other settings.
+      BlockingIOError: where another process is at work on a seed.
     """
     settled(args, aside, **found)
     results = []
     for seed in range(args.seed, args.seed + args.seeds):
         folder = args.out / f"seed{seed}"
-        path, clock = folder / "result.json", folder / "clock.json"
-        if not path.exists():
-            print(
-                f"seed {seed}"
-                if args.seeds == 1
-                else f"seed {seed}, {seed - args.seed + 1} of {args.seeds}",
-                file=sys.stderr,
-            )
-            before = read_json(clock) if clock.exists() else [0.0, 0.0]
-            start = time.perf_counter(), time.process_time()
-            try:
-                result = dict(one(seed, folder))
-            finally:
-                spent = [
-                    before[0] + time.perf_counter() - start[0],
-                    before[1] + time.process_time() - start[1],
-                ]
-                write_json(clock, [round(s, 1) for s in spent])
-            write_json(
-                path,
-                {
-                    "seed": seed,
-                    **result,
-                    "seconds": round(spent[0], 1),
-                    "cpu_seconds": round(spent[1], 1),
-                },
-            )
-        results.append(read_json(path))
+        path = folder / "result.json"
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder):
+            if not path.exists():
+                which = f", {seed - args.seed + 1} of {args.seeds}" if args.seeds > 1 else ""
+                print(f"seed {seed}{which}", file=sys.stderr)
+                with clocked(folder / "clock.json") as spent:
+                    result = dict(one(seed, folder))
+                    seconds, cpu = spent()
+                times = {"seconds": seconds, "cpu_seconds": cpu}
+                write_json(path, {"seed": seed, **result, **times})
+            results.append(read_json(path))
     return results
 
 
@@ -157,9 +177,9 @@ def often(args: argparse.Namespace) -> dict[str, int]:
     return {"save_every": args.save_every, "evaluate_every": args.evaluate_every}
 
 
-def trained(result: tuple[Any, Any], steps: int) -> tuple[Any, Any]:
-    """What `training.fit` returned, or `Interrupted` where it ended early."""
-    if int(result[0].step) < steps:
+def trained(result: tuple[Any, Any]) -> tuple[Any, Any]:
+    """What `training.fit` returned, or `Interrupted` where it ended before its end."""
+    if not result[1].finished:
         raise Interrupted
     return result
 
