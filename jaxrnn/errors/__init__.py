@@ -7,6 +7,7 @@ and dtypes alone, while JAX traces, so they cost nothing at run time.
 from jaxrnn.errors.attention import *  # noqa: F403
 from jaxrnn.errors.configuration import *  # noqa: F403
 from jaxrnn.errors.data import *  # noqa: F403
+from jaxrnn.errors.initializers import *  # noqa: F403
 from jaxrnn.errors.inputs import *  # noqa: F403
 from jaxrnn.errors.message import *  # noqa: F403
 from jaxrnn.errors.models import *  # noqa: F403
