@@ -118,7 +118,7 @@ def ridge(
     Args:
       xs: features, such as the outputs of a reservoir.
       targets: what the readout should give.
-      penalty: a positive number; larger means smaller weights.
+      penalty: a number from 0 up; larger means smaller weights.
       mask: booleans, true where the step is valid. The others do not count, whatever they hold:
         padding, or the first steps, until the reservoir has forgotten its initial state.
 
@@ -126,7 +126,8 @@ def ridge(
       Params of `Dense(G)`: `w [F, G]`, `b [G]`.
 
     Raises:
-      TypeError, ValueError: for a mask that is not boolean, or leading axes that differ.
+      TypeError, ValueError: for a mask that is not boolean, leading axes that differ, or a penalty
+        that is no such number.
 
     Example:
       >>> xs = jnp.arange(4.0)[:, None]
@@ -136,6 +137,7 @@ def ridge(
     Hoerl & Kennard 1970; for reservoirs: Lukosevicius 2012.
     """
     errors.check_ridge(xs, targets)
+    errors.check_penalty(penalty)
     dtype = wide(xs.dtype)
     x, y = (
         xs.astype(dtype).reshape(-1, xs.shape[-1]),

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from jaxrnn.errors.message import describe, error
 
@@ -69,8 +70,11 @@ def check_param(cell: Any, field: str, params: dict[str, Any]) -> None:
 
 def initializer_failed(cell: Any, field: str, init: Any, like: Any, why: Exception) -> Exception:
     got = f"{type(why).__name__} from {field}={name_of(init)}(key, {like.shape}, {like.dtype})"
-    if len(like.shape) < 2 and isinstance(why, ValueError):
-        do = "A vector has no fan-in and no columns: pass normal(0.1), constant(1.0) or zeros."
+    traced = jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError
+    if isinstance(why, traced):
+        do = "Draw with jax.random: a key has no value while JAX traces."
+    elif isinstance(why, ValueError) and len(like.shape) < 2:
+        do = "A vector has no fan-in, and each gate's is drawn by itself: pass normal(0.1), say."
     else:
         do = "Write def init(key, shape, dtype); if it makes initializers, call it first."
     kind = ValueError if isinstance(why, ValueError) else TypeError
@@ -110,31 +114,39 @@ def check_between(
     if not low < number <= high or number == math.inf:
         need = "a finite number" + (f" above {low}" if low > -math.inf else "")
         need += f" and up to {high}" if high < math.inf else ""
-        raise error(
-            ValueError, type(cell).__name__, f"{name}={number}", need, f"Pass {name}=1.0, say."
-        )
+        raise error(ValueError, cell, f"{name}={number}", need, f"Pass {name}=1.0, say.")
 
 
 def check_real(cell: Any, name: str, number: Any) -> None:
     if not isinstance(number, numbers.Real) or isinstance(number, bool):
         got = f"{name}={number!r}" if isinstance(number, str) else f"{name} as a {describe(number)}"
-        need = "a number: fields are static"
-        raise error(TypeError, type(cell).__name__, got, need, f"Pass {name}=1.0, say.")
+        raise error(TypeError, cell, got, "a number of Python or NumPy", f"Pass {name}=1.0, say.")
 
 
 def check_truth(cell: Any, name: str, flag: Any) -> None:
     if not isinstance(flag, bool):
         got, do = f"{name}={flag!r}", f"Pass {name}=True or {name}=False."
-        raise error(TypeError, type(cell).__name__, got, "True or False", do)
+        raise error(TypeError, cell, got, "True or False", do)
 
 
 def check_ring(cell: Any, r_min: Any, r_max: Any) -> None:
     """The ring of an LRU's eigenvalues; 1e-6 of its squares is kept from either edge."""
     check_real(cell, "r_min", r_min)
     check_real(cell, "r_max", r_max)
-    got, who = f"r_min={r_min!r}, r_max={r_max!r}", type(cell).__name__
+    got = f"r_min={r_min!r}, r_max={r_max!r}"
     if not 0 <= r_min < r_max <= 1:
-        raise error(ValueError, who, got, "0 <= r_min < r_max <= 1", "Try 0.9 and 0.999.")
+        raise error(ValueError, cell, got, "0 <= r_min < r_max <= 1", "Try 0.9 and 0.999.")
     if r_max**2 - r_min**2 < 4e-6:
         need = "r_max^2 - r_min^2 of at least 4e-6, a ring that float32 can draw from"
-        raise error(ValueError, who, got, need, "Try 0.9 and 0.999.")
+        raise error(ValueError, cell, got, need, "Try 0.9 and 0.999.")
+
+
+def check_penalty(penalty: Any) -> None:
+    """The penalty of `ridge`: one number, whose value is looked at unless it is traced."""
+    do, array = "Pass 1e-4, say.", isinstance(penalty, (jax.Array, np.ndarray))
+    if array and penalty.shape != ():
+        raise error(TypeError, "ridge", f"penalty {describe(penalty)}", "one number", do)
+    if not array:
+        check_real("ridge", "penalty", penalty)
+    if not isinstance(penalty, Tracer) and not 0 <= penalty < math.inf:
+        raise error(ValueError, "ridge", f"penalty={penalty}", "a finite number from 0 up", do)

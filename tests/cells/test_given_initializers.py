@@ -33,16 +33,22 @@ def fields(cell):
 def leaves(params):
     """The params by their last keys; a cell has no two of one name."""
     paths = jax.tree_util.tree_flatten_with_path(params)[0]
-    named = {path[-1].key: np.asarray(leaf) for path, leaf in paths}
+    named = {path[-1].key: leaf for path, leaf in paths}
     assert len(named) == len(paths)
     return named
+
+
+def quick(names):
+    """Variants of other cells for the slow tests alone."""
+    slow = {name for name, case in CELLS.items() if case.variant}
+    return [pytest.param(n, marks=pytest.mark.slow) if n in slow else n for n in names]
 
 
 def quarter(key, shape, dtype):
     return np.full(shape, 0.25, dtype)
 
 
-@pytest.mark.parametrize("name", [name for name, (cell, _) in CASES.items() if fields(cell)])
+@pytest.mark.parametrize("name", quick(n for n, (cell, _) in CASES.items() if fields(cell)))
 def test_an_initializer_reaches_its_param_and_no_other(name):
     cell, x = CASES[name]
     before = leaves(cell.init(KEY, x))
@@ -67,20 +73,19 @@ def test_an_initializer_reaches_its_param_and_no_other(name):
 
 
 def test_every_param_has_an_initializer():
-    seen = set()
+    found = set()
     for cell, x in CASES.values():
-        if names := fields(cell):
-            params = jax.eval_shape(lambda cell=cell, x=x: cell.init(KEY, x))
-            if isinstance(cell, rnn.AttentionCell | rnn.TiedEmbedding):
-                continue  # the rest belongs to the cell inside
-            paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(params)[0]]
-            without = {path[-1].key for path in paths if f"{path[-1].key}_init" not in names}
-            assert without <= STRUCTURED | ({"b"} if type(cell) is rnn.S6 else set()), cell
-            seen |= {(type(cell), path[-1].key) for path in paths}
-    for kind in {type(cell) for cell, _ in CASES.values()} & set(vars(rnn).values()):
-        for name in inspect.signature(kind).parameters:
-            if name.endswith("_init") and kind not in (rnn.AttentionCell, rnn.TiedEmbedding):
-                assert (kind, name.removesuffix("_init")) in seen, (kind, name)
+        kind = type(cell)
+        if not kind.__module__.startswith(("jaxrnn.cells", "jaxrnn.layers")):
+            continue  # of attention, see above
+        params = jax.eval_shape(lambda cell=cell, x=x: cell.init(KEY, x))
+        names = leaves(params[:1] if kind is rnn.TiedEmbedding else params)
+        structured = STRUCTURED | ({"b"} if kind is rnn.S6 else set())
+        assert names.keys() - {f.removesuffix("_init") for f in fields(cell)} <= structured, cell
+        found |= {(kind, f"{name}_init") for name in names}
+    for kind in {kind for kind, _ in found}:
+        names = {name for name in inspect.signature(kind).parameters if name.endswith("_init")}
+        assert names <= {name for of, name in found if of is kind}, kind
 
 
 @pytest.mark.parametrize(
@@ -187,7 +192,7 @@ SUMS = {
 }
 
 
-@pytest.mark.parametrize("name", SUMS)
+@pytest.mark.parametrize("name", quick(SUMS))
 def test_the_default_draws_are_those_of_old(name):
     cell, x = CASES[name]
     np.testing.assert_allclose(weighed(cell.init(KEY, x)), SUMS[name], 2e-5, 2e-5)
