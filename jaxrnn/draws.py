@@ -36,7 +36,8 @@ def on_host(key: Any, size: int, dtype: Any) -> bool:
 
 def words(key: jax.Array) -> np.ndarray:
     """The two words of a threefry key, on the host."""
-    return np.asarray(jax.random.key_data(key))
+    with jax.ensure_compile_time_eval():  # a key from outside a traced function has its value there
+        return np.asarray(jax.random.key_data(key))
 
 
 def placed(x: np.ndarray, key: jax.Array) -> jax.Array:

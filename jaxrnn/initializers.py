@@ -1,6 +1,8 @@
 """Initial weights: each initializer is a function of a key and shapes to a float array."""
 
 import math
+import zlib
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -8,7 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn import draws
+from jaxrnn import draws, errors
+
+Initializer = Callable[[jax.Array, tuple[int, ...], Any], Any]
+"""The protocol of `jax.nn.initializers`: from a key, a shape and a dtype to an array."""
 
 uniform_fan_in = jax.nn.initializers.lecun_uniform()
 blockwise = partial(jax.jit, static_argnames=("rows", "columns", "gates", "dtype"))
@@ -83,6 +88,35 @@ def identity(size: int, dtype: Any = jnp.float32) -> jax.Array:
     it (Le et al. 2015).
     """
     return jnp.eye(size, dtype=dtype)
+
+
+def replaced(cell: Any, key: jax.Array, params: dict[str, Any], **gates: int) -> dict[str, Any]:
+    """The params, those made anew for which the cell is given an initializer: `w_x` by its field
+    `w_x_init`, whose key depends on this key and the param's name alone.
+
+    Gates lie side by side in the last axis. An initializer draws each gate's block by itself, with
+    a key of its own, so that its fans and its orthogonality are those of a block.
+    """
+    made = dict(params)
+    for field, init in errors.given_initializers(cell).items():
+        errors.check_param(cell, field, params)
+        name = field.removesuffix("_init")
+        keys = split(jax.random.fold_in(key, zlib.crc32(name.encode())), gates.get(name, 1))
+        shape = (*params[name].shape[:-1], params[name].shape[-1] // len(keys))
+        like = jax.ShapeDtypeStruct(shape, params[name].dtype)
+        blocks = [block(cell, field, init, key, like) for key in keys]
+        made[name] = jnp.concatenate(blocks, axis=-1)
+    return made
+
+
+def block(cell: Any, field: str, init: Initializer, key: jax.Array, like: Any) -> jax.Array:
+    """One block of a param by a user's initializer."""
+    try:
+        made = init(key, like.shape, like.dtype)
+    except (TypeError, ValueError, AttributeError) as why:
+        raise errors.initializer_failed(cell, field, init, like, why) from why
+    errors.check_made(cell, field, init, made, like)
+    return jnp.asarray(made)
 
 
 def spectral_radius(w: jax.Array, radius: float) -> jax.Array:

@@ -116,8 +116,17 @@ class Layer(abc.ABC):
             cls.init = _of_any_example(cls.init)
         if "initial_state" in cls.__dict__:
             cls.initial_state = _of_any_batch(cls.initial_state)
-        dataclasses.dataclass(frozen=True)(cls)
+        dataclasses.dataclass(frozen=True, repr=False)(cls)
         jax.tree_util.register_static(cls)
+
+    def __repr__(self) -> str:
+        """The constructor call, without the keyword-only fields that have their defaults."""
+        shown = [
+            f"{f.name}={getattr(self, f.name)!r}"
+            for f in dataclasses.fields(self)
+            if f.repr and not (f.kw_only and getattr(self, f.name) is f.default)
+        ]
+        return f"{type(self).__qualname__}({', '.join(shown)})"
 
     @property
     def feature_ndim(self) -> Any:

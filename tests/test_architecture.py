@@ -17,7 +17,7 @@ ROOT = Path(rnn.__file__).parent
 MAY = {
     "errors": {"errors"},
     "draws": set(),
-    "initializers": {"draws"},
+    "initializers": {"draws", "errors"},
     "heap": set(),
     "autodiff": {"autodiff", "errors"},
     "controls": {"autodiff", "errors"},

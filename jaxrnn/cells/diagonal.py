@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ from jaxrnn.autodiff.products import matmul
 from jaxrnn.cell import Cell, Noise, Params
 from jaxrnn.cells.gru import GRUGates
 from jaxrnn.cells.lstm import LSTMState
+from jaxrnn.initializers import Initializer
 
 
 def weights(key: jax.Array, size: int, hidden: int, dtype: Any) -> Params:
@@ -42,9 +44,11 @@ class DiagonalGRU(Cell):
 
     Args:
       hidden: H.
+      w_x_init, w_h_init, b_init: initializers of `jax.nn.initializers`' protocol, called for
+        each block by itself; those of `w_h` are vectors `[H]`.
 
     Raises:
-      TypeError, ValueError: for a size below one.
+      TypeError, ValueError: for a size below one, or an initializer that is none.
 
     Example:
       >>> cell = DiagonalGRU(8)
@@ -57,9 +61,14 @@ class DiagonalGRU(Cell):
     """
 
     hidden: int
+    _: KW_ONLY
+    w_x_init: Initializer | None = None
+    w_h_init: Initializer | None = None
+    b_init: Initializer | None = None
 
     def __post_init__(self) -> None:
         errors.check_size(self, "hidden", self.hidden)
+        errors.check_initializers(self)
 
     @property
     def elementwise(self) -> bool:
@@ -72,7 +81,8 @@ class DiagonalGRU(Cell):
             .at[1]
             .set(jnp.linspace(0, 1, self.hidden, dtype=dtype))
         )
-        return {**weights(key, size, self.hidden, dtype), "b": b.reshape(-1)}
+        params = {**weights(key, size, self.hidden, dtype), "b": b.reshape(-1)}
+        return initializers.replaced(self, key, params, w_x=3, w_h=3, b=3)
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> jax.Array:
         return jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_h"]))
@@ -125,9 +135,11 @@ class DiagonalLSTM(Cell):
 
     Args:
       hidden: H.
+      w_x_init, w_h_init, b_init, p_init: initializers of `jax.nn.initializers`' protocol, called
+        for each block by itself; those of `w_h` and `p` are vectors `[H]`.
 
     Raises:
-      TypeError, ValueError: for a size below one.
+      TypeError, ValueError: for a size below one, or an initializer that is none.
 
     Example:
       >>> cell = DiagonalLSTM(8)
@@ -140,9 +152,15 @@ class DiagonalLSTM(Cell):
     """
 
     hidden: int
+    _: KW_ONLY
+    w_x_init: Initializer | None = None
+    w_h_init: Initializer | None = None
+    b_init: Initializer | None = None
+    p_init: Initializer | None = None
 
     def __post_init__(self) -> None:
         errors.check_size(self, "hidden", self.hidden)
+        errors.check_initializers(self)
 
     @property
     def elementwise(self) -> bool:
@@ -157,7 +175,8 @@ class DiagonalLSTM(Cell):
             .set(-jnp.linspace(0, 1, self.hidden, dtype=dtype))
         )
         p = jax.random.normal(kp, (2 * self.hidden,), dtype) * 2 / (5 * self.hidden) ** 0.5
-        return {**weights(kw, size, self.hidden, dtype), "b": b.reshape(-1), "p": p}
+        params = {**weights(kw, size, self.hidden, dtype), "b": b.reshape(-1), "p": p}
+        return initializers.replaced(self, key, params, w_x=3, w_h=3, b=3, p=2)
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> LSTMState:
         zero = jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_h"]))

@@ -1,5 +1,6 @@
 """A fixed random reservoir, and its readout in closed form."""
 
+from dataclasses import KW_ONLY
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ from jaxrnn.authoring import input_spec, output, state_dtype
 from jaxrnn.autodiff.dot import Dot
 from jaxrnn.autodiff.products import matmul, wide
 from jaxrnn.cell import Cell, Noise, Params
+from jaxrnn.initializers import Initializer
 
 
 class EchoState(Cell):
@@ -31,9 +33,12 @@ class EchoState(Cell):
       leak: the first value of the param `leak`, in (0, 1]; to try values, change the param.
       input_scale: `w_x` and `b` are uniform in [-input_scale, input_scale].
       density: the share of `w_h` that is not zero, in (0, 1].
+      w_x_init, w_h_init, b_init: initializers of `jax.nn.initializers`' protocol. What `w_h_init`
+        draws, normal numbers by default, is thinned to the density and scaled to the radius.
 
     Raises:
-      TypeError, ValueError: for a size below one, or a number outside its range.
+      TypeError, ValueError: for a size below one, a number outside its range, or an initializer
+        that is none; for an input scale beside both `w_x_init` and `b_init`.
 
     Example:
       >>> cell = EchoState(100)
@@ -52,33 +57,36 @@ class EchoState(Cell):
     leak: float = 1.0
     input_scale: float = 1.0
     density: float = 1.0
+    _: KW_ONLY
+    w_x_init: Initializer | None = None
+    w_h_init: Initializer | None = None
+    b_init: Initializer | None = None
 
     def __post_init__(self) -> None:
         errors.check_size(self, "hidden", self.hidden)
         errors.check_range(self, "leak", self.leak, 0.0, 1.0)
         errors.check_range(self, "density", self.density, 0.0, 1.0)
+        errors.check_between(self, "spectral_radius", self.spectral_radius, 0.0)
+        errors.check_between(self, "input_scale", self.input_scale, 0.0)
+        errors.check_initializers(self)
+        if self.w_x_init is not None:
+            errors.check_unused(self, "input_scale", "b_init")
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
         kx, kh, kd, kb = jax.random.split(key, 4)
         square = (self.hidden, self.hidden)
-        w_h = jnp.where(
-            jax.random.bernoulli(kd, self.density, square),
-            jax.random.normal(kh, square, dtype),
-            jnp.zeros(square, dtype),
-        )
-        return {
-            "fixed": {
-                "w_x": jax.random.uniform(
-                    kx, (size, self.hidden), dtype, -self.input_scale, self.input_scale
-                ),
-                "w_h": initializers.spectral_radius(w_h, self.spectral_radius),
-                "b": jax.random.uniform(
-                    kb, (self.hidden,), dtype, -self.input_scale, self.input_scale
-                ),
-                "leak": jnp.asarray(self.leak, dtype),
-            }
+        low, high = -self.input_scale, self.input_scale
+        drawn = {
+            "w_x": jax.random.uniform(kx, (size, self.hidden), dtype, low, high),
+            "w_h": jax.random.normal(kh, square, dtype),
+            "b": jax.random.uniform(kb, (self.hidden,), dtype, low, high),
         }
+        params = initializers.replaced(self, key, drawn)
+        kept = jax.random.bernoulli(kd, self.density, square)
+        w_h = jnp.where(kept, params["w_h"], jnp.zeros(square, dtype))
+        w_h = initializers.spectral_radius(w_h, self.spectral_radius)
+        return {"fixed": {**params, "w_h": w_h, "leak": jnp.asarray(self.leak, dtype)}}
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> jax.Array:
         return jnp.zeros((*batch_shape, self.hidden), state_dtype(params["fixed"]["w_h"]))
@@ -110,7 +118,7 @@ def ridge(
     Args:
       xs: features, such as the outputs of a reservoir.
       targets: what the readout should give.
-      penalty: a positive number; larger means smaller weights.
+      penalty: a number from 0 up; larger means smaller weights.
       mask: booleans, true where the step is valid. The others do not count, whatever they hold:
         padding, or the first steps, until the reservoir has forgotten its initial state.
 
@@ -118,7 +126,8 @@ def ridge(
       Params of `Dense(G)`: `w [F, G]`, `b [G]`.
 
     Raises:
-      TypeError, ValueError: for a mask that is not boolean, or leading axes that differ.
+      TypeError, ValueError: for a mask that is not boolean, leading axes that differ, or a penalty
+        that is no such number.
 
     Example:
       >>> xs = jnp.arange(4.0)[:, None]
@@ -128,6 +137,7 @@ def ridge(
     Hoerl & Kennard 1970; for reservoirs: Lukosevicius 2012.
     """
     errors.check_ridge(xs, targets)
+    errors.check_penalty(penalty)
     dtype = wide(xs.dtype)
     x, y = (
         xs.astype(dtype).reshape(-1, xs.shape[-1]),

@@ -1,5 +1,6 @@
 """The simple recurrent network."""
 
+from dataclasses import KW_ONLY
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ from jaxrnn.authoring import input_spec, output, state_dtype
 from jaxrnn.autodiff.dot import Dot
 from jaxrnn.autodiff.products import matmul
 from jaxrnn.cell import Cell, Noise, Params
+from jaxrnn.initializers import Initializer
 
 
 class Elman(Cell):
@@ -25,9 +27,11 @@ class Elman(Cell):
       hidden: H.
       activation: the name of a function in `jax.nn`, "tanh" or "relu" as a rule.
       identity: begin with the identity as `w_h` and a small `w_x`; with "relu" this is the IRNN.
+      w_x_init, w_h_init, b_init: initializers of `jax.nn.initializers`' protocol.
 
     Raises:
-      TypeError, ValueError: for a size below one, or an unknown activation.
+      TypeError, ValueError: for a size below one, an unknown activation, or an initializer that is
+        none; for `identity` beside `w_h_init`.
 
     Example:
       >>> cell = Elman(8, activation="relu", identity=True)
@@ -43,10 +47,17 @@ class Elman(Cell):
     hidden: int
     activation: str = "tanh"
     identity: bool = False
+    _: KW_ONLY
+    w_x_init: Initializer | None = None
+    w_h_init: Initializer | None = None
+    b_init: Initializer | None = None
 
     def __post_init__(self) -> None:
         errors.check_size(self, "hidden", self.hidden)
         errors.check_activation(self, self.activation)
+        errors.check_truth(self, "identity", self.identity)
+        errors.check_initializers(self)
+        errors.check_unused(self, "identity", "w_h_init")
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
@@ -61,7 +72,8 @@ class Elman(Cell):
                 initializers.glorot(kx, size, self.hidden, 1, dtype),
                 initializers.orthogonal(kh, self.hidden, self.hidden, 1, dtype),
             )
-        return {"w_x": w_x, "w_h": w_h, "b": jnp.zeros(self.hidden, dtype)}
+        params = {"w_x": w_x, "w_h": w_h, "b": jnp.zeros(self.hidden, dtype)}
+        return initializers.replaced(self, key, params)
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> jax.Array:
         return jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_h"]))

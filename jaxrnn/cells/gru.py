@@ -1,5 +1,6 @@
 """The gated recurrent unit."""
 
+from dataclasses import KW_ONLY
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +11,7 @@ from jaxrnn.authoring import input_spec, output, sigmoid, state_dtype
 from jaxrnn.autodiff.dot import Dot
 from jaxrnn.autodiff.products import matmul
 from jaxrnn.cell import Cell, Noise, Params
+from jaxrnn.initializers import Initializer
 
 
 class GRUGates(NamedTuple):
@@ -46,9 +48,12 @@ class GRU(Cell):
       hidden: H.
       reset_after: true for the reset after the matmul (PyTorch, cuDNN, Flax; one matmul a step),
         false for the reset before it (the paper; Haiku).
+      w_x_init, w_h_init, b_init, b_n_init, w_n_init: initializers of `jax.nn.initializers`'
+        protocol, called for each gate's block by itself.
 
     Raises:
-      TypeError, ValueError: for a size below one.
+      TypeError, ValueError: for a size below one, or an initializer that is none; in `init`, for
+        that of a param which the other form has.
 
     Example:
       >>> cell = GRU(8)
@@ -64,9 +69,17 @@ class GRU(Cell):
 
     hidden: int
     reset_after: bool = True
+    _: KW_ONLY
+    w_x_init: Initializer | None = None
+    w_h_init: Initializer | None = None
+    b_init: Initializer | None = None
+    b_n_init: Initializer | None = None
+    w_n_init: Initializer | None = None
 
     def __post_init__(self) -> None:
         errors.check_size(self, "hidden", self.hidden)
+        errors.check_truth(self, "reset_after", self.reset_after)
+        errors.check_initializers(self)
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
@@ -77,13 +90,15 @@ class GRU(Cell):
         )
         b = jnp.zeros(3 * self.hidden, dtype)
         if self.reset_after:
-            return {"w_x": w_x, "w_h": w_h, "b": b, "b_n": jnp.zeros(self.hidden, dtype)}
-        return {
+            params = {"w_x": w_x, "w_h": w_h, "b": b, "b_n": jnp.zeros(self.hidden, dtype)}
+            return initializers.replaced(self, key, params, w_x=3, w_h=3, b=3)
+        params = {
             "w_x": w_x,
             "w_h": w_h[:, : 2 * self.hidden],
             "w_n": w_h[:, 2 * self.hidden :],
             "b": b,
         }
+        return initializers.replaced(self, key, params, w_x=3, w_h=2, b=3)
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> jax.Array:
         return jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_h"]))

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import abc
 import math
+from dataclasses import KW_ONLY
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn import errors
+from jaxrnn import errors, initializers
 from jaxrnn.authoring import input_spec, state_dtype
 from jaxrnn.autodiff.products import matmul
 from jaxrnn.autodiff.transitions import Complex, multiply_all_steps
 from jaxrnn.cell import LinearCell, Noise, Params
+from jaxrnn.initializers import Initializer
+
+LEAST = 1e-6  # how near |a|^2 comes to 0 and 1, and the phase to 0
 
 
 class DiagonalInputs(NamedTuple):
@@ -35,6 +39,10 @@ class ComplexDiagonal(LinearCell):
     """
 
     hidden: int
+    _: KW_ONLY
+    w_x_init: Initializer | None = None
+    w_y_init: Initializer | None = None
+    d_init: Initializer | None = None
 
     @abc.abstractmethod
     def transition(self, params: Params) -> tuple[Complex, Complex]:
@@ -89,10 +97,14 @@ class LRU(ComplexDiagonal):
     Args:
       hidden: N, the number of complex states.
       r_min, r_max: the ring, 0 <= r_min < r_max <= 1.
-      max_phase: the largest phase, in radians.
+      max_phase: the largest phase, in radians, up to 2 pi.
+      w_x_init, w_y_init, d_init: initializers of `jax.nn.initializers`' protocol for the maps in
+        and out, that of `w_x` called for real and imaginary parts apart. The eigenvalues keep their
+        own draw, by the ring and the phase.
 
     Raises:
-      TypeError, ValueError: for a size below one, or an empty ring.
+      TypeError, ValueError: for a size below one, an empty ring, a phase out of its range, or an
+        initializer that is none.
 
     Example:
       >>> cell = LRU(8, r_min=0.9, r_max=0.999)
@@ -110,24 +122,19 @@ class LRU(ComplexDiagonal):
 
     def __post_init__(self) -> None:
         errors.check_size(self, "hidden", self.hidden)
-        if not 0 <= self.r_min < self.r_max <= 1:
-            raise errors.error(
-                ValueError,
-                self,
-                f"r_min={self.r_min!r}, r_max={self.r_max!r}",
-                "0 <= r_min < r_max <= 1",
-                "Try 0.9 and 0.999.",
-            )
+        errors.check_ring(self, self.r_min, self.r_max)
+        errors.check_between(self, "max_phase", self.max_phase, LEAST, 2 * math.pi)
+        errors.check_initializers(self)
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
         kr, kp, kx, ky, kd = jax.random.split(key, 5)
         # Away from 0 and 1, where the logarithms are infinite.
         square = jax.random.uniform(
-            kr, (self.hidden,), dtype, self.r_min**2 + 1e-6, self.r_max**2 - 1e-6
+            kr, (self.hidden,), dtype, self.r_min**2 + LEAST, self.r_max**2 - LEAST
         )
-        phase = jax.random.uniform(kp, (self.hidden,), dtype, 1e-6, self.max_phase)
-        return {
+        phase = jax.random.uniform(kp, (self.hidden,), dtype, LEAST, self.max_phase)
+        params = {
             "w_x": jax.random.normal(kx, (size, 2 * self.hidden), dtype) / math.sqrt(2 * size),
             "w_y": jax.random.normal(ky, (2 * self.hidden, size), dtype) / math.sqrt(self.hidden),
             "d": jax.random.normal(kd, (size,), dtype),
@@ -135,6 +142,7 @@ class LRU(ComplexDiagonal):
             "theta": jnp.log(phase),
             "gamma": 0.5 * jnp.log1p(-square),
         }
+        return initializers.replaced(self, key, params, w_x=2)
 
     def transition(self, params: Params) -> tuple[Complex, Complex]:
         nu, theta, gamma = wide(params, "nu", "theta", "gamma")
@@ -164,10 +172,13 @@ class S5(ComplexDiagonal):
       hidden: N, the number of complex states, a multiple of `blocks`; they stand for 2N real ones.
       blocks: how many HiPPO matrices, each of size 2N / blocks, the system begins with.
       step_min, step_max: the range of the first D, in units of a time step.
+      w_x_init, w_y_init, d_init: initializers of `jax.nn.initializers`' protocol for the maps in
+        and out, that of `w_x` called for real and imaginary parts apart. The eigenvalues keep their
+        own draw, by HiPPO and the steps.
 
     Raises:
-      TypeError, ValueError: for a size below one, `hidden` no multiple of `blocks`, or steps that
-        are not positive.
+      TypeError, ValueError: for a size below one, `hidden` no multiple of `blocks`, steps that are
+        not positive and finite, or an initializer that is none.
 
     Example:
       >>> cell = S5(8)
@@ -194,6 +205,9 @@ class S5(ComplexDiagonal):
                 f"a multiple of blocks={self.blocks}",
                 "Change one of them.",
             )
+        errors.check_real(self, "step_min", self.step_min)
+        errors.check_between(self, "step_max", self.step_max, 0.0)
+        errors.check_initializers(self)
         if not 0 < self.step_min <= self.step_max:
             got = f"step_min={self.step_min!r}, step_max={self.step_max!r}"
             raise errors.error(
@@ -217,7 +231,7 @@ class S5(ComplexDiagonal):
         re, im = (
             jnp.asarray(np.ascontiguousarray(part.T), dtype) for part in (basis.real, basis.imag)
         )
-        return {
+        params = {
             "w_x": w_x @ jnp.concatenate([re.T, -im.T], axis=-1),
             "w_y": jnp.concatenate([re @ w_y[0] - im @ w_y[1], -(re @ w_y[1] + im @ w_y[0])])
             * 2
@@ -229,6 +243,7 @@ class S5(ComplexDiagonal):
                 ks, (self.hidden,), dtype, math.log(self.step_min), math.log(self.step_max)
             ),
         }
+        return initializers.replaced(self, key, params, w_x=2)
 
     def transition(self, params: Params) -> tuple[Complex, Complex]:
         re, im, log_step = wide(params, "l_re", "l_im", "log_step")

@@ -1,5 +1,6 @@
 """Long short-term memory, and its variants."""
 
+from dataclasses import KW_ONLY
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ from jaxrnn.authoring import input_spec, output, sigmoid, state_dtype
 from jaxrnn.autodiff.dot import Dot
 from jaxrnn.autodiff.products import matmul
 from jaxrnn.cell import Cell, Noise, Params
+from jaxrnn.initializers import Initializer
 
 
 class LSTMState(NamedTuple):
@@ -49,9 +51,12 @@ class LSTM(Cell):
       hidden: H.
       projection: P, the size of a projected output, or None.
       forget_bias: the first value of the forget gate's part of `b`.
+      w_x_init, w_h_init, b_init, w_p_init: initializers of `jax.nn.initializers`' protocol, called
+        for each gate's block by itself.
 
     Raises:
-      TypeError, ValueError: for a size below one.
+      TypeError, ValueError: for a size below one, a forget bias that is not finite or stands beside
+        `b_init`, or an initializer that is none; in `init`, for `w_p_init` without a projection.
 
     Example:
       >>> cell = LSTM(8)
@@ -69,11 +74,19 @@ class LSTM(Cell):
     hidden: int
     projection: int | None = None
     forget_bias: float = 1.0
+    _: KW_ONLY
+    w_x_init: Initializer | None = None
+    w_h_init: Initializer | None = None
+    b_init: Initializer | None = None
+    w_p_init: Initializer | None = None
 
     def __post_init__(self) -> None:
         errors.check_size(self, "hidden", self.hidden)
         if self.projection is not None:
             errors.check_size(self, "projection", self.projection)
+        errors.check_between(self, "forget_bias", self.forget_bias)
+        errors.check_initializers(self)
+        errors.check_unused(self, "forget_bias", "b_init")
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
@@ -86,7 +99,7 @@ class LSTM(Cell):
         }
         if self.projection:
             params["w_p"] = initializers.glorot(kp, self.hidden, self.projection, 1, dtype)
-        return params
+        return initializers.replaced(self, key, params, w_x=4, w_h=4, b=4)
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> LSTMState:
         dtype = state_dtype(params["w_h"])

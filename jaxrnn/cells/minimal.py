@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from dataclasses import KW_ONLY
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from jaxrnn import errors, initializers
 from jaxrnn.authoring import input_spec, output, state_dtype
 from jaxrnn.autodiff.products import matmul
 from jaxrnn.cell import LinearCell, Noise, Params
+from jaxrnn.initializers import Initializer
 
 
 class Minimal(LinearCell):
@@ -20,9 +22,13 @@ class Minimal(LinearCell):
     """
 
     hidden: int
+    _: KW_ONLY
+    w_x_init: Initializer | None = None
+    b_init: Initializer | None = None
 
     def __post_init__(self) -> None:
         errors.check_size(self, "hidden", self.hidden)
+        errors.check_initializers(self)
 
     @property
     @abc.abstractmethod
@@ -31,10 +37,11 @@ class Minimal(LinearCell):
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
-        return {
+        params = {
             "w_x": initializers.glorot(key, size, self.hidden, self.parts, dtype),
             "b": jnp.zeros(self.parts * self.hidden, dtype),
         }
+        return initializers.replaced(self, key, params, w_x=self.parts, b=self.parts)
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> jax.Array:
         return jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_x"]))
@@ -63,9 +70,11 @@ class MinGRU(Minimal):
 
     Args:
       hidden: H.
+      w_x_init, b_init: initializers of `jax.nn.initializers`' protocol, called for each block by
+        itself.
 
     Raises:
-      TypeError, ValueError: for a size below one.
+      TypeError, ValueError: for a size below one, or an initializer that is none.
 
     Example:
       >>> cell = MinGRU(8)
@@ -99,9 +108,11 @@ class MinLSTM(Minimal):
 
     Args:
       hidden: H.
+      w_x_init, b_init: initializers of `jax.nn.initializers`' protocol, called for each block by
+        itself.
 
     Raises:
-      TypeError, ValueError: for a size below one.
+      TypeError, ValueError: for a size below one, or an initializer that is none.
 
     Example:
       >>> cell = MinLSTM(8)

@@ -1,5 +1,6 @@
 """Gated cells with layer normalisation inside."""
 
+from dataclasses import KW_ONLY
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from jaxrnn.autodiff.products import matmul
 from jaxrnn.cell import Cell, Noise, Params
 from jaxrnn.cells.gru import GRUGates, GRUInputs
 from jaxrnn.cells.lstm import LSTMGates, LSTMState
+from jaxrnn.initializers import Initializer
 
 
 def normalise(x: jax.Array, scale: jax.Array, eps: float) -> jax.Array:
@@ -44,9 +46,12 @@ class LayerNormLSTM(Cell):
       hidden: H.
       forget_bias: the first value of the forget gate's part of `b`.
       eps: a positive number that keeps the division finite.
+      w_x_init, w_h_init, b_init, scale_x_init, scale_h_init, scale_c_init, b_c_init: initializers
+        of `jax.nn.initializers`' protocol, called for each gate's block by itself.
 
     Raises:
-      TypeError, ValueError: for a size below one.
+      TypeError, ValueError: for a size below one, a forget bias that is not finite or stands beside
+        `b_init`, an eps that is not positive, or an initializer that is none.
 
     Example:
       >>> cell = LayerNormLSTM(8)
@@ -60,14 +65,26 @@ class LayerNormLSTM(Cell):
     hidden: int
     forget_bias: float = 1.0
     eps: float = 1e-5
+    _: KW_ONLY
+    w_x_init: Initializer | None = None
+    w_h_init: Initializer | None = None
+    b_init: Initializer | None = None
+    scale_x_init: Initializer | None = None
+    scale_h_init: Initializer | None = None
+    scale_c_init: Initializer | None = None
+    b_c_init: Initializer | None = None
 
     def __post_init__(self) -> None:
         errors.check_size(self, "hidden", self.hidden)
+        errors.check_between(self, "forget_bias", self.forget_bias)
+        errors.check_eps(self, self.eps)
+        errors.check_initializers(self)
+        errors.check_unused(self, "forget_bias", "b_init")
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
         kx, kh = jax.random.split(key)
-        return {
+        params = {
             "w_x": initializers.glorot(kx, size, self.hidden, 4, dtype),
             "w_h": initializers.orthogonal(kh, self.hidden, self.hidden, 4, dtype),
             "b": initializers.gate_bias(self.hidden, (0.0, self.forget_bias, 0.0, 0.0), dtype),
@@ -76,6 +93,7 @@ class LayerNormLSTM(Cell):
             "scale_c": jnp.ones(self.hidden, dtype),
             "b_c": jnp.zeros(self.hidden, dtype),
         }
+        return initializers.replaced(self, key, params, w_x=4, w_h=4, b=4, scale_x=4, scale_h=4)
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> LSTMState:
         zero = jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_h"]))
@@ -122,9 +140,12 @@ class LayerNormGRU(Cell):
     Args:
       hidden: H.
       eps: a positive number that keeps the division finite.
+      w_x_init, w_h_init, b_init, b_n_init, scale_x_init, scale_h_init: initializers of
+        `jax.nn.initializers`' protocol, called for each gate's block by itself.
 
     Raises:
-      TypeError, ValueError: for a size below one.
+      TypeError, ValueError: for a size below one, an eps that is not positive, or an initializer
+        that is none.
 
     Example:
       >>> cell = LayerNormGRU(8)
@@ -137,14 +158,23 @@ class LayerNormGRU(Cell):
 
     hidden: int
     eps: float = 1e-5
+    _: KW_ONLY
+    w_x_init: Initializer | None = None
+    w_h_init: Initializer | None = None
+    b_init: Initializer | None = None
+    b_n_init: Initializer | None = None
+    scale_x_init: Initializer | None = None
+    scale_h_init: Initializer | None = None
 
     def __post_init__(self) -> None:
         errors.check_size(self, "hidden", self.hidden)
+        errors.check_eps(self, self.eps)
+        errors.check_initializers(self)
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
         kx, kh = jax.random.split(key)
-        return {
+        params = {
             "w_x": initializers.glorot(kx, size, self.hidden, 3, dtype),
             "w_h": initializers.orthogonal(kh, self.hidden, self.hidden, 3, dtype),
             "b": jnp.zeros(3 * self.hidden, dtype),
@@ -152,6 +182,7 @@ class LayerNormGRU(Cell):
             "scale_x": jnp.ones(3 * self.hidden, dtype),
             "scale_h": jnp.ones(3 * self.hidden, dtype),
         }
+        return initializers.replaced(self, key, params, w_x=3, w_h=3, b=3, scale_x=3, scale_h=3)
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> jax.Array:
         return jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_h"]))

@@ -1,5 +1,6 @@
 """Long short-term memory whose gates see the cell."""
 
+from dataclasses import KW_ONLY
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ from jaxrnn.autodiff.dot import Dot
 from jaxrnn.autodiff.products import matmul
 from jaxrnn.cell import Cell, Noise, Params
 from jaxrnn.cells.lstm import LSTMGates, LSTMState
+from jaxrnn.initializers import Initializer
 
 
 class PeepholeLSTM(Cell):
@@ -32,9 +34,12 @@ class PeepholeLSTM(Cell):
     Args:
       hidden: H.
       forget_bias: the first value of the forget gate's part of `b`.
+      w_x_init, w_h_init, b_init, p_init: initializers of `jax.nn.initializers`' protocol, called
+        for each gate's block by itself.
 
     Raises:
-      TypeError, ValueError: for a size below one.
+      TypeError, ValueError: for a size below one, a forget bias that is not finite or stands beside
+        `b_init`, or an initializer that is none.
 
     Example:
       >>> cell = PeepholeLSTM(8)
@@ -47,19 +52,28 @@ class PeepholeLSTM(Cell):
 
     hidden: int
     forget_bias: float = 1.0
+    _: KW_ONLY
+    w_x_init: Initializer | None = None
+    w_h_init: Initializer | None = None
+    b_init: Initializer | None = None
+    p_init: Initializer | None = None
 
     def __post_init__(self) -> None:
         errors.check_size(self, "hidden", self.hidden)
+        errors.check_between(self, "forget_bias", self.forget_bias)
+        errors.check_initializers(self)
+        errors.check_unused(self, "forget_bias", "b_init")
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
         kx, kh, kp = jax.random.split(key, 3)
-        return {
+        params = {
             "w_x": initializers.glorot(kx, size, self.hidden, 4, dtype),
             "w_h": initializers.orthogonal(kh, self.hidden, self.hidden, 4, dtype),
             "b": initializers.gate_bias(self.hidden, (0.0, self.forget_bias, 0.0, 0.0), dtype),
             "p": jax.random.uniform(kp, (3 * self.hidden,), dtype, -0.1, 0.1),
         }
+        return initializers.replaced(self, key, params, w_x=4, w_h=4, b=4, p=3)
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> LSTMState:
         zero = jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_h"]))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxrnn import initializers
+from jaxrnn import errors, initializers
 from jaxrnn.authoring import input_spec, output, state_dtype
 from jaxrnn.autodiff.products import matmul
 from jaxrnn.cell import LinearCell, Noise, Params
+from jaxrnn.initializers import Initializer
 
 SHARPNESS = 8.0  # the paper's c
 LEAST = 1e-7  # below it the root of 1 - a^2 has no gradient to speak of
@@ -36,6 +38,13 @@ class RGLRU(LinearCell):
 
     Shapes: x, h and y `[..., F]`. Params: `w_x [F, 2F]`, `b [2F]` (blocks r, i), `decay [F]`.
 
+    Args:
+      w_x_init, b_init: initializers of `jax.nn.initializers`' protocol, called for each block by
+        itself. The decays keep their own draw.
+
+    Raises:
+      TypeError, ValueError: for an initializer that is none.
+
     Example:
       >>> cell = RGLRU()
       >>> params = cell.init(jax.random.key(0), features(3))
@@ -46,16 +55,24 @@ class RGLRU(LinearCell):
     De et al. 2024.
     """
 
+    _: KW_ONLY
+    w_x_init: Initializer | None = None
+    b_init: Initializer | None = None
+
+    def __post_init__(self) -> None:
+        errors.check_initializers(self)
+
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
         kx, kd = jax.random.split(key)
         log = jnp.log(jax.random.uniform(kd, (size,), dtype, 0.9, 0.999)) / SHARPNESS
         w_x = initializers.glorot(kx, size, size, 2, dtype)
-        return {
+        params = {
             "w_x": w_x,
             "b": jnp.zeros(2 * size, dtype),
             "decay": log - jnp.log(-jnp.expm1(log)),
         }
+        return initializers.replaced(self, key, params, w_x=2, b=2)
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> jax.Array:
         return jnp.zeros((*batch_shape, *params["decay"].shape), state_dtype(params["w_x"]))

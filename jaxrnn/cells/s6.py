@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import KW_ONLY
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +13,7 @@ from jaxrnn import errors, initializers
 from jaxrnn.authoring import input_spec, state_dtype
 from jaxrnn.autodiff.products import matmul
 from jaxrnn.cell import LinearCell, Noise, Params
+from jaxrnn.initializers import Initializer
 
 
 class S6Inputs(NamedTuple):
@@ -44,9 +46,11 @@ class S6(LinearCell):
     Args:
       states: N.
       rank: R; by default F / 16, rounded up.
+      w_x_init, w_step_init, d_init: initializers of `jax.nn.initializers`' protocol, each called
+        for its whole param. The decays and the bias of the time step keep their own values.
 
     Raises:
-      TypeError, ValueError: for a size below one.
+      TypeError, ValueError: for a size below one, or an initializer that is none.
 
     Example:
       >>> cell = S6(4)
@@ -60,18 +64,23 @@ class S6(LinearCell):
 
     states: int = 16
     rank: int | None = None
+    _: KW_ONLY
+    w_x_init: Initializer | None = None
+    w_step_init: Initializer | None = None
+    d_init: Initializer | None = None
 
     def __post_init__(self) -> None:
         errors.check_size(self, "states", self.states)
         if self.rank is not None:
             errors.check_size(self, "rank", self.rank)
+        errors.check_initializers(self)
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
         rank = self.rank or -(-size // 16)
         kx, kw, ks = jax.random.split(key, 3)
         step = jnp.exp(jax.random.uniform(ks, (size,), dtype, math.log(1e-3), math.log(1e-1)))
-        return {
+        params = {
             "w_x": initializers.uniform_fan_in(kx, (size, rank + 2 * self.states), dtype),
             "w_step": jax.random.uniform(kw, (rank, size), dtype, -(rank**-0.5), rank**-0.5),
             "b": step + jnp.log(-jnp.expm1(-step)),  # what softplus takes to the step
@@ -80,6 +89,7 @@ class S6(LinearCell):
             ),
             "d": jnp.ones(size, dtype),
         }
+        return initializers.replaced(self, key, params)
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> jax.Array:
         return jnp.zeros((*batch_shape, *params["log_a"].shape), state_dtype(params["w_x"]))

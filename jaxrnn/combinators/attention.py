@@ -1,5 +1,6 @@
 """Attention over a memory, after a recurrent cell."""
 
+from dataclasses import KW_ONLY
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +19,7 @@ from jaxrnn.combinators.attention_memory import (
     weigh,
     weights_of,
 )
+from jaxrnn.initializers import Initializer
 from jaxrnn.layer import Feedforward, Noise, Params
 
 
@@ -52,10 +54,12 @@ class Attention(Feedforward):
       score: "multiplicative" (the paper's "general") or "additive".
       size: the width at which queries and keys are added; `hidden` by default, and of no use to the
         multiplicative score.
+      w_k_init, w_q_init, v_init, w_c_init, b_init: initializers of `jax.nn.initializers`' protocol.
 
     Raises:
-      TypeError, ValueError: for a size below one or an unknown score; while tracing, where nothing
-        is bound, or for a memory of another batch.
+      TypeError, ValueError: for a size below one, an unknown score, or an initializer that is none;
+        in `init`, for `w_q_init` or `v_init` of the multiplicative score; while tracing, where
+        nothing is bound, or for a memory of another batch.
 
     Example:
       >>> net = Stack((LSTM(8), Attention(8, memory=6)))
@@ -75,6 +79,12 @@ class Attention(Feedforward):
     memory: int
     score: Score = "multiplicative"
     size: int | None = None
+    _: KW_ONLY
+    w_k_init: Initializer | None = None
+    w_q_init: Initializer | None = None
+    v_init: Initializer | None = None
+    w_c_init: Initializer | None = None
+    b_init: Initializer | None = None
 
     def __post_init__(self) -> None:
         errors.check_size(self, "hidden", self.hidden)
@@ -89,7 +99,8 @@ class Attention(Feedforward):
         ks, kc = jax.random.split(key)
         params = weights_of(self, ks, size, self.size or self.hidden, dtype)
         w_c = initializers.glorot(kc, self.memory + size, self.hidden, 1, dtype)
-        return {**params, "w_c": w_c, "b": jnp.zeros(self.hidden, dtype)}
+        params = {**params, "w_c": w_c, "b": jnp.zeros(self.hidden, dtype)}
+        return initializers.replaced(self, key, params)
 
     def bind(self, params: Params, memory: Any, mask: Any = None) -> Params:
         return bound(self, params, memory, mask)

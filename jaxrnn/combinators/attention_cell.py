@@ -1,6 +1,7 @@
 """Attention over a memory, inside a recurrent cell's step."""
 
 from collections.abc import Callable
+from dataclasses import KW_ONLY
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +21,7 @@ from jaxrnn.combinators.attention_memory import (
     weigh,
     weights_of,
 )
+from jaxrnn.initializers import Initializer
 from jaxrnn.layer import Layer, Noise, Params, State
 
 
@@ -64,11 +66,13 @@ class AttentionCell(Cell):
       score: "additive" or "multiplicative".
       size: the width at which queries and keys are added; Y by default, and of no use to the
         multiplicative score.
+      w_context_init, w_k_init, w_q_init, v_init: initializers of `jax.nn.initializers`' protocol.
 
     Raises:
-      TypeError: for a composite, or a layer without memory.
+      TypeError: for a composite, a layer without memory, or an initializer that is none.
       ValueError: for a size below one or an unknown score; in `init`, for a cell whose z cannot be
-        added to; while tracing, where nothing is bound, or for a memory of another batch.
+        added to, and for `w_q_init` or `v_init` of the multiplicative score; while tracing, where
+        nothing is bound, or for a memory of another batch.
 
     Example:
       >>> cell = AttentionCell(LSTM(8), memory=6)
@@ -84,6 +88,11 @@ class AttentionCell(Cell):
     memory: int
     score: Score = "additive"
     size: int | None = None
+    _: KW_ONLY
+    w_context_init: Initializer | None = None
+    w_k_init: Initializer | None = None
+    w_q_init: Initializer | None = None
+    v_init: Initializer | None = None
 
     def __post_init__(self) -> None:
         errors.check_child(self, self.cell, Layer)
@@ -120,11 +129,11 @@ class AttentionCell(Cell):
         dtype = wide(y.dtype)
         width = sum(leaf.shape[-1] for leaf in jax.tree.leaves(z))
         w_context = initializers.glorot(kc, self.memory, width, 1, dtype)
-        return {
-            "cell": inner,
+        params = {
             "w_context": w_context,
             **weights_of(self, ks, y.shape[-1], self.size or y.shape[-1], dtype),
         }
+        return {"cell": inner, **initializers.replaced(self, key, params)}
 
     def bind(self, params: Params, memory: Any, mask: Any = None) -> Params:
         return bound(self, params, memory, mask)

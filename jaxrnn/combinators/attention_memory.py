@@ -118,6 +118,7 @@ def flat(x: Any, keep: int) -> Any:
 def check(cell: Any) -> None:
     """Refuse fields of an attention that are out of range or do not go together."""
     errors.check_size(cell, "memory", cell.memory)
+    errors.check_initializers(cell)
     if cell.score not in get_args(Score):
         raise errors.unknown(cell, "score", cell.score, get_args(Score))
     if cell.size is not None:

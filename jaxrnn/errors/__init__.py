@@ -10,6 +10,7 @@ from jaxrnn.errors.configuration import *  # noqa: F403
 from jaxrnn.errors.data import *  # noqa: F403
 from jaxrnn.errors.decoding import *  # noqa: F403
 from jaxrnn.errors.fit import *  # noqa: F403
+from jaxrnn.errors.initializers import *  # noqa: F403
 from jaxrnn.errors.inputs import *  # noqa: F403
 from jaxrnn.errors.losses import *  # noqa: F403
 from jaxrnn.errors.message import *  # noqa: F403

@@ -1,14 +1,16 @@
 """Causal convolution over time."""
 
+from dataclasses import KW_ONLY
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxrnn import errors
+from jaxrnn import errors, initializers
 from jaxrnn.authoring import input_spec, output, state_dtype
 from jaxrnn.autodiff.products import matmul
 from jaxrnn.controls import Piece
+from jaxrnn.initializers import Initializer
 from jaxrnn.layer import Params, State, WholeSequence
 
 
@@ -30,9 +32,12 @@ class CausalConv(WholeSequence):
       width: the size of the output.
       kernel: K, how many inputs an output sees.
       depthwise: convolve each feature by itself; then `width` must be F.
+      w_init, b_init: initializers of `jax.nn.initializers`' protocol; the fan-in of `w` is K F, or
+        K where depthwise.
 
     Raises:
-      TypeError, ValueError: for a size below one; in `init`, for a depthwise width other than F.
+      TypeError, ValueError: for a size below one, or an initializer that is none; in `init`, for a
+        depthwise width other than F.
 
     Example:
       >>> net = Stack((CausalConv(8, 4), LSTM(16)))
@@ -47,10 +52,14 @@ class CausalConv(WholeSequence):
     width: int
     kernel: int
     depthwise: bool = False
+    _: KW_ONLY
+    w_init: Initializer | None = None
+    b_init: Initializer | None = None
 
     def __post_init__(self) -> None:
         errors.check_size(self, "width", self.width)
         errors.check_size(self, "kernel", self.kernel)
+        errors.check_initializers(self)
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
@@ -59,10 +68,11 @@ class CausalConv(WholeSequence):
         shape = (self.kernel, size) if self.depthwise else (self.kernel, size, self.width)
         inputs = self.kernel if self.depthwise else self.kernel * size
         bound = (3 / inputs) ** 0.5  # variance 1 / fan-in
-        return {
+        params = {
             "w": jax.random.uniform(key, shape, dtype, -bound, bound),
             "b": jnp.zeros(self.width, dtype),
         }
+        return initializers.replaced(self, key, params)
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> State:
         return jnp.zeros((*batch_shape, *params["w"].shape[:2]), state_dtype(params["w"]))

@@ -1,5 +1,6 @@
 """Layers without memory."""
 
+from dataclasses import KW_ONLY
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 from jaxrnn import errors, initializers
 from jaxrnn.authoring import input_spec, output
 from jaxrnn.autodiff.products import matmul, wide
+from jaxrnn.initializers import Initializer
 from jaxrnn.layer import Feedforward, Noise, Params
 from jaxrnn.layers.noise import PERS, Per, bernoulli, drop
 
@@ -22,9 +24,11 @@ class Dense(Feedforward):
     Args:
       width: the size of the output.
       activation: the name of a function in `jax.nn`.
+      w_init, b_init: initializers of `jax.nn.initializers`' protocol.
 
     Raises:
-      TypeError, ValueError: for a width below one, or an unknown activation.
+      TypeError, ValueError: for a width below one, an unknown activation, or an initializer that is
+        none.
 
     Example:
       >>> head = Dense(10, activation="relu")
@@ -35,17 +39,22 @@ class Dense(Feedforward):
 
     width: int
     activation: str = "identity"
+    _: KW_ONLY
+    w_init: Initializer | None = None
+    b_init: Initializer | None = None
 
     def __post_init__(self) -> None:
         errors.check_size(self, "width", self.width)
         errors.check_activation(self, self.activation)
+        errors.check_initializers(self)
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
-        return {
+        params = {
             "w": initializers.glorot(key, size, self.width, 1, dtype),
             "b": jnp.zeros(self.width, dtype),
         }
+        return initializers.replaced(self, key, params)
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
         y = matmul(xs, params["w"])
@@ -67,9 +76,12 @@ class Embed(Feedforward):
     Args:
       vocabulary: how many tokens there are.
       width: the size of a vector.
+      w_init: an initializer of `jax.nn.initializers`' protocol. Its fan-in would be the vocabulary:
+        `variance_scaling(1.0, "fan_out", "normal")` is the default's variance.
 
     Raises:
-      TypeError, ValueError: for a size below one; while tracing, for inputs that are not integers.
+      TypeError, ValueError: for a size below one, or an initializer that is none; while tracing,
+        for inputs that are not integers.
 
     Example:
       >>> net = Stack((Embed(256, 16), LSTM(32), Dense(256)))
@@ -80,10 +92,13 @@ class Embed(Feedforward):
 
     vocabulary: int
     width: int
+    _: KW_ONLY
+    w_init: Initializer | None = None
 
     def __post_init__(self) -> None:
         errors.check_size(self, "vocabulary", self.vocabulary)
         errors.check_size(self, "width", self.width)
+        errors.check_initializers(self)
 
     @property
     def takes_tokens(self) -> bool:
@@ -96,7 +111,7 @@ class Embed(Feedforward):
     def init(self, key: jax.Array, x: Any) -> Params:
         errors.check_input(self, x)
         w = initializers.normal(key, (self.vocabulary, self.width))
-        return {"w": w * self.width**-0.5}
+        return initializers.replaced(self, key, {"w": w * self.width**-0.5})
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
         return params["w"].at[xs].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
@@ -159,9 +174,10 @@ class LayerNorm(Feedforward):
 
     Args:
       eps: a positive number that keeps constant features finite.
+      scale_init, bias_init: initializers of `jax.nn.initializers`' protocol.
 
     Raises:
-      ValueError: for an eps that is not positive.
+      TypeError, ValueError: for an eps that is not positive, or an initializer that is none.
 
     Example:
       >>> net = Stack((LSTM(8), LayerNorm(), Dense(4)))
@@ -173,13 +189,19 @@ class LayerNorm(Feedforward):
     """
 
     eps: float = 1e-5
+    _: KW_ONLY
+    scale_init: Initializer | None = None
+    bias_init: Initializer | None = None
 
     def __post_init__(self) -> None:
         errors.check_eps(self, self.eps)
+        errors.check_initializers(self)
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
-        return {"scale": jnp.ones(size, dtype), "bias": jnp.zeros(size, dtype)}
+        return initializers.replaced(
+            self, key, {"scale": jnp.ones(size, dtype), "bias": jnp.zeros(size, dtype)}
+        )
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
         xs = _wide(xs, params["scale"])
@@ -198,9 +220,10 @@ class RMSNorm(Feedforward):
 
     Args:
       eps: a positive number that keeps zero features finite.
+      scale_init: an initializer of `jax.nn.initializers`' protocol.
 
     Raises:
-      ValueError: for an eps that is not positive.
+      TypeError, ValueError: for an eps that is not positive, or an initializer that is none.
 
     Example:
       >>> net = Stack((LSTM(8), RMSNorm(), Dense(4)))
@@ -212,13 +235,16 @@ class RMSNorm(Feedforward):
     """
 
     eps: float = 1e-5
+    _: KW_ONLY
+    scale_init: Initializer | None = None
 
     def __post_init__(self) -> None:
         errors.check_eps(self, self.eps)
+        errors.check_initializers(self)
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
-        return {"scale": jnp.ones(size, dtype)}
+        return initializers.replaced(self, key, {"scale": jnp.ones(size, dtype)})
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
         return output(

@@ -1,11 +1,13 @@
 """An embedding that is also the output head."""
 
+from dataclasses import KW_ONLY
 from typing import Any
 
 from jaxrnn import errors
 from jaxrnn.authoring import output
 from jaxrnn.autodiff.products import matmul
 from jaxrnn.composite import Child, Composite
+from jaxrnn.initializers import Initializer
 from jaxrnn.layer import Layer, Params
 from jaxrnn.layers.feedforward import Embed
 
@@ -23,9 +25,10 @@ class TiedEmbedding(Composite):
       width: the size of an embedding, which the body must give back.
       body: any cell from `width` features to `width` features: `Stack((LSTM(512), Dense(width)))`
         where it has another size inside.
+      w_init: an initializer of `jax.nn.initializers`' protocol for E, as in `Embed`.
 
     Raises:
-      TypeError: unless `body` is a cell.
+      TypeError: unless `body` is a cell, and `w_init` an initializer.
       ValueError: for a size below one; while tracing, where the body's output is not `width` wide.
 
     Example:
@@ -43,15 +46,18 @@ class TiedEmbedding(Composite):
     vocabulary: int
     width: int
     body: Layer
+    _: KW_ONLY
+    w_init: Initializer | None = None
 
     def __post_init__(self) -> None:
         errors.check_child(self, self.body, Layer)
         errors.check_size(self, "vocabulary", self.vocabulary)
         errors.check_size(self, "width", self.width)
+        errors.check_initializers(self)
 
     @property
     def children(self) -> tuple[Layer, ...]:
-        return (Embed(self.vocabulary, self.width), self.body)
+        return (Embed(self.vocabulary, self.width, w_init=self.w_init), self.body)
 
     def compose(self, params: Params, x: Any, child: Child) -> Any:
         y = child(1, child(0, x))

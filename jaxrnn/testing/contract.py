@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import pickle
 import sys
+from types import FunctionType
 from typing import Any
 
 import jax
@@ -66,7 +67,7 @@ def followed(cell: Layer, given: Given, dtype: str) -> None:
 def static(cell: Layer, given: Given) -> None:
     """The part of law 7 about the cell as a value: equality, hash, repr, traces, fields."""
     twins = [("replaced by itself", dataclasses.replace(cell))]
-    if importable(cell):  # pickle finds a class by its name: not one made in a function
+    if importable(cell):  # pickle finds classes and functions by name
         twins.append(("pickled and back", pickle.loads(pickle.dumps(cell))))
     for how, twin in twins:
         if twin != cell or hash(twin) != hash(cell) or repr(twin) != repr(cell):
@@ -102,17 +103,21 @@ def static(cell: Layer, given: Given) -> None:
 
 
 def importable(value: Any) -> bool:
-    """Whether the classes of a cell, and of those within it, can be found by name."""
+    """Whether pickle can find, by their names, the classes and functions within a cell."""
     if isinstance(value, tuple):
         return all(map(importable, value))
-    if not isinstance(value, Layer):
-        return True
-    found: Any = sys.modules.get(type(value).__module__)
-    for part in type(value).__qualname__.split("."):
-        found = getattr(found, part, None)
-    return found is type(value) and all(
-        importable(getattr(value, f.name)) for f in dataclasses.fields(value)
-    )
+    if isinstance(value, Layer):
+        inside = (getattr(value, f.name) for f in dataclasses.fields(value))
+        return found(type(value)) and all(map(importable, inside))
+    return found(value) if isinstance(value, FunctionType) else True
+
+
+def found(named: Any) -> bool:
+    """Whether a class or function is what its name leads to."""
+    at: Any = sys.modules.get(named.__module__)
+    for part in named.__qualname__.split("."):
+        at = getattr(at, part, None)
+    return at is named
 
 
 def kinds(cell: Any, given: Given, dtype: str) -> None:

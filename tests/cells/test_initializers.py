@@ -94,7 +94,10 @@ def test_an_initialisation_is_the_same_in_every_transformation():
         np.testing.assert_allclose(slow[name], leaf, atol=1e-5)
     together = jax.vmap(lambda key: cell.init(key, x))(keys)
     jitted = jax.jit(lambda key: cell.init(key, x))(keys[1])
+    last = keys[1]  # which the traced function closes over
+    closed = jax.jit(lambda: cell.init(last, x))()
     for name, leaf in each[1].items():
+        np.testing.assert_allclose(closed[name], leaf, atol=1e-5)
         np.testing.assert_allclose(together[name][1], leaf, atol=1e-5)
         np.testing.assert_allclose(jitted[name], leaf, atol=1e-5)
 
