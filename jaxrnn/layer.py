@@ -11,7 +11,6 @@ Letters in shapes: T time, `...` any batch axes, F features in, H hidden size, G
 from __future__ import annotations
 
 import abc
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast, dataclass_transform
@@ -22,6 +21,7 @@ import numpy as np
 
 from jaxrnn import errors
 from jaxrnn.controls import Piece
+from jaxrnn.fields import frozen
 
 Params = Any
 State = Any
@@ -101,7 +101,7 @@ class Noise(NamedTuple):
 
 
 @dataclass_transform(frozen_default=True)
-@dataclasses.dataclass(frozen=True)
+@frozen
 class Layer(abc.ABC):
     """A pure function over params and inputs, with or without a state: what the verbs run.
 
@@ -116,7 +116,7 @@ class Layer(abc.ABC):
             cls.init = _of_any_example(cls.init)
         if "initial_state" in cls.__dict__:
             cls.initial_state = _of_any_batch(cls.initial_state)
-        dataclasses.dataclass(frozen=True)(cls)
+        frozen(cls)
         jax.tree_util.register_static(cls)
 
     @property

@@ -32,7 +32,8 @@ class CausalConv(WholeSequence):
       depthwise: convolve each feature by itself; then `width` must be F.
 
     Raises:
-      TypeError, ValueError: for a size below one; in `init`, for a depthwise width other than F.
+      TypeError, ValueError: for a size below one, or a `depthwise` that is no bool; in `init`, for
+        a depthwise width other than F.
 
     Example:
       >>> net = Stack((CausalConv(8, 4), LSTM(16)))
@@ -51,6 +52,7 @@ class CausalConv(WholeSequence):
     def __post_init__(self) -> None:
         errors.check_size(self, "width", self.width)
         errors.check_size(self, "kernel", self.kernel)
+        errors.check_flag(self, "depthwise", self.depthwise)
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)

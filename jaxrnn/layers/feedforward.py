@@ -1,12 +1,13 @@
 """Layers without memory."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
-from jaxrnn.authoring import input_spec, output
+from jaxrnn.authoring import activation, input_spec, output
 from jaxrnn.autodiff.products import matmul, wide
 from jaxrnn.layer import Feedforward, Noise, Params
 from jaxrnn.layers.noise import PERS, Per, bernoulli, drop
@@ -21,10 +22,12 @@ class Dense(Feedforward):
 
     Args:
       width: the size of the output.
-      activation: the name of a function in `jax.nn`.
+      activation: the name of an elementwise function in `jax.nn`, or a function of your own that
+        hashes and keeps shapes, such as `jax.nn.softmax`.
 
     Raises:
-      TypeError, ValueError: for a width below one, or an unknown activation.
+      TypeError, ValueError: for a width below one, or an unknown activation; while tracing, for one
+        whose result has another shape or is not floating.
 
     Example:
       >>> head = Dense(10, activation="relu")
@@ -34,7 +37,7 @@ class Dense(Feedforward):
     """
 
     width: int
-    activation: str = "identity"
+    activation: str | Callable[[jax.Array], jax.Array] = "identity"
 
     def __post_init__(self) -> None:
         errors.check_size(self, "width", self.width)
@@ -49,7 +52,7 @@ class Dense(Feedforward):
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
         y = matmul(xs, params["w"])
-        y = getattr(jax.nn, self.activation)(y + params["b"].astype(y.dtype))
+        y = activation(self.activation, self)(y + params["b"].astype(y.dtype))
         return output(y, params["w"])
 
 
@@ -102,6 +105,53 @@ class Embed(Feedforward):
         return params["w"].at[xs].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
 
 
+class OneHot(Feedforward):
+    """A token as a vector of zeros with a one in its place.
+
+        y[i] = 1 if i == x else 0
+
+    A token outside `0 .. vocabulary-1` gives NaN, as in `Embed`; under a false mask any will do.
+
+    Shapes: x `[...]` integers, y `[..., vocabulary]` in float32. Params: none.
+
+    Args:
+      vocabulary: how many tokens there are.
+
+    Raises:
+      TypeError, ValueError: for a size below one; while tracing, for inputs that are not integers.
+
+    Example:
+      >>> net = Stack((OneHot(4), LSTM(8)))
+      >>> params = net.init(jax.random.key(0), TOKEN)
+      >>> unroll(OneHot(4), {}, jnp.array([2, 0]))[1].tolist()
+      [[0.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0]]
+
+    Called `F.one_hot` in PyTorch, `jax.nn.one_hot` beside Flax, `CategoryEncoding` in Keras.
+    """
+
+    vocabulary: int
+
+    def __post_init__(self) -> None:
+        errors.check_size(self, "vocabulary", self.vocabulary)
+
+    @property
+    def takes_tokens(self) -> bool:
+        return True
+
+    @property
+    def feature_ndim(self) -> int:
+        return 0
+
+    def init(self, key: jax.Array, x: Any) -> Params:
+        errors.check_input(self, x)
+        return {}
+
+    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
+        known = (xs >= 0) & (xs < self.vocabulary)
+        hot = jax.nn.one_hot(xs, self.vocabulary, dtype=jnp.float32)
+        return jnp.where(known[..., None], hot, jnp.nan)
+
+
 class Dropout(Feedforward):
     """Features set to zero at random, the rest scaled up.
 
@@ -135,8 +185,7 @@ class Dropout(Feedforward):
 
     def __post_init__(self) -> None:
         errors.check_rate(self, "rate", self.rate)
-        if self.per not in PERS:
-            raise errors.unknown(self, "per", self.per, PERS)
+        errors.check_choice(self, "per", self.per, PERS)
 
     def init(self, key: jax.Array, x: Any) -> Params:
         input_spec(self, x)
@@ -161,7 +210,7 @@ class LayerNorm(Feedforward):
       eps: a positive number that keeps constant features finite.
 
     Raises:
-      ValueError: for an eps that is not positive.
+      TypeError, ValueError: for an eps that is no float, or not positive and finite.
 
     Example:
       >>> net = Stack((LSTM(8), LayerNorm(), Dense(4)))
@@ -200,7 +249,7 @@ class RMSNorm(Feedforward):
       eps: a positive number that keeps zero features finite.
 
     Raises:
-      ValueError: for an eps that is not positive.
+      TypeError, ValueError: for an eps that is no float, or not positive and finite.
 
     Example:
       >>> net = Stack((LSTM(8), RMSNorm(), Dense(4)))
