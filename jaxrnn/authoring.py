@@ -1,5 +1,10 @@
-"""What the author of a cell needs besides `Cell`: the size and dtype of its inputs, and the dtypes
-of its state and output.
+"""What the author of a cell needs besides `Cell`: the size and dtype of its inputs, the dtypes of
+its state and output, and the function that an `activation` field says.
+
+Two things need no code in a cell. Leaves of its params under a key `fixed` are never trained: the
+verbs stop their gradient, and `training` leaves them where they are. And its initial state is
+learned where it is wrapped: `LearnedState(cell)` has the params `{"cell": ..., "state": ...}`, the
+cell's own and the state that it begins from.
 """
 
 from collections.abc import Callable

@@ -13,6 +13,7 @@ from jaxrnn.errors.models import *  # noqa: F403
 from jaxrnn.errors.products import *  # noqa: F403
 from jaxrnn.errors.recurrences import *  # noqa: F403
 from jaxrnn.errors.strategies import *  # noqa: F403
+from jaxrnn.errors.tasks import *  # noqa: F403
 from jaxrnn.errors.training import *  # noqa: F403
 from jaxrnn.errors.verbs import *  # noqa: F403
 from jaxrnn.errors.weights import *  # noqa: F403

@@ -16,17 +16,18 @@ from jaxrnn.errors.weights import check_static_function
 
 def wrong_fields(kind: type, signature: inspect.Signature, given: dict, why: str) -> Exception:
     """Arguments that are no fields of a layer or a strategy, or lack one."""
-    fields = {name: str(field) for name, field in signature.parameters.items() if name != "self"}
-    unknown = [name for name in given if name not in fields]
+    fields = [
+        name if field.default is field.empty else f"{name}={field.default!r}"
+        for name, field in signature.parameters.items()
+        if name != "self"
+    ]
+    unknown = [name for name in given if name not in signature.parameters]
     got = f"the arguments {', '.join(unknown)}" if unknown else why
-    do = "Pass numbers for those without a default."
+    do = "Use these names." if unknown else "Give those without a default, and no others."
     if "cells" in fields:
         do = "Write several cells as one tuple: (LSTM(8), Dense(4))."
-    elif unknown:
-        do = "Use these names."
-    return error(
-        TypeError, kind.__name__, got, f"{kind.__name__}({', '.join(fields.values())})", do
-    )
+    need = f"{kind.__name__}({', '.join(fields)})"
+    return error(TypeError, kind.__name__, got, need, do)
 
 
 def check_cells(cell: Any, cells: Any, kind: type) -> None:
@@ -151,9 +152,10 @@ def check_activation(cell: Any, name: Any) -> None:
             if hasattr(jax.nn, name):
                 do = f"Pass activation=jax.nn.{name} if it keeps shapes, or put Apply(f) after it."
             raise error(ValueError, cell, f"activation={name!r}", need, do)
-    elif name is None:
-        do = 'Pass activation="identity" for none.'
-        raise error(TypeError, cell, "activation=None", "a name or a function", do)
+    elif not callable(name) or isinstance(name, type):
+        need = "the name of an elementwise function in jax.nn, or a function"
+        do = 'Pass activation="relu", say, or "identity" for none.'
+        raise error(TypeError, type(cell).__name__, f"activation={name!r}", need, do)
     else:
         check_static_function(cell, "activation", name)
 

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from jaxrnn import errors
+from jaxrnn.authoring import input_spec
 from jaxrnn.layer import Feedforward, Noise, Params
 
 
@@ -48,8 +49,8 @@ class Apply(Feedforward):
         errors.check_static_function(self, "f", self.f)
 
     def init(self, key: jax.Array, x: Any) -> Params:
-        errors.check_features(self, x)
-        jax.eval_shape(self._row, jax.ShapeDtypeStruct(x.shape[-1:], x.dtype))
+        size, _ = input_spec(self, x)
+        jax.eval_shape(self._row, jax.ShapeDtypeStruct((size,), x.dtype))
         return {}
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
