@@ -59,11 +59,13 @@ from jaxrnn.cells import PeepholeLSTM as PeepholeLSTM
 from jaxrnn.cells import ridge as ridge
 
 # Nouns: layers without a recurrence
+from jaxrnn.layers import Apply as Apply
 from jaxrnn.layers import CausalConv as CausalConv
 from jaxrnn.layers import Dense as Dense
 from jaxrnn.layers import Dropout as Dropout
 from jaxrnn.layers import Embed as Embed
 from jaxrnn.layers import LayerNorm as LayerNorm
+from jaxrnn.layers import OneHot as OneHot
 from jaxrnn.layers import RMSNorm as RMSNorm
 from jaxrnn.layers import TiedEmbedding as TiedEmbedding
 

@@ -1,7 +1,13 @@
-"""What the author of a cell needs besides `Cell`: the size and dtype of its inputs, and the dtypes
-of its state and output.
+"""What the author of a cell needs besides `Cell`: the size and dtype of its inputs, the dtypes of
+its state and output, and the function that an `activation` field says.
+
+Two things need no code in a cell. Leaves of its params under a key `fixed` are never trained: the
+verbs stop their gradient, and `training` leaves them where they are. And its initial state is
+learned where it is wrapped: `LearnedState(cell)` has the params `{"cell": ..., "state": ...}`, the
+cell's own and the state that it begins from.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -21,13 +27,15 @@ def input_spec(cell: Layer, x: Any) -> tuple[int, Any]:
       x: the input, or its spec, that `init` received; of several, the one that is asked about.
 
     Raises:
-      TypeError, ValueError: for tokens, or an input without a feature axis.
+      TypeError, ValueError: for tokens, or an input without a feature axis or without features.
 
     Example:
       >>> input_spec(GRU(8), features(3))
       (3, dtype('float32'))
     """
     errors.check_features(cell, x)
+    if isinstance(x.shape[-1], int) and not x.shape[-1]:
+        raise errors.no_features(cell, x)
     return x.shape[-1], wide(x.dtype)
 
 
@@ -49,6 +57,32 @@ def output(h: jax.Array, weight: jax.Array) -> jax.Array:
       dtype(bfloat16)
     """
     return h.astype(weight.dtype)
+
+
+def activation(f: str | Callable, cell: Any = "activation") -> Callable[[jax.Array], jax.Array]:
+    """The function that an `activation` field says: one of `jax.nn` by its name, or the caller's
+    own.
+
+    Args:
+      f: what `errors.check_activation` has let pass.
+      cell: whose field it is; its name is in the error.
+
+    Raises:
+      TypeError, ValueError: when the function is called, for a result of another shape, or one that
+        is not floating.
+
+    Example:
+      >>> activation("relu")(jnp.array([-1.0, 2.0])).tolist()
+      [0.0, 2.0]
+    """
+    function = getattr(jax.nn, f) if isinstance(f, str) else f
+
+    def applied(x: jax.Array) -> jax.Array:
+        y = function(x)
+        errors.check_activated(cell, f, x, y)
+        return y
+
+    return applied
 
 
 def sigmoid(x: jax.Array) -> jax.Array:

@@ -22,6 +22,7 @@ import numpy as np
 
 from jaxrnn import errors
 from jaxrnn.controls import Piece
+from jaxrnn.fields import frozen
 
 Params = Any
 State = Any
@@ -101,7 +102,7 @@ class Noise(NamedTuple):
 
 
 @dataclass_transform(frozen_default=True)
-@dataclasses.dataclass(frozen=True)
+@frozen
 class Layer(abc.ABC):
     """A pure function over params and inputs, with or without a state: what the verbs run.
 
@@ -116,7 +117,7 @@ class Layer(abc.ABC):
             cls.init = _of_any_example(cls.init)
         if "initial_state" in cls.__dict__:
             cls.initial_state = _of_any_batch(cls.initial_state)
-        dataclasses.dataclass(frozen=True, repr=False)(cls)
+        frozen(cls, repr=False)
         jax.tree_util.register_static(cls)
 
     def __repr__(self) -> str:

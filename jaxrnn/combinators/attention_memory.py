@@ -119,8 +119,7 @@ def check(cell: Any) -> None:
     """Refuse fields of an attention that are out of range or do not go together."""
     errors.check_size(cell, "memory", cell.memory)
     errors.check_initializers(cell)
-    if cell.score not in get_args(Score):
-        raise errors.unknown(cell, "score", cell.score, get_args(Score))
+    errors.check_choice(cell, "score", cell.score, get_args(Score))
     if cell.size is not None:
         errors.check_size(cell, "size", cell.size)
         if cell.score == "multiplicative":

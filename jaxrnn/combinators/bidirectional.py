@@ -52,10 +52,9 @@ class Bidirectional(Composite):
     merge: Merge = "concat"
 
     def __post_init__(self) -> None:
-        for cell in (self.forward, self.backward or self.forward):
+        for cell in self.children:
             errors.check_child(self, cell, Layer)
-        if self.merge not in get_args(Merge):
-            raise errors.unknown(self, "merge", self.merge, get_args(Merge))
+        errors.check_choice(self, "merge", self.merge, get_args(Merge))
 
     @property
     def causal(self) -> bool:
@@ -63,7 +62,7 @@ class Bidirectional(Composite):
 
     @property
     def children(self) -> tuple[Layer, ...]:
-        return (self.forward, self.backward or self.forward)
+        return (self.forward, self.forward if self.backward is None else self.backward)
 
     def compose(self, params: Params, x: Any, child: Child) -> Any:
         ys = child(0, x), child(1, x, reverse=True)

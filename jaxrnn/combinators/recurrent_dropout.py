@@ -50,8 +50,7 @@ class RecurrentDropout(Wrapper):
 
     def check(self) -> None:
         errors.check_rate(self, "rate", self.rate)
-        if self.per not in PERS:
-            raise errors.unknown(self, "per", self.per, PERS)
+        errors.check_choice(self, "per", self.per, PERS)
 
     def draw(self, params: Params, state: State, z: Any, noise: Noise) -> Any:
         shapes: dict[str, tuple[int, ...]] = {}

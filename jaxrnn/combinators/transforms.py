@@ -3,7 +3,6 @@
 Each acts on every leaf whose last key is among its `names`, however deep the cell it belongs to.
 """
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -13,13 +12,14 @@ import jax.numpy as jnp
 from jaxrnn import errors
 from jaxrnn.autodiff.products import wide
 from jaxrnn.cell import Params
+from jaxrnn.fields import frozen
 from jaxrnn.layers.noise import drop
 
 Names = tuple[str, ...]
 RECURRENT: Names = ("w_h",)
 
 
-@dataclasses.dataclass(frozen=True)
+@frozen
 class Dale:
     """Dale's law: a unit excites all that it reaches, or inhibits all.
 
@@ -62,7 +62,7 @@ class Dale:
         return at(self, params, signed)
 
 
-@dataclasses.dataclass(frozen=True)
+@frozen
 class Masked:
     """Only some connections exist.
 
@@ -107,7 +107,7 @@ class Masked:
         return at(self, params, cut)
 
 
-@dataclasses.dataclass(frozen=True)
+@frozen
 class SpectralNorm:
     """Weights with a fixed spectral norm, the most by which they lengthen a vector.
 
@@ -156,7 +156,7 @@ class SpectralNorm:
         return at(self, params, normalised)
 
 
-@dataclasses.dataclass(frozen=True)
+@frozen
 class WeightDrop:
     """Weights of which some are dropped, the same ones at every step and for every row.
 

@@ -116,7 +116,7 @@ def sample(
     The nucleus: Holtzman et al. 2020, The Curious Case of Neural Text Degeneration.
     """
     step, length = bound(step), errors.check_count("decoding", "length", length, 0)
-    errors.check_random_key("sample", key)
+    errors.check_key("sample", key)
     if top_k is not None:
         top_k = errors.check_count("decoding", "top_k", top_k, 1)
     prompt, lengths, end = prepare(step, state, prompt, end, lengths)

@@ -19,6 +19,7 @@ from jaxrnn.errors.models import *  # noqa: F403
 from jaxrnn.errors.products import *  # noqa: F403
 from jaxrnn.errors.recurrences import *  # noqa: F403
 from jaxrnn.errors.strategies import *  # noqa: F403
+from jaxrnn.errors.tasks import *  # noqa: F403
 from jaxrnn.errors.testing import *  # noqa: F403
 from jaxrnn.errors.training import *  # noqa: F403
 from jaxrnn.errors.verbs import *  # noqa: F403

@@ -1,12 +1,33 @@
 """What the constructors and `init` of layers refuse: their fields, and children that do not fit."""
 
+import inspect
+import math
+import operator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrnn.errors.inputs import check_array
 from jaxrnn.errors.message import describe, error
+from jaxrnn.errors.weights import check_static_function
+
+
+def wrong_fields(kind: type, signature: inspect.Signature, given: dict, why: str) -> Exception:
+    """Arguments that are no fields of a layer or a strategy, or lack one."""
+    fields = [
+        name if field.default is field.empty else f"{name}={field.default!r}"
+        for name, field in signature.parameters.items()
+        if name != "self"
+    ]
+    unknown = [name for name in given if name not in signature.parameters]
+    got = f"the arguments {', '.join(unknown)}" if unknown else why
+    do = "Use these names." if unknown else "Give those without a default, and no others."
+    if "cells" in fields:
+        do = "Write several cells as one tuple: (LSTM(8), Dense(4))."
+    need = f"{kind.__name__}({', '.join(fields)})"
+    return error(TypeError, kind.__name__, got, need, do)
 
 
 def check_cells(cell: Any, cells: Any, kind: type) -> None:
@@ -16,21 +37,27 @@ def check_cells(cell: Any, cells: Any, kind: type) -> None:
             TypeError,
             type(cell).__name__,
             f"{cells!r}",
-            "a tuple of cells, at least one",
-            "Write Stack((LSTM(8), Dense(4))).",
+            "a tuple of cells, at least one, each an instance",
+            "Write Stack((LSTM(8), Dense(4))); a function becomes a layer as Apply(f).",
         )
 
 
 def check_child(cell: Any, child: Any, kind: type) -> None:
     """The one child that a combinator is made with."""
     if not isinstance(child, kind):
-        raise error(
-            TypeError,
-            type(cell).__name__,
-            f"{child!r} as a cell",
-            "a layer, an instance of jaxrnn.Layer",
-            f"Write {type(cell).__name__}(LSTM(8), ...).",
-        )
+        do = f"Write {type(cell).__name__}(LSTM(8), ...)."
+        if isinstance(child, tuple | list):
+            do = "Put several into one: Stack((LSTM(8), Dense(4)))."
+        elif callable(child) and not isinstance(child, type):
+            do = "Make a layer of a function: Apply(f)."
+        need = "a layer, an instance of jaxrnn.Layer"
+        raise error(TypeError, type(cell).__name__, f"{child!r} as a cell", need, do)
+
+
+def check_choice(cell: Any, name: str, got: Any, known: tuple) -> None:
+    """One of a few words."""
+    if not isinstance(got, str) or got not in known:
+        raise unknown(cell, name, got, known)
 
 
 def unknown(cell: Any, name: str, got: Any, known: tuple) -> Exception:
@@ -43,69 +70,120 @@ def unknown(cell: Any, name: str, got: Any, known: tuple) -> Exception:
     )
 
 
-def check_size(cell: Any, name: str, size: Any) -> None:
-    if not isinstance(size, int) or isinstance(size, bool):
-        raise error(TypeError, cell, f"{name}={size!r}", "an integer", f"Pass {name}=8, say.")
+def check_flag(cell: Any, name: str, flag: Any) -> None:
+    """A field that is true or false: no string, no number, no array."""
+    if not isinstance(flag, bool):
+        do = f"Pass {name}=True or {name}=False."
+        raise error(TypeError, cell, f"{name}={flag!r}", "True or False: it is static", do)
+
+
+def check_size(cell: Any, name: str, size: Any, do: str = "") -> None:
+    """A positive integer: Python's, NumPy's, or whatever else is one (`operator.index`)."""
+    do = do or f"Pass {name}=8, say."
+    try:
+        whole = not isinstance(size, bool) and operator.index(size) is not None
+    except TypeError:
+        whole = False
+    if not whole:
+        raise error(TypeError, cell, f"{name}={size!r}", "an integer", do)
     if size < 1:
-        raise error(
-            ValueError, cell, f"{name}={size}", "a positive integer", f"Pass {name}=8, say."
-        )
+        raise error(ValueError, cell, f"{name}={size}", "a positive integer", do)
+
+
+def check_number(cell: Any, name: str, number: Any, do: str) -> None:
+    if not isinstance(number, int | float | np.integer | np.floating) or isinstance(number, bool):
+        got, need = f"{name} as a {type(number).__name__}", "a float: fields are static"
+        raise error(TypeError, cell, got, need, do)
 
 
 def check_range(cell: Any, name: str, number: Any, low: float, high: float) -> None:
     """A number in the half-open interval (low, high]."""
-    if not isinstance(number, (int, float)) or isinstance(number, bool):
-        raise error(
-            TypeError,
-            cell,
-            f"{name} as a {type(number).__name__}",
-            "a float: fields are static",
-            f"Pass {name}={high}, and put an array into the params.",
-        )
+    check_number(cell, name, number, f"Pass {name}={high}, and put an array into the params.")
     if not low < number <= high:
-        raise error(
-            ValueError,
-            cell,
-            f"{name}={number}",
-            f"a number above {low} and up to {high}",
-            f"Pass {name}={high}, say.",
-        )
+        need = f"a number above {low} and up to {high}"
+        raise error(ValueError, cell, f"{name}={number}", need, f"Pass {name}={high}, say.")
 
 
 def check_rate(cell: Any, name: str, rate: Any) -> None:
     """A probability of dropping or keeping: a number in [0, 1)."""
-    if not isinstance(rate, (int, float)) or isinstance(rate, bool):
-        raise error(
-            TypeError,
-            cell,
-            f"{name} as a {type(rate).__name__}",
-            "a float: fields are static",
-            f"Pass {name}=0.1, say.",
-        )
+    need, do = "a number from 0 up to, but not, 1", f"Pass {name}=0.1, say; 0 turns it off."
+    check_number(cell, name, rate, do)
     if not 0 <= rate < 1:
-        raise error(
-            ValueError,
-            cell,
-            f"{name}={rate}",
-            "a number from 0 up to, but not, 1",
-            f"Pass {name}=0.1, say; 0 turns it off.",
-        )
+        raise error(ValueError, cell, f"{name}={rate}", need, do)
+
+
+def check_positive(cell: Any, name: str, number: Any, do: str = "") -> None:
+    do = do or f"Pass {name}=1.0, say."
+    check_number(cell, name, number, do)
+    if not 0 < number < math.inf:
+        raise error(ValueError, cell, f"{name}={number}", "a finite number above 0", do)
+
+
+def check_share(cell: Any, name: str, share: Any) -> None:
+    do = f"Pass {name}=0.8, say."
+    check_number(cell, name, share, do)
+    if not 0 <= share <= 1:
+        raise error(ValueError, cell, f"{name}={share}", "a share from 0 to 1", do)
 
 
 def check_eps(cell: Any, eps: Any) -> None:
-    if not isinstance(eps, float) or not eps > 0:
-        raise error(ValueError, cell, f"eps={eps!r}", "a positive float", "Pass eps=1e-5, say.")
+    """The number under a root. An integer there is a size that went astray."""
+    do = "Pass eps=1e-5, say; a norm is as wide as its inputs."
+    if not isinstance(eps, float):
+        raise error(TypeError, cell, f"eps={eps!r}", "a positive float", do)
+    if not 0 < eps < math.inf:
+        raise error(ValueError, cell, f"eps={eps!r}", "a positive float", do)
+
+
+ACTIVATIONS = (
+    *("identity", "tanh", "relu", "sigmoid", "gelu", "silu", "swish", "elu", "celu", "selu"),
+    *("leaky_relu", "relu6", "mish", "softplus", "soft_sign", "squareplus", "log_sigmoid"),
+    *("hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "sparse_plus", "sparse_sigmoid"),
+)
+"""The functions of `jax.nn` that act on each number by itself."""
 
 
 def check_activation(cell: Any, name: Any) -> None:
-    if not isinstance(name, str) or not callable(getattr(jax.nn, name, None)):
-        raise error(
-            ValueError,
-            cell,
-            f"activation={name!r}",
-            "the name of a function in jax.nn",
-            'Pass activation="tanh".',
-        )
+    """The name of an elementwise function in `jax.nn`, or a function that hashes."""
+    if isinstance(name, str):
+        if name not in ACTIVATIONS:
+            need = f"the name of an elementwise function in jax.nn: {', '.join(ACTIVATIONS)}"
+            do = 'Pass activation="tanh", say, or a function.'
+            if hasattr(jax.nn, name):
+                do = f"Pass activation=jax.nn.{name} if it keeps shapes, or put Apply(f) after it."
+            raise error(ValueError, cell, f"activation={name!r}", need, do)
+    elif not callable(name) or isinstance(name, type):
+        need = "the name of an elementwise function in jax.nn, or a function"
+        do = 'Pass activation="relu", say, or "identity" for none.'
+        raise error(TypeError, type(cell).__name__, f"activation={name!r}", need, do)
+    else:
+        check_static_function(cell, "activation", name)
+
+
+def check_activated(cell: Any, f: Any, x: Any, y: Any) -> None:
+    """What an activation gives for x: an array of x's shape, as real and as floating as x."""
+    got = f"{describe(y)} from {describe(x)}"
+    do = "Use Apply for a function that changes the number of features."
+    if not isinstance(y, jax.Array) or y.shape != x.shape:
+        raise error(ValueError, cell, f"activation {f!r}, which gives {got}", describe(x), do)
+    if not jnp.issubdtype(y.dtype, jnp.floating):
+        do = "Return floating numbers: y.astype(x.dtype)."
+        raise error(TypeError, cell, f"activation {f!r}, which gives {got}", describe(x), do)
+
+
+def check_applied(cell: Any, x: Any, y: Any) -> None:
+    """What a function of one step's features `[F]` gives: one array `[G]`."""
+    check_array(cell, "the function's result", y)
+    if jnp.ndim(y) != 1:
+        got, need = f"{describe(y)} from features {describe(x)}", "one array [G] from [F]"
+        do = "Work on the last axis and keep it: x.max(-1, keepdims=True)."
+        raise error(ValueError, cell, got, need, do)
+
+
+def no_features(cell: Any, x: Any) -> Exception:
+    got, need = f"inputs {describe(x)}, without features", "one feature at least"
+    do = "Pass the number of features that the inputs have, say 3, to init."
+    return error(ValueError, cell, got, need, do)
 
 
 def check_ridge(xs: Any, targets: Any) -> None:

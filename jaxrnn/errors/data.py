@@ -21,11 +21,6 @@ def check_stream(who: str, tokens: Any, least: int, rule: str) -> None:
         raise error(ValueError, who, f"tokens {describe(tokens)}", need, do)
 
 
-def check_flag(who: str, name: str, flag: Any) -> None:
-    if not isinstance(flag, bool):
-        raise error(TypeError, who, f"{name}={flag!r}", "True or False", f"Pass {name}=True.")
-
-
 def check_file(path: pathlib.Path, folders: bool = False) -> None:
     """A file that is there, or where they will do a folder."""
     if not path.exists():

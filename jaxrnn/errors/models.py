@@ -90,7 +90,7 @@ def check_pairs_batch(net: Any, batch: Any, kind: type) -> None:
 
 
 def check_loss_function(net: Any, loss: Any) -> None:
-    if not callable(loss):
+    if not callable(loss) or isinstance(loss, type):
         need, do = "a function loss(ys, targets, mask)", "Pass training.cross_entropy, say."
         raise error(TypeError, net, f"a {type(loss).__name__} as the loss", need, do)
 

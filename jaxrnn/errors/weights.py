@@ -7,24 +7,6 @@ import jax
 from jaxrnn.errors.message import describe, error
 
 
-def check_share(owner: Any, name: str, share: Any) -> None:
-    check_number(owner, name, share)
-    if not 0 <= share <= 1:
-        raise error(ValueError, owner, f"{name}={share}", "a share from 0 to 1", "Pass 0.8, say.")
-
-
-def check_positive(owner: Any, name: str, number: Any) -> None:
-    check_number(owner, name, number)
-    if not number > 0:
-        raise error(ValueError, owner, f"{name}={number}", "a number above 0", "Pass 1.0, say.")
-
-
-def check_number(owner: Any, name: str, number: Any) -> None:
-    if not isinstance(number, (int, float)) or isinstance(number, bool):
-        got, need = f"{name} as a {type(number).__name__}", "a number: fields are static"
-        raise error(TypeError, type(owner).__name__, got, need, f"Pass {name}=1.0, say.")
-
-
 def check_names(owner: Any, names: Any) -> None:
     """The keys of weights that a transform acts on."""
     if not isinstance(names, tuple) or not names or not all(isinstance(n, str) for n in names):

@@ -36,8 +36,8 @@ class CausalConv(WholeSequence):
         K where depthwise.
 
     Raises:
-      TypeError, ValueError: for a size below one, or an initializer that is none; in `init`, for a
-        depthwise width other than F.
+      TypeError, ValueError: for a size below one, a `depthwise` that is no bool, or an initializer
+        that is none; in `init`, for a depthwise width other than F.
 
     Example:
       >>> net = Stack((CausalConv(8, 4), LSTM(16)))
@@ -60,6 +60,7 @@ class CausalConv(WholeSequence):
         errors.check_size(self, "width", self.width)
         errors.check_size(self, "kernel", self.kernel)
         errors.check_initializers(self)
+        errors.check_flag(self, "depthwise", self.depthwise)
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)

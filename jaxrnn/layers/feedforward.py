@@ -1,5 +1,6 @@
 """Layers without memory."""
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY
 from typing import Any
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
-from jaxrnn.authoring import input_spec, output
+from jaxrnn.authoring import activation, input_spec, output
 from jaxrnn.autodiff.products import matmul, wide
 from jaxrnn.initializers import Initializer
 from jaxrnn.layer import Feedforward, Noise, Params
@@ -23,12 +24,13 @@ class Dense(Feedforward):
 
     Args:
       width: the size of the output.
-      activation: the name of a function in `jax.nn`.
+      activation: the name of an elementwise function in `jax.nn`, or a function of your own that
+        hashes and keeps shapes, such as `jax.nn.softmax`.
       w_init, b_init: initializers of `jax.nn.initializers`' protocol.
 
     Raises:
       TypeError, ValueError: for a width below one, an unknown activation, or an initializer that is
-        none.
+        none; while tracing, for an activation whose result has another shape or is not floating.
 
     Example:
       >>> head = Dense(10, activation="relu")
@@ -38,7 +40,7 @@ class Dense(Feedforward):
     """
 
     width: int
-    activation: str = "identity"
+    activation: str | Callable[[jax.Array], jax.Array] = "identity"
     _: KW_ONLY
     w_init: Initializer | None = None
     b_init: Initializer | None = None
@@ -58,7 +60,7 @@ class Dense(Feedforward):
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
         y = matmul(xs, params["w"])
-        y = getattr(jax.nn, self.activation)(y + params["b"].astype(y.dtype))
+        y = activation(self.activation, self)(y + params["b"].astype(y.dtype))
         return output(y, params["w"])
 
 
@@ -117,6 +119,53 @@ class Embed(Feedforward):
         return params["w"].at[xs].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
 
 
+class OneHot(Feedforward):
+    """A token as a vector of zeros with a one in its place.
+
+        y[i] = 1 if i == x else 0
+
+    A token outside `0 .. vocabulary-1` gives NaN, as in `Embed`; under a false mask any will do.
+
+    Shapes: x `[...]` integers, y `[..., vocabulary]` in float32. Params: none.
+
+    Args:
+      vocabulary: how many tokens there are.
+
+    Raises:
+      TypeError, ValueError: for a size below one; while tracing, for inputs that are not integers.
+
+    Example:
+      >>> net = Stack((OneHot(4), LSTM(8)))
+      >>> params = net.init(jax.random.key(0), TOKEN)
+      >>> unroll(OneHot(4), {}, jnp.array([2, 0]))[1].tolist()
+      [[0.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0]]
+
+    Called `F.one_hot` in PyTorch, `jax.nn.one_hot` beside Flax, `CategoryEncoding` in Keras.
+    """
+
+    vocabulary: int
+
+    def __post_init__(self) -> None:
+        errors.check_size(self, "vocabulary", self.vocabulary)
+
+    @property
+    def takes_tokens(self) -> bool:
+        return True
+
+    @property
+    def feature_ndim(self) -> int:
+        return 0
+
+    def init(self, key: jax.Array, x: Any) -> Params:
+        errors.check_input(self, x)
+        return {}
+
+    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
+        known = (xs >= 0) & (xs < self.vocabulary)
+        hot = jax.nn.one_hot(xs, self.vocabulary, dtype=jnp.float32)
+        return jnp.where(known[..., None], hot, jnp.nan)
+
+
 class Dropout(Feedforward):
     """Features set to zero at random, the rest scaled up.
 
@@ -150,8 +199,7 @@ class Dropout(Feedforward):
 
     def __post_init__(self) -> None:
         errors.check_rate(self, "rate", self.rate)
-        if self.per not in PERS:
-            raise errors.unknown(self, "per", self.per, PERS)
+        errors.check_choice(self, "per", self.per, PERS)
 
     def init(self, key: jax.Array, x: Any) -> Params:
         input_spec(self, x)
@@ -177,7 +225,8 @@ class LayerNorm(Feedforward):
       scale_init, bias_init: initializers of `jax.nn.initializers`' protocol.
 
     Raises:
-      TypeError, ValueError: for an eps that is not positive, or an initializer that is none.
+      TypeError, ValueError: for an eps that is no float, or not positive and finite, or an
+        initializer that is none.
 
     Example:
       >>> net = Stack((LSTM(8), LayerNorm(), Dense(4)))
@@ -223,7 +272,8 @@ class RMSNorm(Feedforward):
       scale_init: an initializer of `jax.nn.initializers`' protocol.
 
     Raises:
-      TypeError, ValueError: for an eps that is not positive, or an initializer that is none.
+      TypeError, ValueError: for an eps that is no float, or not positive and finite, or an
+        initializer that is none.
 
     Example:
       >>> net = Stack((LSTM(8), RMSNorm(), Dense(4)))

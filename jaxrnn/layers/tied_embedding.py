@@ -3,32 +3,37 @@
 from dataclasses import KW_ONLY
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from jaxrnn import errors
-from jaxrnn.authoring import output
+from jaxrnn.authoring import input_spec, output
 from jaxrnn.autodiff.products import matmul
 from jaxrnn.composite import Child, Composite
 from jaxrnn.initializers import Initializer
-from jaxrnn.layer import Layer, Params
+from jaxrnn.layer import Feedforward, Layer, Noise, Params
 from jaxrnn.layers.feedforward import Embed
 
 
 class TiedEmbedding(Composite):
     """Tokens in, logits out, with one matrix E for both ends of a body.
 
-        y = body(E[x]) @ E^T
+        y = body(E[x]) @ E^T,  + b where there is a bias
 
     Shapes: x `[...]` tokens, y `[..., vocabulary]`. Params and state: the pairs (embedding's,
-    body's); E is `params[0]["w"] [vocabulary, width]`. The logits have no bias.
+    body's); E is `params[0]["w"] [vocabulary, width]`. With a bias they are triples, and b is
+    `params[2]["b"] [vocabulary]`, zero at first.
 
     Args:
       vocabulary: how many tokens there are.
       width: the size of an embedding, which the body must give back.
       body: any cell from `width` features to `width` features: `Stack((LSTM(512), Dense(width)))`
         where it has another size inside.
+      bias: whether the logits have one.
       w_init: an initializer of `jax.nn.initializers`' protocol for E, as in `Embed`.
 
     Raises:
-      TypeError: unless `body` is a cell, and `w_init` an initializer.
+      TypeError: unless `body` is a cell, `bias` a bool, and `w_init` an initializer.
       ValueError: for a size below one; while tracing, where the body's output is not `width` wide.
 
     Example:
@@ -46,6 +51,7 @@ class TiedEmbedding(Composite):
     vocabulary: int
     width: int
     body: Layer
+    bias: bool = False
     _: KW_ONLY
     w_init: Initializer | None = None
 
@@ -53,11 +59,13 @@ class TiedEmbedding(Composite):
         errors.check_child(self, self.body, Layer)
         errors.check_size(self, "vocabulary", self.vocabulary)
         errors.check_size(self, "width", self.width)
+        errors.check_flag(self, "bias", self.bias)
         errors.check_initializers(self)
 
     @property
     def children(self) -> tuple[Layer, ...]:
-        return (Embed(self.vocabulary, self.width, w_init=self.w_init), self.body)
+        pair = Embed(self.vocabulary, self.width, w_init=self.w_init), self.body
+        return (*pair, Bias()) if self.bias else pair
 
     def compose(self, params: Params, x: Any, child: Child) -> Any:
         y = child(1, child(0, x))
@@ -65,4 +73,16 @@ class TiedEmbedding(Composite):
         if y.shape[-1] != self.width:
             raise errors.tied_width(self, self.body, y)
         embedding = params[0]["w"]
-        return output(matmul(y, embedding.T), embedding)
+        logits = matmul(y, embedding.T)
+        return output(child(2, logits) if self.bias else logits, embedding)
+
+
+class Bias(Feedforward):
+    """A learned number added to each feature, zero at first."""
+
+    def init(self, key: jax.Array, x: Any) -> Params:
+        size, dtype = input_spec(self, x)
+        return {"b": jnp.zeros(size, dtype)}
+
+    def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
+        return xs + params["b"].astype(xs.dtype)

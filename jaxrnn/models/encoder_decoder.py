@@ -127,7 +127,7 @@ class EncoderDecoder:
         """Params for sources like `source` and decoder inputs like `target`: arrays or specs, as
         for `cell.init`.
         """
-        errors.check_random_key(self, key)
+        errors.check_key(self, key)
         ke, kd, kb = jax.random.split(key, 3)
         encoder, decoder = self.encoder.init(ke, source), self.decoder.init(kd, target)
         given, need = self.encoder.initial_state(encoder), self.decoder.initial_state(decoder)

@@ -30,8 +30,8 @@ class Chunked(Strategy):
       inner: how the steps of a chunk are evaluated; another `Chunked` cuts it again.
 
     Raises:
-      TypeError, ValueError: for a size that is no positive integer, or an `inner` that is no
-        strategy.
+      TypeError, ValueError: for a size that is no positive integer, a `remat` that is no bool, or
+        an `inner` that is no strategy.
 
     Example:
       >>> cell = LSTM(8)
@@ -46,14 +46,8 @@ class Chunked(Strategy):
     inner: Strategy = Scan()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.size, int) or self.size < 1:
-            raise errors.error(
-                ValueError,
-                self,
-                f"size={self.size!r}",
-                "a positive integer",
-                "Near sqrt(T) takes the least memory.",
-            )
+        errors.check_size(self, "size", self.size, "Near sqrt(T) takes the least memory.")
+        errors.check_flag(self, "remat", self.remat)
         if not isinstance(self.inner, Strategy):
             raise errors.wrong_strategy(self, self.inner, "inner")
 

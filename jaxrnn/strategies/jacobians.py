@@ -14,6 +14,8 @@ from jaxrnn.autodiff.dot import Dot
 from jaxrnn.autodiff.transitions import Matrix
 from jaxrnn.cell import Cell
 
+Jacobian = Literal["full", "diagonal"]
+
 
 class Inputs(NamedTuple):
     """What the steps depend on besides the states."""
@@ -36,9 +38,7 @@ class Problem(NamedTuple):
     reverse: bool
 
     @classmethod
-    def of(
-        cls, cell: Cell, params: Any, jacobian: Literal["full", "diagonal"], reverse: bool
-    ) -> Problem:
+    def of(cls, cell: Cell, params: Any, jacobian: Jacobian, reverse: bool) -> Problem:
         shapes = tuple(
             leaf.shape for leaf in jax.tree.leaves(jax.eval_shape(cell.initial_state, params))
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from jaxrnn.autodiff.tangent import with_tangent
 from jaxrnn.autodiff.transitions import map_transitions, multiply
 from jaxrnn.cell import Cell, LinearCell
 from jaxrnn.controls import Piece, blank
-from jaxrnn.strategies.jacobians import Inputs, Problem
+from jaxrnn.strategies.jacobians import Inputs, Jacobian, Problem
 from jaxrnn.strategies.linear_cell import linear
 from jaxrnn.strategies.strategy import Strategy
 
@@ -78,28 +78,15 @@ class Newton(Strategy):
 
     max_iters: int = 50
     tol: float | None = None
-    jacobian: Literal["full", "diagonal"] = "full"
+    jacobian: Jacobian = "full"
     radix: int | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.max_iters, int) or self.max_iters < 1:
-            raise errors.error(
-                ValueError,
-                self,
-                f"max_iters={self.max_iters!r}",
-                "a positive integer",
-                "Contracting cells take less than ten.",
-            )
-        if self.tol is not None and not self.tol > 0:
-            raise errors.error(
-                ValueError,
-                self,
-                f"tol={self.tol!r}",
-                "a positive number, or None",
-                "Leave it at None unless measured.",
-            )
-        if self.jacobian not in ("full", "diagonal"):
-            raise errors.unknown(self, "jacobian", self.jacobian, ("full", "diagonal"))
+        do = "Contracting cells take less than ten."
+        errors.check_size(self, "max_iters", self.max_iters, do)
+        if self.tol is not None:
+            errors.check_positive(self, "tol", self.tol, "Leave it at None unless measured.")
+        errors.check_choice(self, "jacobian", self.jacobian, get_args(Jacobian))
         errors.check_radix(self, self.radix)
 
     def run(self, cell: Cell, params: Any, piece: Piece) -> tuple[Any, Any]:

@@ -22,7 +22,7 @@ class Scan(Strategy):
         on a CPU.
 
     Raises:
-      ValueError: for an `unroll` that is no positive integer.
+      TypeError, ValueError: for an `unroll` that is no positive integer.
 
     Example:
       >>> cell = LSTM(8)
@@ -33,14 +33,7 @@ class Scan(Strategy):
     unroll: int = 1
 
     def __post_init__(self) -> None:
-        if not isinstance(self.unroll, int) or self.unroll < 1:
-            raise errors.error(
-                ValueError,
-                self,
-                f"unroll={self.unroll!r}",
-                "a positive integer",
-                "Leave it at 1 unless measured.",
-            )
+        errors.check_size(self, "unroll", self.unroll, "Leave it at 1 unless measured.")
 
     def loops(self, cell: Any) -> bool:
         return not isinstance(cell, LinearCell)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import dataclasses
 from collections.abc import Callable
 from typing import Any, dataclass_transform
 
@@ -11,19 +10,20 @@ import jax
 
 from jaxrnn.cell import Cell
 from jaxrnn.controls import Piece
+from jaxrnn.fields import frozen
 
 # block(carry, start, size) -> (carry, outputs [size, ...])
 Block = Callable[[Any, Any, int], tuple[Any, Any]]
 
 
 @dataclass_transform(frozen_default=True)
-@dataclasses.dataclass(frozen=True)
+@frozen
 class Strategy(abc.ABC):
     """How a sequence is evaluated, as a frozen value: it hashes, and is static under jit."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        dataclasses.dataclass(frozen=True)(cls)
+        frozen(cls)
         jax.tree_util.register_static(cls)
 
     def cut(self, block: Block, carry: Any, length: int, reverse: bool) -> tuple[Any, Any]:

@@ -122,6 +122,7 @@ def dyck(
       >>> batch.xs[:, 0].tolist(), batch.targets.values[:, 0].tolist()
       ([2, 0, 1, 0, 1, 0, 1], [0, 1, 0, 1, 0, 1, 2])
     """
+    errors.check_key("dyck", key)
     check_dyck("dyck", length, batch, kinds, depth)
     word = words(key, length, batch, kinds, depth)
     bound = jnp.full((1, batch), 2 * kinds, jnp.int32)
@@ -154,6 +155,9 @@ def dyck_allowed(xs: jax.Array, kinds: int = 2, depth: int = 4) -> jax.Array:
       >>> dyck_allowed(jnp.array([2, 0, 1]), kinds=1, depth=1).astype(int).tolist()
       [[1, 0, 1], [0, 1, 0], [1, 0, 1]]
     """
+    errors.check_size("dyck_allowed", "kinds", kinds)
+    errors.check_size("dyck_allowed", "depth", depth)
+    errors.check_words("dyck_allowed", xs, kinds)
     tokens = jnp.arange(2 * kinds + 1, dtype=jnp.int32)
 
     def step(
@@ -184,6 +188,7 @@ def dyck_recognition(
       >>> batch.targets.answer.shape
       (4,)
     """
+    errors.check_key("dyck_recognition", key)
     check_dyck("dyck_recognition", length, batch, kinds, depth)
     draw, half, place, other = jax.random.split(key, 4)
     word = words(draw, length, batch, kinds, depth)
@@ -237,6 +242,7 @@ def listops(
       >>> batch.xs.shape, batch.mask.shape, batch.targets.answer.shape
       ((20, 3), (20, 3), (3,))
     """
+    errors.check_key("listops", key)
     for name, size in (
         ("length", length),
         ("batch", batch),

@@ -40,6 +40,7 @@ def adding(key: jax.Array, length: int = 100, batch: int = 32) -> Batch:
       >>> bool(jnp.allclose(batch.targets.answer[:, 0], answers))
       True
     """
+    errors.check_key("adding", key)
     errors.check_size("adding", "length", length)
     errors.check_size("adding", "batch", batch)
     if length < 2:
@@ -93,6 +94,7 @@ def copy(
       >>> (batch.xs[3:, 0].tolist(), batch.targets.values[:5, 0].tolist())
       ([8, 9, 8, 8, 8], [8, 8, 8, 8, 8])
     """
+    errors.check_key("copy", key)
     for name, size in (
         ("lag", lag),
         ("batch", batch),
@@ -114,6 +116,8 @@ def copy_baseline(lag: int = 100, symbols: int = 10, categories: int = 8) -> flo
       >>> round(copy_baseline(1000), 4)
       0.0204
     """
+    for name, size in (("lag", lag), ("symbols", symbols), ("categories", categories)):
+        errors.check_size("copy_baseline", name, size)
     return symbols * math.log(categories) / (lag + 2 * symbols)
 
 
@@ -132,6 +136,7 @@ def sequential_parity(key: jax.Array, length: int = 100, batch: int = 32) -> Bat
       >>> bool((batch.targets.values == batch.xs.cumsum(0) % 2).all())
       True
     """
+    errors.check_key("sequential_parity", key)
     errors.check_size("sequential_parity", "length", length)
     errors.check_size("sequential_parity", "batch", batch)
     xs = jax.random.bernoulli(key, 0.5, (length, batch)).astype(jnp.int32)
@@ -185,6 +190,7 @@ def delayed_match(key: jax.Array, delay: int = 20, batch: int = 32, stimuli: int
       >>> bool(((batch.targets.answer == 1) == (batch.xs[0] == batch.xs[-1])).all())
       True
     """
+    errors.check_key("delayed_match", key)
     for name, size in (("delay", delay), ("batch", batch), ("stimuli", stimuli)):
         errors.check_size("delayed_match", name, size)
     if stimuli < 2:

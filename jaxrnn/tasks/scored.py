@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn import training
+from jaxrnn import errors, training
 from jaxrnn.data import Batch
 from jaxrnn.training.losses import LossFunction
 
@@ -57,12 +57,16 @@ def scored(loss: LossFunction) -> LossFunction:
       A loss for `training.bptt_step`, `training.truncated_bptt_step` and `training.evaluate`; the
       same one for the same loss.
 
+    Raises:
+      TypeError: unless `loss` is a function.
+
     Example:
       >>> net, tx = Stack((Embed(10, 8), GRU(16), Dense(10))), optimizer(1e-2)
       >>> state = TrainState.create(net, net.init(jax.random.key(0), TOKEN), tx, jax.random.key(1))
       >>> step = bptt_step(net, scored(training.cross_entropy), tx)
       >>> state, metrics = step(state, rnn.tasks.copy(jax.random.key(2), lag=5, batch=4))
     """
+    errors.check_loss_function("scored", loss)
 
     def over(ys: Any, targets: Scored, mask: Any = None) -> training.MaskedMean:
         return loss(ys, targets.values, targets.where if mask is None else targets.where & mask)
@@ -74,14 +78,24 @@ def batches(task: Callable[..., Batch], key: jax.Array, **settings: Any) -> Call
     """Fresh data at every step, as `training.fit` takes it: `batches(step) = task(fold_in(key,
     step), **settings)`, in one jit.
 
+    Raises:
+      TypeError: for what is no task, no key, or a setting that the task has not; from the function,
+        for a step that is no integer from 0 on.
+
     Example:
       >>> source = batches(rnn.tasks.parity, jax.random.key(0), length=6, batch=4)
       >>> source(3).xs.shape
       (6, 4)
     """
+    errors.check_key("batches", key)
+    errors.check_task(task, key, settings)
 
     @jax.jit
     def draw(step: jax.Array) -> Batch:
         return task(jax.random.fold_in(key, step), **settings)
 
-    return lambda step: draw(jnp.uint32(step))
+    def source(step: int) -> Batch:
+        errors.check_step("batches", step)
+        return draw(jnp.uint32(step))
+
+    return source

@@ -64,7 +64,7 @@ def check_cell(
     strategies = errors.check_strategies(cell, strategies, Strategy)
     dtypes = errors.check_dtypes(cell, dtypes, TOLERANCE)
     if key is not None:
-        errors.check_random_key("check_cell", key)
+        errors.check_key("check_cell", key)
     given = example(cell, x, jax.random.key(0) if key is None else key)
     # The last law first: a step that changes its state's kind could not be run.
     for law in sorted(chosen, key=lambda n: (n != 7, n)):

@@ -244,7 +244,7 @@ def test_errors():
         cell.bind(params, jnp.ones((S, B, 5)))
     with refused(TypeError, "floating", cell=cell):
         cell.bind(params, jnp.ones((S, B, M), int))
-    with refused(ValueError, r"mask of shape \(2, 3\)", cell=cell):
+    with refused(ValueError, r"mask bool\[2, 3\]", cell=cell):
         cell.bind(params, memory, MASK.T)
     with refused(ValueError, "size=None", cell=None):
         rnn.Attention(H, M, "multiplicative", 3)

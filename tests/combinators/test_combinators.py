@@ -135,6 +135,17 @@ def test_residual_names_the_cell_of_another_width():
 # An embedding tied to its head
 
 
+def test_tied_embedding_with_a_bias():
+    plain, net = (rnn.TiedEmbedding(7, 4, rnn.LSTM(4), bias=b) for b in (False, True))
+    params, tokens = plain.init(KEY, rnn.TOKEN), jnp.array([[1, 2], [3, 0], [6, 6]])
+    assert jax.tree.map(jnp.shape, net.init(KEY, rnn.TOKEN)[2]) == {"b": (7,)}
+    b = jnp.arange(7.0)
+    both = (*params, {"b": b})
+    close(rnn.unroll(net, both, tokens)[1], rnn.unroll(plain, params, tokens)[1] + b)
+    grads = jax.grad(lambda p: rnn.unroll(net, p, tokens)[1].sum())(both)
+    np.testing.assert_allclose(grads[2]["b"], 6)
+
+
 def test_tied_embedding():
     net = rnn.TiedEmbedding(7, 4, rnn.LSTM(4))
     params, tokens = net.init(KEY, rnn.TOKEN), jnp.array([[1, 2], [3, 0], [6, 6]])

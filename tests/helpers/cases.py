@@ -195,6 +195,11 @@ def halved(params):
     return jax.tree.map(lambda w: 0.5 * w, params)
 
 
+def maxout(x):
+    """The larger of each two features (Goodfellow et al. 2013)."""
+    return x.reshape(*x.shape[:-1], 2, -1).max(-2)
+
+
 class Case(NamedTuple):
     cell: rnn.Layer
     x: Any = rnn.features(2)
@@ -232,6 +237,8 @@ CELLS = {
     # layers
     "dense": Case(rnn.Dense(3, activation="tanh")),
     "embed": Case(rnn.Embed(5, 3), TOKENS),
+    "one hot": Case(rnn.OneHot(5), TOKENS, variant=True),
+    "apply": Case(rnn.Apply(maxout), rnn.features(4), variant=True),
     "dropout": Case(rnn.Dropout(0.4), random=True),
     "layer norm": Case(rnn.LayerNorm(), rnn.features(4)),
     "rms norm": Case(rnn.RMSNorm(), rnn.features(4), variant=True),
@@ -247,6 +254,9 @@ CELLS = {
     "zoneout": Case(rnn.Zoneout(rnn.LSTM(3), (0.3, 0.5)), random=True),
     "learned state": Case(rnn.LearnedState(rnn.LSTM(3))),
     "tied": Case(rnn.TiedEmbedding(5, 3, rnn.Elman(3)), TOKENS),
+    "tied with a bias": Case(
+        rnn.TiedEmbedding(5, 3, rnn.Elman(3), bias=True), TOKENS, variant=True
+    ),
     "bidirectional": Case(rnn.Bidirectional(rnn.Elman(3))),
     "bidirectional pair": Case(
         rnn.Bidirectional(rnn.LSTM(3), rnn.Elman(2), merge="none"), variant=True

@@ -52,10 +52,11 @@ def test_norms_of_a_masked_step_have_finite_gradients():
     assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
 
 
-@pytest.mark.parametrize("eps", [0.0, -1.0, "1", 0, float("nan")])
+@pytest.mark.parametrize("eps", [0.0, -1.0, "1", 0, float("nan"), float("inf")])
 @pytest.mark.parametrize("make", [rnn.LayerNorm, rnn.RMSNorm])
 def test_eps_is_positive(make, eps):
-    with pytest.raises(ValueError, match=rf"Norm\(eps=.*got eps={eps!r}; need a positive float"):
+    kind = ValueError if isinstance(eps, float) else TypeError
+    with pytest.raises(kind, match=rf"Norm\(eps=.*got eps={eps!r}; need a positive float"):
         make(eps)
 
 
@@ -72,6 +73,31 @@ def test_dense():
         rnn.Dense(4, "rellu")
     with pytest.raises(ValueError, match=r"Dense\(width=0.*need a positive integer"):
         rnn.Dense(0)
+
+
+def test_an_activation_is_a_name_or_a_function():
+    params = rnn.Dense(4).init(KEY, 3)
+    plain = rnn.unroll(rnn.Dense(4), params, XS)[1]
+    for name in rnn.errors.ACTIVATIONS:
+        f = getattr(jax.nn, name)
+        assert jax.eval_shape(f, XS) == jax.ShapeDtypeStruct(XS.shape, XS.dtype), name
+    for f in (jax.nn.softmax, jnp.tanh, rnn.Dense(4, jnp.sin).activation):
+        close(rnn.unroll(rnn.Dense(4, f), params, XS)[1], f(plain))
+    low = jax.tree.map(lambda a: a.astype(jnp.bfloat16), params)
+    assert rnn.unroll(rnn.Dense(4, jnp.tanh), low, XS)[1].dtype == jnp.bfloat16
+
+
+def test_one_hot():
+    tokens = jnp.array([[0, 4], [5, -1], [-7, 2]])
+    ys = np.asarray(rnn.unroll(rnn.OneHot(5), {}, tokens)[1])
+    known = (tokens >= 0) & (tokens < 5)
+    np.testing.assert_array_equal(ys[known], np.eye(5)[tokens[known]])
+    assert np.isnan(ys[~known]).all()
+    # An embedding is a one-hot vector times its weights.
+    params = rnn.Embed(5, 3).init(KEY, rnn.TOKEN)
+    net = rnn.Stack((rnn.OneHot(5), rnn.Dense(3)))
+    both = ({}, {"w": params["w"], "b": jnp.zeros(3)})
+    close(rnn.unroll(net, both, tokens % 5)[1], rnn.unroll(rnn.Embed(5, 3), params, tokens % 5)[1])
 
 
 def test_embed_shows_a_token_outside_its_vocabulary():
