@@ -25,7 +25,7 @@ def check_file(path: pathlib.Path, folders: bool = False) -> None:
     """A file that is there, or where they will do a folder."""
     if not path.exists():
         need, do = "a file that is there", "Is the path right, and relative to this folder?"
-        raise error(FileNotFoundError, str(path), "no such file", need, do)
+        raise error(FileNotFoundError, str(path), "No such file", need, do)
     if path.is_dir() and not folders:
         need, do = "one file of text", "Give a file in it, or read it with data.read_bytes."
         raise error(IsADirectoryError, str(path), "a folder", need, do)

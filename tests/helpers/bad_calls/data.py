@@ -107,7 +107,7 @@ CALLS = [
         "no such file",
         lambda: data.read_text("no/such/file"),
         FileNotFoundError,
-        ("no/such/file", "no such file"),
+        ("no/such/file", "No such file"),
     ),
     Bad("no such folder", lambda: data.read_bytes("no/such"), FileNotFoundError, ("no/such",)),
     Bad("a folder", lambda: data.read_lines(file(None)), IsADirectoryError, ("a folder",)),
