@@ -1,5 +1,6 @@
 """The simple recurrent network."""
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY
 from typing import Any
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors, initializers
-from jaxrnn.authoring import input_spec, output, state_dtype
+from jaxrnn.authoring import activation, input_spec, output, state_dtype
 from jaxrnn.autodiff.dot import Dot
 from jaxrnn.autodiff.products import matmul
 from jaxrnn.cell import Cell, Noise, Params
@@ -25,7 +26,8 @@ class Elman(Cell):
 
     Args:
       hidden: H.
-      activation: the name of a function in `jax.nn`, "tanh" or "relu" as a rule.
+      activation: the name of an elementwise function in `jax.nn`, "tanh" or "relu" as a rule, or a
+        function of your own that keeps shapes.
       identity: begin with the identity as `w_h` and a small `w_x`; with "relu" this is the IRNN.
       w_x_init, w_h_init, b_init: initializers of `jax.nn.initializers`' protocol.
 
@@ -45,7 +47,7 @@ class Elman(Cell):
     """
 
     hidden: int
-    activation: str = "tanh"
+    activation: str | Callable[[jax.Array], jax.Array] = "tanh"
     identity: bool = False
     _: KW_ONLY
     w_x_init: Initializer | None = None
@@ -55,7 +57,7 @@ class Elman(Cell):
     def __post_init__(self) -> None:
         errors.check_size(self, "hidden", self.hidden)
         errors.check_activation(self, self.activation)
-        errors.check_truth(self, "identity", self.identity)
+        errors.check_flag(self, "identity", self.identity)
         errors.check_initializers(self)
         errors.check_unused(self, "identity", "w_h_init")
 
@@ -82,7 +84,7 @@ class Elman(Cell):
         return matmul(xs, params["w_x"])
 
     def step(self, params: Params, state: jax.Array, z: jax.Array, dot: Dot) -> jax.Array:
-        return getattr(jax.nn, self.activation)(dot.add(z, "b") + dot(state, "w_h"))
+        return activation(self.activation, self)(dot.add(z, "b") + dot(state, "w_h"))
 
     def readout(self, params: Params, state: jax.Array, z: jax.Array) -> jax.Array:
         return output(state, params["w_h"])

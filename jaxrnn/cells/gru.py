@@ -78,7 +78,7 @@ class GRU(Cell):
 
     def __post_init__(self) -> None:
         errors.check_size(self, "hidden", self.hidden)
-        errors.check_truth(self, "reset_after", self.reset_after)
+        errors.check_flag(self, "reset_after", self.reset_after)
         errors.check_initializers(self)
 
     def init(self, key: jax.Array, x: Any) -> Params:

@@ -14,7 +14,7 @@ from jaxrnn.errors.message import describe, error
 PROTOCOL = "a function of (key, shape, dtype) that gives an array, as jax.nn.initializers has"
 
 
-def name_of(init: Any) -> str:
+def function_name(init: Any) -> str:
     return getattr(init, "__name__", type(init).__name__)
 
 
@@ -43,8 +43,8 @@ def check_initializer(who: str, field: str, init: Any) -> None:
         raise error(TypeError, who, got, need, do) from None
     made = (jax.nn.initializers.zeros, jax.nn.initializers.ones)
     if isinstance(init, type) or (init in vars(jax.nn.initializers).values() and init not in made):
-        got = f"{field}={name_of(init)}, which makes initializers and is none"
-        raise error(TypeError, who, got, PROTOCOL, f"Call it: {field}={name_of(init)}().")
+        got = f"{field}={function_name(init)}, which makes initializers and is none"
+        raise error(TypeError, who, got, PROTOCOL, f"Call it: {field}={function_name(init)}().")
 
 
 def instead(field: str, init: Any) -> str:
@@ -69,7 +69,9 @@ def check_param(cell: Any, field: str, params: dict[str, Any]) -> None:
 
 
 def initializer_failed(cell: Any, field: str, init: Any, like: Any, why: Exception) -> Exception:
-    got = f"{type(why).__name__} from {field}={name_of(init)}(key, {like.shape}, {like.dtype})"
+    got = (
+        f"{type(why).__name__} from {field}={function_name(init)}(key, {like.shape}, {like.dtype})"
+    )
     traced = jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError
     if isinstance(why, traced):
         do = "Draw with jax.random: a key has no value while JAX traces."
@@ -87,7 +89,7 @@ def check_made(cell: Any, field: str, init: Any, made: Any, like: Any) -> None:
     if not isinstance(made, (jax.Array, np.ndarray)):
         do = "Return jnp.full(shape, number, dtype), say."
         if callable(made):
-            do = f"Call it: {field}={name_of(init)}()."
+            do = f"Call it: {field}={function_name(init)}()."
         raise error(TypeError, cell, what, PROTOCOL, do)
     if made.shape != like.shape:
         do = "Use the shape that it is called with; each gate's block is drawn by itself."
@@ -121,12 +123,6 @@ def check_real(cell: Any, name: str, number: Any) -> None:
     if not isinstance(number, numbers.Real) or isinstance(number, bool):
         got = f"{name}={number!r}" if isinstance(number, str) else f"{name} as a {describe(number)}"
         raise error(TypeError, cell, got, "a number of Python or NumPy", f"Pass {name}=1.0, say.")
-
-
-def check_truth(cell: Any, name: str, flag: Any) -> None:
-    if not isinstance(flag, bool):
-        got, do = f"{name}={flag!r}", f"Pass {name}=True or {name}=False."
-        raise error(TypeError, cell, got, "True or False", do)
 
 
 def check_ring(cell: Any, r_min: Any, r_max: Any) -> None:

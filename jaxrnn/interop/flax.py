@@ -106,7 +106,7 @@ def to_linen(cell: Cell, params: Any) -> tuple[linen.RNNCellBase, Any]:
             p = (*p, {"hn": {"bias": params["b_n"]}})
         case Elman():
             module = linen.SimpleCell(
-                cell.hidden, activation_fn=getattr(jax.nn, cell.activation), param_dtype=dtype
+                cell.hidden, activation_fn=activation_of(cell), param_dtype=dtype
             )
             p = (
                 {
@@ -211,7 +211,7 @@ def to_nnx(cell: Cell, params: Any) -> nnx.RNNCellBase:
                 )
             module, biased = nnx.GRUCell(size, cell.hidden, param_dtype=dtype, rngs=rngs), "dense_i"
         case Elman():
-            activation = getattr(jax.nn, cell.activation)
+            activation = activation_of(cell)
             module, biased = (
                 nnx.SimpleCell(
                     size, cell.hidden, activation_fn=activation, param_dtype=dtype, rngs=rngs
@@ -253,6 +253,12 @@ def gated(module: Any) -> None:
             "gate_fn=sigmoid and activation_fn=tanh",
             "Write a cell of your own.",
         )
+
+
+def activation_of(cell: Elman) -> Any:
+    """The function of an `Elman` cell's activation."""
+    name = cell.activation
+    return getattr(jax.nn, name) if isinstance(name, str) else name
 
 
 def simple(module: Any, hidden: int) -> Elman:

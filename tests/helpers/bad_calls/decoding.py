@@ -74,7 +74,7 @@ CALLS = [
     Bad("length=None", beam(length=None), TypeError, ("length=None",)),
     Bad("a key of 0", sample(key=0), TypeError, ("key=0", "jax.random.key")),
     Bad("no key", sample(key=None), TypeError, ("key=None",)),
-    Bad("two keys", sample(key=jax.random.split(KEY)), ValueError, ("keys of shape (2,)",)),
+    Bad("two keys", sample(key=jax.random.split(KEY)), ValueError, ("key<fry>[2]", "one PRNG key")),
     Bad("an end above V", greedy(end=5), ValueError, ("end=5", "0 to 4", "end=None")),
     Bad("an end below 0", sample(end=np.int64(-1)), ValueError, ("end=-1",)),
     Bad("a float end", greedy(end=0.0), TypeError, ("end=0.0",)),

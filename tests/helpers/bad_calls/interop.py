@@ -66,7 +66,12 @@ CALLS = [
     *other_way(to_nnx, "nnx"),
     *other_way(to_torch, "torch"),
     Bad("a stack of one", lambda: to_torch(STACK, OF[STACK][:1]), ValueError, ("1 parts", "of 2")),
-    Bad("a stack as a dict", lambda: to_torch(STACK, WHOLE), ValueError, ("dict", "tuple of 2")),
+    Bad(
+        "a stack as a dict",
+        lambda: to_torch(STACK, WHOLE),
+        ValueError,
+        ("keys 'w_x'", "tuple of 2"),
+    ),
     Bad(
         "a leaf within a stack",
         lambda: to_torch(STACK, (WHOLE, BARE)),
