@@ -190,7 +190,7 @@ def test_what_will_not_do_is_refused():
                 jax.random.key(0), rnn.features(2)
             )
     net = rnn.Pooled(rnn.GRU(3), HEAD)
-    with pytest.raises(ValueError, match="mask of shape"):
+    with pytest.raises(ValueError, match=r"mask bool\[3, 4\]"):
         net.apply(net.init(jax.random.key(0), rnn.features(2)), XS, mask=MASK[:3])
 
 

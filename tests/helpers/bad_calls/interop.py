@@ -70,7 +70,7 @@ CALLS = [
         "a stack as a dict",
         lambda: to_torch(STACK, WHOLE),
         ValueError,
-        ("keys 'w_x'", "tuple of 2"),
+        ("tuple of 2",),
     ),
     Bad(
         "a leaf within a stack",

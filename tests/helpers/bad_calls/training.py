@@ -282,7 +282,7 @@ STEPS = [
     at("no carry", ValueError, ("recurrent state",), SEGMENT_STEP, STATE, BATCH),
     at("an integer as a key", TypeError, ("jax.random.key(0)",), create, key=0),
     at("floats as a key", TypeError, ("PRNG key",), create, key=jnp.ones(2)),
-    at("many keys", ValueError, ("one key",), create, key=jax.random.split(KEY)),
+    at("many keys", ValueError, ("one PRNG key",), create, key=jax.random.split(KEY)),
     at("a number of rows", TypeError, ("(4,)",), create, batch_shape=4),
     at("a list of rows", TypeError, ("tuple",), create, batch_shape=[4]),
     at("rows by halves", ValueError, ("integers",), create, batch_shape=(4.5,)),
