@@ -30,6 +30,9 @@ class Cell(Layer):
         initial_state(params, batch_shape)
         init(key, x)
 
+    Leaves of the params under a key "fixed" are never trained: their gradient is stopped, and
+    `training` leaves them as they are.
+
     A cell may also offer `gates(params, state, z, dot) -> NamedTuple`, which its own step calls, so
     that `diagnostics.record` can show them.
     """

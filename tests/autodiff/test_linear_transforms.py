@@ -74,6 +74,7 @@ def test_every_derivative_and_its_vmap(way, radix, x64):
     close(jax.jit(jax.vmap(f, axes))(*args), jax.jit(jax.vmap(g, axes))(*args))
 
 
+@pytest.mark.slow
 def test_without_jit(x64):
     f = gradient(linear_scan)
     a, b, start = drawn()

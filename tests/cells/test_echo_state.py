@@ -175,7 +175,7 @@ def test_ridge_is_differentiable_and_batched():
         (
             lambda: rnn.Elman(8, activation="tan"),
             ValueError,
-            r"activation='tan'; need the name of a function in jax\.nn",
+            r"activation='tan'; need the name of an elementwise function in jax\.nn",
         ),
         (lambda: rnn.LSTM(8, projection=0), ValueError, r"projection=0; need a positive integer"),
         (

@@ -201,6 +201,7 @@ def test_learned_state_begins_every_row():
     close(rnn.unroll(net, params, XS, state=first), rnn.unroll(net, params, XS), 0)
 
 
+@pytest.mark.slow
 def test_learned_state_has_gradients_through_resets():
     net, params = learned()
     resets = jnp.zeros((6, 2), bool).at[2, 0].set(True).at[4, 1].set(True)
@@ -259,7 +260,7 @@ def deep():
     )
 
 
-@pytest.mark.parametrize("noise", first(1, [{"key": KEY}, {}]), ids=["with noise", "without"])
+@pytest.mark.parametrize("noise", first(0, [{"key": KEY}, {}]), ids=["with noise", "without"])
 def test_deep_nesting_and_noise_do_not_depend_on_the_cuts(noise):
     net, tokens = deep(), jax.random.randint(KEY, (5, 2), 0, 9)
     params = net.init(KEY, rnn.TOKEN)

@@ -51,7 +51,7 @@ def shaken(params):
 
 
 @pytest.mark.parametrize("strategy", first(1, [rnn.Chunked(3), rnn.Scan()]), ids=repr)
-@pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.parametrize("name", first(2, TRANSFORMS))
 def test_values_and_gradients_are_those_of_params_transformed_by_hand(name, strategy):
     cell = rnn.GRU(5)
     net = rnn.TransformedWeights(cell, TRANSFORMS[name])
@@ -70,6 +70,7 @@ def test_values_and_gradients_are_those_of_params_transformed_by_hand(name, stra
     close(got, want)
 
 
+@pytest.mark.slow
 def test_the_constraint_holds_after_training():
     connected = rnn.Masked(ring)
     cell = rnn.TransformedWeights(rnn.Elman(10, "relu"), rnn.Dale(0.8))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jaxrnn as rnn
+from helpers.tables import first
 from jaxrnn.decoding import beam, beams, greedy
 
 V, N, END, BATCH = 3, 4, 0, (2, 2)
@@ -48,8 +49,8 @@ def every_sequence(params, state, first, penalty, steps=N):
     return [(scores[i], *found[i]) for i in order]
 
 
-@pytest.mark.parametrize("penalty", [0.0, 0.6, 2.0, -1.0])
-@pytest.mark.parametrize("seed", [0, 10, 20])
+@pytest.mark.parametrize("penalty", first(2, [0.6, -1.0, 0.0, 2.0]))
+@pytest.mark.parametrize("seed", first(1, [0, 10, 20]))
 def test_with_enough_beams_it_is_the_exact_maximum(seed, penalty):
     step, state, params = model(seed)
     got = beam(step, state, FIRST, N, beams=V**N, end=END, penalty=penalty)
@@ -139,6 +140,7 @@ def test_one_beam_without_a_penalty_is_greedy(seed):
     )
 
 
+@pytest.mark.slow
 def test_rows_do_not_depend_on_one_another():
     """Not even where one goes on long after the other is done and then meets NaN."""
     step, state, _ = model(60)

@@ -152,7 +152,7 @@ def test_char_lm_takes_any_bytes_and_stops_on_ctrl_c(tmp_path, capsys, monkeypat
     ("content", "options", "words"),
     [
         (None, [], "nothing.txt"),
-        (b"", [], "0 bytes are too few"),
+        (b"", [], "got no bytes"),
         (b"abc", [], "3 bytes are too few"),
         (
             b"a" * 1000,

@@ -215,6 +215,7 @@ def test_two_biases_there_and_back(kind):
         jax.tree.map(np.testing.assert_array_equal, params, same)
 
 
+@pytest.mark.slow
 def test_two_biases_under_the_laws():
     fresh = TwoBiases(rnn.GRU(3)).init(jax.random.key(0), 2)
     assert fresh["b_h"].shape == (6,)

@@ -106,6 +106,7 @@ def test_beams_share_the_memory():
         np.testing.assert_allclose(got[:, k], step(state, tokens[:, k])[1], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_rows_without_a_batch_axis_and_by_vmap():
     net, params = NETS["dense"], params_of(NETS["dense"])
     want = net.apply(params, SOURCE, XS)
@@ -177,6 +178,7 @@ def test_what_is_sampled_is_what_unroll_would_say():
     np.testing.assert_array_equal(xs[1:], drawn)
 
 
+@pytest.mark.slow
 def test_training_on_what_was_sampled():
     """At rate 0 loss and gradient are those of teacher forcing; above, those of the tokens that
     were fed."""

@@ -96,6 +96,7 @@ def test_the_largest_of_many_is_nan_where_one_is():
     ]
 
 
+@pytest.mark.slow
 def test_tokens_noise_and_strategies():
     net = rnn.Pooled(rnn.Stack((rnn.Embed(9, 4), rnn.GRU(3))), rnn.Stack((rnn.Dropout(0.5), HEAD)))
     params = net.init(jax.random.key(0), rnn.TOKEN)
@@ -147,6 +148,7 @@ def test_a_filler_counts_for_nothing_in_the_objective():
     close(logits, np.stack([net.apply(params, jnp.asarray(r)) for r in rows]))
 
 
+@pytest.mark.slow
 def test_it_learns_which_sign_came_first():
     """Rows of 3 to 12 steps of noise; the class is the sign of the first step."""
     random = np.random.default_rng(0)

@@ -18,6 +18,7 @@ LOGITS = jax.random.normal(jax.random.key(0), (4, 2, 3))
 FOUL = jnp.where(MASK[..., None], LOGITS, jnp.nan)
 
 
+@pytest.mark.slow
 def test_smoothing_is_the_cross_entropy_with_a_smoothed_target():
     targets = jnp.array([[0, 1], [2, 99], [1, -5], [7, 7]])
     q = 0.8 * jax.nn.one_hot(targets, 3) + 0.2 / 3
@@ -97,6 +98,7 @@ def test_ctc_is_the_sum_over_all_paths(blank):
     np.testing.assert_allclose(ctc(*square, blank=blank).total, got.total, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_ctc_over_gaps_rows_without_steps_and_labels_that_do_not_fit():
     gaps = jnp.array([[True], [False], [True], [True]])
     labels = jnp.array([[1], [2]])
@@ -186,6 +188,7 @@ def test_what_is_masked_reaches_neither_losses_nor_gradients(name):
     assert half.total.dtype == jnp.float32
 
 
+@pytest.mark.slow
 def test_losses_in_doubles(x64):
     for loss, targets, _ in MASKED.values():
         got = loss(jnp.asarray(SPREAD, jnp.float64), targets)

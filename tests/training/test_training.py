@@ -105,6 +105,7 @@ def test_bptt_is_the_gradient_of_the_mean_loss():
         )
 
 
+@pytest.mark.slow
 def test_minimize_takes_any_objective_and_is_bptt_for_bptts_own():
     batch = Batch(TOKENS[:12].reshape(6, 2), TOKENS[1:13].reshape(6, 2))
 
@@ -139,6 +140,7 @@ def test_the_learning_rate_rises_and_falls():
     assert float(training.warmup_cosine(0.1, 1)(1)) < 0.1 + 1e-6
 
 
+@pytest.mark.slow
 def test_a_network_that_looks_ahead_is_trained_too():
     net = rnn.Stack((rnn.Bidirectional(rnn.LSTM(2), rnn.LSTM(2)), rnn.Dense(2)))
     params = net.init(jax.random.key(0), rnn.features(3))
@@ -281,6 +283,7 @@ def test_noise_depends_on_key_and_step_alone():
     assert len(losses) == 3
 
 
+@pytest.mark.slow
 def test_bfloat16_params_and_a_float32_loss():
     params = jax.tree.map(lambda p: p.astype(jnp.bfloat16), PARAMS)
     step = training.truncated_bptt_step(NET, cross_entropy, TX)
@@ -292,6 +295,7 @@ def test_bfloat16_params_and_a_float32_loss():
     assert not bool(metrics.skipped)
 
 
+@pytest.mark.slow
 def test_evaluate_does_not_depend_on_how_a_stream_is_cut():
     batch = data.stream(TOKENS)
     _, whole = training.evaluate(NET, cross_entropy, PARAMS, jax.tree.map(lambda a: a[:, 0], batch))
@@ -365,6 +369,7 @@ def test_stream_predicts_every_token_once():
         assert (got.targets[mask] == got.xs[mask] + 1).all()
 
 
+@pytest.mark.slow
 def test_text_from_files_folders_and_pythons_own_source(tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "a.txt").write_bytes(b"\xff\x00one")
