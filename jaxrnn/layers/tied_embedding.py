@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrnn import errors
+from jaxrnn import errors, initializers
 from jaxrnn.authoring import input_spec, output
 from jaxrnn.autodiff.products import matmul
 from jaxrnn.composite import Child, Composite
@@ -30,11 +30,13 @@ class TiedEmbedding(Composite):
       body: any cell from `width` features to `width` features: `Stack((LSTM(512), Dense(width)))`
         where it has another size inside.
       bias: whether the logits have one.
-      w_init: an initializer of `jax.nn.initializers`' protocol for E, as in `Embed`.
+      w_init, b_init: initializers of `jax.nn.initializers`' protocol, for E as in `Embed` and for
+        the bias.
 
     Raises:
-      TypeError: unless `body` is a cell, `bias` a bool, and `w_init` an initializer.
-      ValueError: for a size below one; while tracing, where the body's output is not `width` wide.
+      TypeError: unless `body` is a cell, `bias` a bool, and an initializer one.
+      ValueError: for a size below one, or a `b_init` without a bias; while tracing, where the
+        body's output is not `width` wide.
 
     Example:
       >>> net = TiedEmbedding(256, 16, LSTM(16))
@@ -54,6 +56,7 @@ class TiedEmbedding(Composite):
     bias: bool = False
     _: KW_ONLY
     w_init: Initializer | None = None
+    b_init: Initializer | None = None
 
     def __post_init__(self) -> None:
         errors.check_child(self, self.body, Layer)
@@ -61,11 +64,13 @@ class TiedEmbedding(Composite):
         errors.check_size(self, "width", self.width)
         errors.check_flag(self, "bias", self.bias)
         errors.check_initializers(self)
+        if self.b_init is not None:
+            errors.check_param(self, "b_init", {"w": None} | ({"b": None} if self.bias else {}))
 
     @property
     def children(self) -> tuple[Layer, ...]:
         pair = Embed(self.vocabulary, self.width, w_init=self.w_init), self.body
-        return (*pair, Bias()) if self.bias else pair
+        return (*pair, Bias(b_init=self.b_init)) if self.bias else pair
 
     def compose(self, params: Params, x: Any, child: Child) -> Any:
         y = child(1, child(0, x))
@@ -80,9 +85,12 @@ class TiedEmbedding(Composite):
 class Bias(Feedforward):
     """A learned number added to each feature, zero at first."""
 
+    _: KW_ONLY
+    b_init: Initializer | None = None
+
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
-        return {"b": jnp.zeros(size, dtype)}
+        return initializers.replaced(self, key, {"b": jnp.zeros(size, dtype)})
 
     def project(self, params: Params, xs: jax.Array, noise: Noise | None = None) -> jax.Array:
         return xs + params["b"].astype(xs.dtype)
