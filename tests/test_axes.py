@@ -8,7 +8,8 @@ import optax
 import pytest
 
 import jaxrnn as rnn
-from helpers.cases import GRUD, SEEN
+from helpers.cases import SEEN
+from helpers.cells import GRUD
 from jaxrnn import models, training
 from jaxrnn.axes import batch_shape, step_spec, steps
 

@@ -21,10 +21,10 @@ from tqdm import tqdm
 
 from benchmarks.ahead import compilers, table
 from benchmarks.cases import CASES, GATES, SMALL
-from benchmarks.peers import STRATEGIES
+from benchmarks.peers import GPU_ONLY, PEERS, STRATEGIES
 
 RESULTS = pathlib.Path(__file__).parents[1] / "results"
-LIBRARIES = ("jaxrnn", "plain", "nnx", "linen", "haiku", "equinox", "keras")
+BESIDE = sorted({p for p in PEERS if "layer" in PEERS[p]} - {"jaxrnn", "torch"} - GPU_ONLY)
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
     add("--target", nargs="+", choices=compilers.TARGETS, default=list(compilers.TARGETS))
     add("--cell", nargs="+", choices=[c for c in GATES if c != "linear"], help="(default: all)")
     add("--shape", nargs="+", metavar="B,T,D,H", help="(default: all)")
-    add("--peer", nargs="+", choices=LIBRARIES[1:], help="beside jaxrnn (default: all)")
+    add("--peer", nargs="+", choices=BESIDE, help="beside jaxrnn (default: all)")
     add("--strategy", nargs="+", choices=STRATEGIES, default=[], help="of this library, besides")
     add("--chips", nargs="+", type=int, choices=(1, 4, 8), default=[1])
     add(
@@ -64,7 +64,7 @@ def main() -> None:
     ]
     if not cases:
         parser.error("no case is left")
-    peers = ["jaxrnn", *(f"jaxrnn {s}" for s in options.strategy), *(options.peer or LIBRARIES[1:])]
+    peers = ["jaxrnn", *(f"jaxrnn {s}" for s in options.strategy), *(options.peer or BESIDE)]
     whole = not (options.quick or options.cell or options.shape or options.peer)
     out = options.out or (RESULTS if whole else pathlib.Path("runs/benchmarks")) / "ahead.json"
     jobs = [

@@ -66,8 +66,8 @@ class EchoState(Cell):
         errors.check_size(self, "hidden", self.hidden)
         errors.check_range(self, "leak", self.leak, 0.0, 1.0)
         errors.check_range(self, "density", self.density, 0.0, 1.0)
-        errors.check_between(self, "spectral_radius", self.spectral_radius, 0.0)
-        errors.check_between(self, "input_scale", self.input_scale, 0.0)
+        errors.check_range(self, "spectral_radius", self.spectral_radius, 0.0)
+        errors.check_range(self, "input_scale", self.input_scale, 0.0)
         errors.check_initializers(self)
         if self.w_x_init is not None:
             errors.check_unused(self, "input_scale", "b_init")

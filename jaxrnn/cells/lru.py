@@ -123,7 +123,7 @@ class LRU(ComplexDiagonal):
     def __post_init__(self) -> None:
         errors.check_size(self, "hidden", self.hidden)
         errors.check_ring(self, self.r_min, self.r_max)
-        errors.check_between(self, "max_phase", self.max_phase, LEAST, 2 * math.pi)
+        errors.check_range(self, "max_phase", self.max_phase, LEAST, 2 * math.pi)
         errors.check_initializers(self)
 
     def init(self, key: jax.Array, x: Any) -> Params:
@@ -205,8 +205,8 @@ class S5(ComplexDiagonal):
                 f"a multiple of blocks={self.blocks}",
                 "Change one of them.",
             )
-        errors.check_real(self, "step_min", self.step_min)
-        errors.check_between(self, "step_max", self.step_max, 0.0)
+        errors.check_number(self, "step_min", self.step_min, "Pass step_min=1e-3, say.")
+        errors.check_range(self, "step_max", self.step_max, 0.0)
         errors.check_initializers(self)
         if not 0 < self.step_min <= self.step_max:
             got = f"step_min={self.step_min!r}, step_max={self.step_max!r}"

@@ -84,7 +84,7 @@ class LSTM(Cell):
         errors.check_size(self, "hidden", self.hidden)
         if self.projection is not None:
             errors.check_size(self, "projection", self.projection)
-        errors.check_between(self, "forget_bias", self.forget_bias)
+        errors.check_range(self, "forget_bias", self.forget_bias)
         errors.check_initializers(self)
         errors.check_unused(self, "forget_bias", "b_init")
 

@@ -76,7 +76,7 @@ class LayerNormLSTM(Cell):
 
     def __post_init__(self) -> None:
         errors.check_size(self, "hidden", self.hidden)
-        errors.check_between(self, "forget_bias", self.forget_bias)
+        errors.check_range(self, "forget_bias", self.forget_bias)
         errors.check_eps(self, self.eps)
         errors.check_initializers(self)
         errors.check_unused(self, "forget_bias", "b_init")

@@ -60,7 +60,7 @@ class PeepholeLSTM(Cell):
 
     def __post_init__(self) -> None:
         errors.check_size(self, "hidden", self.hidden)
-        errors.check_between(self, "forget_bias", self.forget_bias)
+        errors.check_range(self, "forget_bias", self.forget_bias)
         errors.check_initializers(self)
         errors.check_unused(self, "forget_bias", "b_init")
 

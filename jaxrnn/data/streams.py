@@ -128,6 +128,6 @@ def stream(tokens: Any, batch: int = 1) -> Batch:
     length = -(-count // batch)
     padded = np.zeros(batch * length + 1, tokens.dtype)
     padded[: len(tokens)] = tokens
-    fold = lambda a: a.reshape(batch, length).T  # noqa: E731
-    mask = None if count == batch * length else fold(np.arange(batch * length) < count)
-    return jax.tree.map(np.ascontiguousarray, Batch(fold(padded[:-1]), fold(padded[1:]), mask))
+    there = None if count == batch * length else np.arange(batch * length) < count
+    made = Batch(padded[:-1], padded[1:], there)
+    return jax.tree.map(lambda a: np.ascontiguousarray(a.reshape(batch, length).T), made)

@@ -1,9 +1,10 @@
-"""Arguments that functions of several rooms take: whole numbers and keys."""
+"""Whole numbers that functions of several rooms take, one or an array of them."""
 
 import operator
 from typing import Any
 
 import numpy as np
+from jax.core import Tracer
 
 from jaxrnn.errors.message import describe, error
 
@@ -22,3 +23,13 @@ def check_count(who: Any, name: str, value: Any, least: int = 1) -> int:
     if number < least:
         raise error(ValueError, who, f"{name}={number}", need, do)
     return number
+
+
+def check_within(who: Any, name: str, x: Any, low: int, high: int, need: str, do: str) -> None:
+    """An array of whole numbers from `low` to `high`, whose values are looked at where known."""
+    if isinstance(x, Tracer) or not x.size:
+        return
+    known = np.asarray(x)
+    least, most = int(known.min()), int(known.max())
+    if least < low or most > high:
+        raise error(ValueError, who, f"{name} from {least} to {most}", need, do)

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jaxrnn.errors.inputs import check_array
 from jaxrnn.errors.message import describe, error
@@ -92,16 +93,22 @@ def check_size(cell: Any, name: str, size: Any, do: str = "") -> None:
 
 def check_number(cell: Any, name: str, number: Any, do: str) -> None:
     if not isinstance(number, int | float | np.integer | np.floating) or isinstance(number, bool):
-        got, need = f"{name} as a {type(number).__name__}", "a float: fields are static"
-        raise error(TypeError, cell, got, need, do)
+        array = isinstance(number, np.ndarray | jax.Array) and not isinstance(number, Tracer)
+        got = f"{name} as a {describe(number) if array else type(number).__name__}"
+        raise error(TypeError, cell, got, "a float: fields are static", do)
 
 
-def check_range(cell: Any, name: str, number: Any, low: float, high: float) -> None:
-    """A number in the half-open interval (low, high]."""
-    check_number(cell, name, number, f"Pass {name}={high}, and put an array into the params.")
-    if not low < number <= high:
-        need = f"a number above {low} and up to {high}"
-        raise error(ValueError, cell, f"{name}={number}", need, f"Pass {name}={high}, say.")
+def check_range(
+    cell: Any, name: str, number: Any, low: float = -math.inf, high: float = math.inf
+) -> None:
+    """A finite number above `low` and up to `high`."""
+    example = 1.0 if math.isinf(high) else high
+    check_number(cell, name, number, f"Pass {name}={example}, and put an array into the params.")
+    if not low < number <= high or number == math.inf:
+        need = "a finite number" if math.isinf(high) else "a number"
+        need += f" above {low}" if low > -math.inf else ""
+        need += f" and up to {high}" if high < math.inf else ""
+        raise error(ValueError, cell, f"{name}={number}", need, f"Pass {name}={example}, say.")
 
 
 def check_rate(cell: Any, name: str, rate: Any) -> None:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from jaxrnn.errors.arguments import check_within
 from jaxrnn.errors.message import describe, error
 
 
@@ -58,13 +59,9 @@ def check_prompt_lengths(lengths: Any, prompt: Any) -> None:
         got = f"lengths {describe(lengths)} for a prompt {describe(prompt)}"
         do = "Pass one length for each row."
         raise wrong_decoding(got, f"integers of shape {batch}", do, kind)
-    if isinstance(lengths, Tracer) or not lengths.size:
-        return
-    known = np.asarray(lengths)
-    if known.min() < 1 or known.max() > most:
-        got, need = f"lengths from {known.min()} to {known.max()}", f"1 to {most}, the prompt's own"
-        do = "A row without a prompt begins with a start token; cut the others with clip."
-        raise wrong_decoding(got, need, do)
+    do = "A row without a prompt begins with a start token; cut the others with clip."
+    need = f"1 to {most}, the prompt's own"
+    check_within("decoding", "lengths", lengths, 1, most, need, do)
 
 
 def check_state_rows(state: Any, batch: tuple[int, ...]) -> None:
@@ -76,12 +73,16 @@ def check_state_rows(state: Any, batch: tuple[int, ...]) -> None:
             raise wrong_decoding(got, need, f"Make it with net.initial_state(params, {batch}).")
 
 
+def kind(a: Any) -> tuple:
+    return jnp.shape(a), jnp.result_type(a)
+
+
 def check_written(before: Any, made: Any, batch: tuple[int, ...]) -> None:
     """What a step returned: the state as it was, and logits for each row."""
     need = "(state, logits), as jax.tree_util.Partial(advance, net, params) returns them"
     if not isinstance(made, tuple) or len(made) != 2:
-        kind = f"a {type(made).__name__}" + (f" of {len(made)}" if isinstance(made, tuple) else "")
-        raise wrong_decoding(f"{kind} from the step", need, "Return both.", TypeError)
+        got = f"a {type(made).__name__}" + (f" of {len(made)}" if isinstance(made, tuple) else "")
+        raise wrong_decoding(f"{got} from the step", need, "Return both.", TypeError)
     after, logits = made
     if not hasattr(logits, "dtype") or not jnp.issubdtype(logits.dtype, jnp.floating):
         got = f"logits {describe(logits)} from the step"
@@ -91,8 +92,8 @@ def check_written(before: Any, made: Any, batch: tuple[int, ...]) -> None:
         got = f"logits {describe(logits)} from the step for tokens {list(batch)}"
         do = "Let the net end in Dense(vocabulary)."
         raise wrong_decoding(got, f"a logit for each token of the vocabulary {[*batch, 'V']}", do)
-    kinds = lambda tree: jax.tree.map(lambda a: (jnp.shape(a), jnp.result_type(a)), tree)  # noqa: E731
-    if jax.tree.structure(before) != jax.tree.structure(after) or kinds(before) != kinds(after):
+    old, new = (jax.tree.map(kind, tree) for tree in (before, after))
+    if jax.tree.structure(before) != jax.tree.structure(after) or old != new:
         got = f"a state {jax.tree.map(describe, after)} from the step"
         do = "Let the step keep its state's structure, shapes and dtypes."
         raise wrong_decoding(got, str(jax.tree.map(describe, before)), do)

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
+from jaxrnn.errors.configuration import check_number
 from jaxrnn.errors.message import describe, error
 
 PROTOCOL = "a function of (key, shape, dtype) that gives an array, as jax.nn.initializers has"
@@ -108,27 +109,10 @@ def check_unused(cell: Any, name: str, field: str) -> None:
         raise error(ValueError, type(cell).__name__, got, need, f"Leave {name} out.")
 
 
-def check_between(
-    cell: Any, name: str, number: Any, low: float = -math.inf, high: float = math.inf
-) -> None:
-    """A finite number above `low` and up to `high`."""
-    check_real(cell, name, number)
-    if not low < number <= high or number == math.inf:
-        need = "a finite number" + (f" above {low}" if low > -math.inf else "")
-        need += f" and up to {high}" if high < math.inf else ""
-        raise error(ValueError, cell, f"{name}={number}", need, f"Pass {name}=1.0, say.")
-
-
-def check_real(cell: Any, name: str, number: Any) -> None:
-    if not isinstance(number, numbers.Real) or isinstance(number, bool):
-        got = f"{name}={number!r}" if isinstance(number, str) else f"{name} as a {describe(number)}"
-        raise error(TypeError, cell, got, "a number of Python or NumPy", f"Pass {name}=1.0, say.")
-
-
 def check_ring(cell: Any, r_min: Any, r_max: Any) -> None:
     """The ring of an LRU's eigenvalues; 1e-6 of its squares is kept from either edge."""
-    check_real(cell, "r_min", r_min)
-    check_real(cell, "r_max", r_max)
+    check_number(cell, "r_min", r_min, "Try 0.9.")
+    check_number(cell, "r_max", r_max, "Try 0.999.")
     got = f"r_min={r_min!r}, r_max={r_max!r}"
     if not 0 <= r_min < r_max <= 1:
         raise error(ValueError, cell, got, "0 <= r_min < r_max <= 1", "Try 0.9 and 0.999.")
@@ -143,6 +127,6 @@ def check_penalty(penalty: Any) -> None:
     if array and penalty.shape != ():
         raise error(TypeError, "ridge", f"penalty {describe(penalty)}", "one number", do)
     if not array:
-        check_real("ridge", "penalty", penalty)
+        check_number("ridge", "penalty", penalty, do)
     if not isinstance(penalty, Tracer) and not 0 <= penalty < math.inf:
         raise error(ValueError, "ridge", f"penalty={penalty}", "a finite number from 0 up", do)

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
+from jaxrnn.errors.arguments import check_within
 from jaxrnn.errors.message import describe, error, same_shape
 
 
@@ -203,14 +203,9 @@ def check_lengths(lengths: Any, steps: int) -> None:
     if not jnp.issubdtype(lengths.dtype, jnp.integer):
         got, do = f"lengths {describe(lengths)}", "Cast with astype(int)."
         raise error(TypeError, "lengths_to_mask", got, "integers", do)
-    if isinstance(lengths, Tracer) or not lengths.size:
-        return
-    known = np.asarray(lengths)
-    least, most = int(known.min()), int(known.max())
-    if least < 0 or most > steps:
-        got, need = f"lengths from {least} to {most}", f"lengths from 0 to steps={steps}"
-        do = "Pass the padded length as steps, or cut the lengths with clip."
-        raise error(ValueError, "lengths_to_mask", got, need, do)
+    do = "Pass the padded length as steps, or cut the lengths with clip."
+    need = f"lengths from 0 to steps={steps}"
+    check_within("lengths_to_mask", "lengths", lengths, 0, steps, need, do)
 
 
 def wrong_extra(cell: Any, leaf: Any, xs: Any) -> Exception:

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
 
+from jaxrnn.errors.arguments import check_within
 from jaxrnn.errors.inputs import check_array
 from jaxrnn.errors.losses import check_targets
 from jaxrnn.errors.message import describe, error, same_shape
@@ -73,12 +72,8 @@ def check_row_lengths(name: str, lengths: Any, tokens: Any) -> None:
     if not same_shape(lengths.shape, batch):
         got = f"{name} {describe(lengths)} for tokens {describe(tokens)}"
         raise error(ValueError, who, got, f"the shape {batch}", "Pass one length for each row.")
-    if isinstance(lengths, Tracer) or not lengths.size:
-        return
-    known = np.asarray(lengths)
-    if known.min() < 0 or known.max() > most:
-        got, do = f"{name} from {known.min()} to {known.max()}", "Cut them with clip."
-        raise error(ValueError, who, got, f"lengths from 0 to {most}", do)
+    need = f"lengths from 0 to {most}"
+    check_within(who, name, lengths, 0, most, need, "Cut them with clip.")
 
 
 def check_pairs(who: str, hypotheses: Any, references: Any, several: bool = False) -> None:

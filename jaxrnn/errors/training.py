@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.errors.inputs import check_key
+from jaxrnn.errors.inputs import check_key, holds
 from jaxrnn.errors.losses import is_number, known
 from jaxrnn.errors.message import describe, error, same_shape
 
@@ -158,8 +158,7 @@ def check_batch_leaves(who: Any, batch: Any) -> None:
         if isinstance(leaf, (jax.Array, int, float)):
             continue
         dtype = getattr(leaf, "dtype", None)
-        kinds = (np.number, np.bool_, jax.dtypes.extended)
-        if dtype is None or not any(jnp.issubdtype(dtype, kind) for kind in kinds):
+        if dtype is None or not holds(dtype):
             got = f"a batch whose leaf batch{jax.tree_util.keystr(path)} is {name_of(leaf)}"
             do = "Pass arrays; ragged rows are padded by data.Buckets."
             raise error(TypeError, who, got, "numbers in arrays", do)

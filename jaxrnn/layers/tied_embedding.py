@@ -12,7 +12,7 @@ from jaxrnn.autodiff.products import matmul
 from jaxrnn.composite import Child, Composite
 from jaxrnn.initializers import Initializer
 from jaxrnn.layer import Feedforward, Layer, Noise, Params
-from jaxrnn.layers.feedforward import Embed
+from jaxrnn.layers.tokens import Embed
 
 
 class TiedEmbedding(Composite):

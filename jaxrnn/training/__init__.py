@@ -2,6 +2,7 @@
 
 from jaxrnn.data import Batch as Batch
 from jaxrnn.training.checkpoints import restore as restore
+from jaxrnn.training.ctc import ctc as ctc
 from jaxrnn.training.evaluation import evaluate as evaluate
 from jaxrnn.training.evaluation import score as score
 from jaxrnn.training.fit import fit as fit
@@ -10,7 +11,6 @@ from jaxrnn.training.history import History as History
 from jaxrnn.training.losses import MaskedMean as MaskedMean
 from jaxrnn.training.losses import binary_cross_entropy as binary_cross_entropy
 from jaxrnn.training.losses import cross_entropy as cross_entropy
-from jaxrnn.training.losses import ctc as ctc
 from jaxrnn.training.losses import gaussian_nll as gaussian_nll
 from jaxrnn.training.losses import mse as mse
 from jaxrnn.training.optimizers import optimizer as optimizer

@@ -26,8 +26,8 @@ import jax
 
 from jaxrnn import errors
 from jaxrnn.training.history import Best, History
+from jaxrnn.training.integrity import SUMS, checksums, damage, locked
 from jaxrnn.training.trees import keyed, plain, samples, spec
-from jaxrnn.training.whole import SUMS, checksums, damage, locked
 
 UNFINISHED = ".unfinished"
 

@@ -256,7 +256,9 @@ def _step(
             """The params, those that move replaced; `optax.masked` hands on no others."""
             return jax.tree.map(lambda move, p, q: q if move else p, moves, state.params, new)
 
-        value_fn = lambda new: objective(moved(new), batch, start, key)[0]  # noqa: E731
+        def value_fn(new: Params) -> jax.Array:
+            return objective(moved(new), batch, start, key)[0]
+
         extra = {"value": value, "grad": grads, "value_fn": value_fn}
         with jax.numpy_dtype_promotion("standard"):  # optax mixes integers and floats
             updates, opt_state = update(grads, state.opt_state, state.params, **extra)

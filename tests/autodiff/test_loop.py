@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxrnn as rnn
-from helpers.cases import Terms
+from helpers.cells import Terms
 from helpers.tables import first
 from jaxrnn.autodiff._jax import lowered
 from jaxrnn.autodiff.in_blocks import in_blocks

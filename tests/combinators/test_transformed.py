@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import jaxrnn as rnn
-from helpers.cases import halved, ring
+from helpers.cells import halved, ring
 from helpers.tables import first
 
 KEY = jax.random.key(0)

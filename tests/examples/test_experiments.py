@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from jaxrnn.training.whole import locked
+from jaxrnn.training.integrity import locked
 from support import experiments
 from support.experiments.runs import clocked
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxrnn as rnn
-from helpers.cases import maxout
+from helpers.cells import maxout
 
 KEY = jax.random.key(0)
 XS = jax.random.normal(jax.random.key(1), (6, 2, 4))

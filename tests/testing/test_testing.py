@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import jaxrnn as rnn
-from helpers.cases import Plain
+from helpers.cells import Plain
 from jaxrnn.testing import LawError, check_cell
 
 

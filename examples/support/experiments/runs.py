@@ -22,7 +22,7 @@ import jax
 import numpy as np
 
 from jaxrnn.errors import check_settings
-from jaxrnn.training.whole import locked
+from jaxrnn.training.integrity import locked
 from support import errors
 from support.experiments.options import Interrupted
 

@@ -1,6 +1,7 @@
 """Bad calls, a file for each room: what is called, the kind of the error, and words in it."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 
@@ -11,3 +12,8 @@ class Bad(NamedTuple):
     call: Callable[[], object]
     kind: type[Exception]
     words: tuple[str, ...]
+
+
+def at(name: str, kind: type, words: tuple, call: Callable, *args: object, **settings: object):
+    """A bad call of a function with these arguments."""
+    return Bad(name, partial(call, *args, **settings), kind, words)

@@ -152,7 +152,12 @@ CALLS = [
     Bad("a radius of 0", make(rnn.EchoState, 4, 0), ValueError, ("spectral_radius=0", "above")),
     Bad("a radius unbound", make(rnn.EchoState, 4, INF), ValueError, ("spectral_radius=inf",)),
     Bad("a scale below 0", make(rnn.EchoState, 4, input_scale=-1), ValueError, ("input_scale",)),
-    Bad("a scale in words", make(rnn.EchoState, 4, input_scale="1"), TypeError, ("'1'",)),
+    Bad(
+        "a scale in words",
+        make(rnn.EchoState, 4, input_scale="1"),
+        TypeError,
+        ("input_scale as a str",),
+    ),
     Bad("a crowd", make(rnn.EchoState, 4, density=1.5), ValueError, ("density=1.5",)),
     Bad("a thin ring", make(rnn.LRU, 4, r_min=0.9999999), ValueError, ("4e-6", "0.9")),
     Bad("a ring turned", make(rnn.LRU, 4, 0.9, 0.5), ValueError, ("r_min < r_max",)),
@@ -167,6 +172,6 @@ CALLS = [
     Bad("a step of NaN", make(rnn.S5, 4, step_min=NAN), ValueError, ("step_min=nan",)),
     Bad("no rank", make(rnn.S6, 4, 0), ValueError, ("rank=0",)),
     Bad("a penalty below 0", lambda: rnn.ridge(XS, XS, -1.0), ValueError, ("penalty=-1.0",)),
-    Bad("a penalty in words", lambda: rnn.ridge(XS, XS, "1"), TypeError, ("penalty='1'",)),
+    Bad("a penalty in words", lambda: rnn.ridge(XS, XS, "1"), TypeError, ("penalty as a str",)),
     Bad("penalties", lambda: rnn.ridge(XS, XS, jnp.ones(2)), TypeError, ("float32[2]",)),
 ]

@@ -11,7 +11,7 @@ import optax
 
 from helpers.bad_calls import Bad
 from jaxrnn import training
-from jaxrnn.training.whole import locked
+from jaxrnn.training.integrity import locked
 
 TX = training.optimizer(optax.sgd(0.1))
 
