@@ -11,6 +11,7 @@ from jax.core import Tracer
 
 from jaxrnn.errors.configuration import check_number
 from jaxrnn.errors.message import describe, error
+from jaxrnn.errors.weights import check_static_function
 
 PROTOCOL = "a function of (key, shape, dtype) that gives an array, as jax.nn.initializers has"
 
@@ -35,13 +36,8 @@ def check_initializer(who: str, field: str, init: Any) -> None:
     if not callable(init):
         got = f"{field}={init!r}" if isinstance(init, str) else f"{field} as a {describe(init)}"
         raise error(TypeError, who, got, PROTOCOL, instead(field, init))
-    try:
-        hash(init)
-    except TypeError as why:
-        got = f"{field}={init!r}, which cannot be hashed ({why})"
-        do = "Pass a function, or an instance of a frozen dataclass that can be called."
-        need = "an initializer that hashes, since a cell is static configuration"
-        raise error(TypeError, who, got, need, do) from None
+    if not isinstance(init, type):
+        check_static_function(who, field, init)
     made = (jax.nn.initializers.zeros, jax.nn.initializers.ones)
     if isinstance(init, type) or (init in vars(jax.nn.initializers).values() and init not in made):
         got = f"{field}={function_name(init)}, which makes initializers and is none"

@@ -130,15 +130,6 @@ def check_signature(who: str, what: str, f: Any, names: tuple[str, ...]) -> None
         return
 
 
-def check_hashable(who: str, what: str, f: Any) -> None:
-    """A function that a compiled program can be found by."""
-    try:
-        hash(f)
-    except TypeError:
-        need, do = f"a {what} that hashes", "Write a plain function, or functools.partial of one."
-        raise error(TypeError, who, f"{f!r}, which does not hash", need, do) from None
-
-
 def has_objective(who: str, net: Any) -> Exception:
     """A model of its own kind where a recurrent net is due."""
     other = (

@@ -15,16 +15,16 @@ def check_names(owner: Any, names: Any) -> None:
 
 
 def check_static_function(owner: Any, name: str, f: Any) -> None:
-    """A function that is part of what is static about a cell."""
+    """A function by which a compiled program is found, of a cell or of a verb."""
     do = "Pass a function, or an instance of a frozen dataclass that can be called."
+    who = owner if isinstance(owner, str) else type(owner).__name__
     if not callable(f) or isinstance(f, type):
-        raise error(TypeError, type(owner).__name__, f"{name}={f!r}", "a function", do)
+        raise error(TypeError, who, f"{name}={f!r}", "a function", do)
     try:
         hash(f)
     except TypeError as why:
         got = f"{name}={f!r}, which cannot be hashed ({why})"
-        need = "a function that hashes, since a cell is static configuration"
-        raise error(TypeError, type(owner).__name__, got, need, do) from None
+        raise error(TypeError, who, got, "a function that hashes, since it is static", do) from None
 
 
 def takes_a_key(cell: Any, transform: Any) -> Exception:

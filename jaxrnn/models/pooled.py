@@ -151,7 +151,7 @@ class Pooled:
           >>> state, metrics = make_step(net.objective(cross_entropy), tx)(state, batch)
         """
         errors.check_signature("Pooled.objective", "loss", loss, ("ys", "targets", "rows"))
-        errors.check_hashable("Pooled.objective", "loss", loss)
+        errors.check_static_function("Pooled.objective", "loss", loss)
         return _objective(self, loss, strategy)
 
     def predict(

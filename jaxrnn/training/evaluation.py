@@ -121,7 +121,7 @@ def evaluate(
       13
     """
     check_work("evaluate", cell, loss, strategy)
-    errors.check_hashable("evaluate", "loss", loss)
+    errors.check_static_function("evaluate", "loss", loss)
     if isinstance(batch, Buckets):
         if state is not None:
             raise errors.state_of_buckets(cell)
@@ -161,7 +161,7 @@ def score(objective: Any, params: Params, batches: Buckets | Iterable[Any]) -> M
       3
     """
     errors.check_signature("score", "objective", objective, ("params", "batch", "key"))
-    errors.check_hashable("score", "objective", objective)
+    errors.check_static_function("score", "objective", objective)
     errors.check_batch_source("score", batches)
     parts = batches.ordered() if isinstance(batches, Buckets) else batches
 
