@@ -240,6 +240,7 @@ def _step(
 
     @jax.jit
     def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+        errors.check_train_state(name, state, TrainState)
         if carried == (state.carry is None):
             raise errors.wrong_carry(name, state.carry)
         fresh = jax.eval_shape(partial(begin, name, tx), state.params)
@@ -283,8 +284,13 @@ def _step(
 
     @wraps(step)
     def checked_step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
-        errors.check_train_state(name, state, TrainState)
-        return step(state, read(batch))
+        try:
+            return step(state, read(batch))
+        except (
+            TypeError
+        ):  # perhaps about a leaf that JAX cannot hold, which the state's check names
+            errors.check_train_state(name, state, TrainState)
+            raise
 
     return checked_step
 

@@ -19,7 +19,7 @@ from helpers.equal import same
 from helpers.small_run import BEST, FIT, NET, PARAMS, SEGMENTS, START, STEP, TX
 from helpers.tables import first
 from jaxrnn import training
-from jaxrnn.training import checkpoints, whole
+from jaxrnn.training import checkpoints
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_a_kept_run_is_what_was_returned(run, tmp_path):
 
 def test_a_flipped_byte_is_seen_in_every_file(copy):
     files = [path for path in (copy / "24").rglob("*") if path.is_file()]
-    assert {path.name for path in files} >= {whole.SUMS, "record.json"}
+    assert {path.name for path in files} >= {integrity.SUMS, "record.json"}
     assert {path.relative_to(copy / "24").parts[0] for path in files} >= {
         "state",
         "best",
@@ -63,14 +63,14 @@ def test_a_flipped_byte_is_seen_in_every_file(copy):
         content = path.read_bytes()
         for place in {0, len(content) // 2, len(content) - 1}:
             path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
-            fault = whole.damage(copy / "24")
+            fault = integrity.damage(copy / "24")
             assert fault, path
             # The name is said, but where the checksums themselves are damaged.
-            assert path.relative_to(copy / "24").as_posix() in fault or path.name == whole.SUMS
+            assert path.relative_to(copy / "24").as_posix() in fault or path.name == integrity.SUMS
         path.write_bytes(content)
-    assert whole.damage(copy / "24") is None
+    assert integrity.damage(copy / "24") is None
     (copy / "24" / "more").touch()
-    assert whole.damage(copy / "24") == "more is not what was written"
+    assert integrity.damage(copy / "24") == "more is not what was written"
 
 
 def flip(folder):
@@ -176,9 +176,9 @@ def test_one_writer_and_any_number_of_readers(copy):
 
 HOLDING = """
 import os, pathlib, sys
-from jaxrnn.training import whole
+from jaxrnn.training import integrity
 
-with whole.locked(pathlib.Path(sys.argv[1])):
+with integrity.locked(pathlib.Path(sys.argv[1])):
     if os.fork():
         print("held", flush=True)
     sys.stdin.read()  # the child outlives its parent
