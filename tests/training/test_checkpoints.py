@@ -19,7 +19,7 @@ from helpers.equal import same
 from helpers.small_run import BEST, FIT, NET, PARAMS, SEGMENTS, START, STEP, TX
 from helpers.tables import first
 from jaxrnn import training
-from jaxrnn.training import checkpoints
+from jaxrnn.training import checkpoints, integrity
 
 
 @pytest.fixture(scope="module")
