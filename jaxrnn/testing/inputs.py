@@ -61,7 +61,7 @@ def example(cell: Layer, x: Any, key: jax.Array) -> Given:
 
     def shaken(tree: Any, scale: float) -> Any:
         return jax.tree.map(
-            lambda a: a + jnp.asarray(scale * draw.standard_normal(a.shape), a.dtype), tree
+            lambda a: np.asarray(a) + (scale * draw.standard_normal(a.shape)).astype(a.dtype), tree
         )
 
     params = shaken(params, 0.1)
