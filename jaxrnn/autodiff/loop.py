@@ -40,6 +40,7 @@ from jaxrnn.autodiff._jax import (
 )
 from jaxrnn.autodiff.hoist import before_loop
 from jaxrnn.autodiff.in_blocks import in_blocks
+from jaxrnn.autodiff.in_kernel import ROWS, Kernel, in_kernel, of_all_rows, plan
 from jaxrnn.autodiff.in_place import in_place
 
 Leaves = list
@@ -55,10 +56,12 @@ def loop(
     reverse: bool = False,
     unroll: int = 1,
     free: Sequence[int] = (),
+    kernel: Kernel | None = None,
 ) -> tuple[Leaves, Leaves]:
     """`carry, y_t = body(consts, carry, x_t)` for all t: the last carry and all ys.
 
     `free` names the xs that nothing reads after the loop: ys of their shape may take their place.
+    With `kernel`, an accelerator runs the whole loop as one kernel, if it can.
     """
     n = len(carry)
     rows = [row_of(x) for x in xs]
@@ -84,6 +87,7 @@ def loop(
         reverse=reverse,
         unroll=unroll,
         free=tuple(free),
+        kernel=kernel,
     )
     return outs[:n], outs[n:]
 
@@ -103,7 +107,6 @@ def scanned(
     length: Any,
     reverse: bool,
     unroll: int,
-    free: tuple,
 ) -> list:
     """The meaning of the primitive: a `lax.scan`."""
     consts, carry, xs = parts(args, num_consts, num_carry)
@@ -118,8 +121,18 @@ def scanned(
     return [*carry, *ys]
 
 
-def _abstract(*args: Any, jaxpr: ClosedJaxpr, num_carry: int, length: Any, **_: Any) -> list:
+def _abstract(
+    *args: Any,
+    jaxpr: ClosedJaxpr,
+    num_consts: int,
+    num_carry: int,
+    length: Any,
+    kernel: Kernel | None,
+    **_: Any,
+) -> list:
     outs = jaxpr.out_avals
+    if kernel is not None and kernel.rows is not None:
+        outs = [rows_of(args[num_consts].shape[0], a) for a in outs]
     return outs[:num_carry] + [rows_of(length, y) for y in outs[num_carry:]]
 
 
@@ -131,21 +144,30 @@ def _batched(
     jaxpr: ClosedJaxpr,
     num_consts: int,
     num_carry: int,
+    kernel: Kernel | None,
     **params: Any,
 ) -> tuple[list, list]:
     params |= {"num_consts": num_consts, "num_carry": num_carry}
     if all(dim is None for dim in dims):
-        outs = loop_p.bind(*args, jaxpr=jaxpr, **params)
+        outs = loop_p.bind(*args, jaxpr=jaxpr, kernel=kernel, **params)
         return outs, [None] * len(outs)
     first_x, moved, batched = num_consts + num_carry, [], []
+    rows = kernel.rows if kernel is not None and kernel.rows else (False,) * len(args)
     for i, (a, dim) in enumerate(zip(args, dims, strict=True)):
         if dim is None and num_consts <= i < first_x:
             a, dim = batching.broadcast(a, axis.size, 0, axis.explicit_mesh_axis), 0
-        moved.append(a if dim is None else jnp.moveaxis(a, dim, int(i >= first_x)))
+        place = int(i >= first_x) + rows[i]
+        moved.append(a if dim is None else jnp.moveaxis(a, dim, place))
         batched.append(dim is not None)
-    body, _ = batching.batch_jaxpr(jaxpr, axis, batched, instantiate=True)
-    outs = loop_p.bind(*moved, jaxpr=body, **params)
-    return outs, [0] * num_carry + [1] * (len(outs) - num_carry)
+    if kernel is not None and axis.name == ROWS:
+        kernel = kernel._replace(rows=tuple(batched))
+        outs = loop_p.bind(*moved, jaxpr=jaxpr, kernel=kernel, **params)
+        behind = 0
+    else:
+        body, _ = batching.batch_jaxpr(jaxpr, axis, batched, instantiate=True)
+        outs = loop_p.bind(*moved, jaxpr=body, kernel=kernel, **params)
+        behind = int(any(rows))
+    return outs, [behind] * num_carry + [1 + behind] * (len(outs) - num_carry)
 
 
 # The loop is c', y = f(k, c, x), linear in some consts k, in the carry c and in some xs x; u are
@@ -162,7 +184,12 @@ def _transposed(
     reverse: bool,
     unroll: int,
     free: tuple,
+    kernel: Kernel | None,
 ) -> list:
+    params: Any = {"jaxpr": jaxpr, "num_consts": num_consts, "num_carry": num_carry}
+    params |= {"length": length, "reverse": reverse, "unroll": unroll, "free": free}
+    if kernel is not None and kernel.rows is not None:
+        return _transposed_rows(cts, args, kernel, params)
     linear = [ad.is_undefined_primal(a) for a in args]
     consts, carry, xs = parts(range(len(args)), num_consts, num_carry)
     u_consts, u_xs = ([i for i in group if not linear[i]] for group in (consts, xs))
@@ -200,15 +227,90 @@ def _transposed(
         not reverse,
         unroll,
         [u_xs.index(first + i) for i in free if first + i in u_xs],
+        kernel,
     )
     back = dict(zip((*carry, *k, *x), (*last, *dxs), strict=True))
     return [back.get(i) if linear[i] else None for i in range(len(args))]
 
 
+def _transposed_rows(cts: Sequence, args: tuple, kernel: Kernel, params: dict) -> list:
+    """The same for a loop of rows: that of each row, under `vmap`. What all rows share gets a
+    cotangent from each of them.
+    """
+    first, rows = params["num_consts"] + params["num_carry"], kernel.rows or ()
+    linear = [ad.is_undefined_primal(a) for a in args]
+    avals = [
+        rows_of(params["length"], a) if i >= first else a
+        for i, a in enumerate(params["jaxpr"].in_avals)
+    ]
+    arrived = [j for j, ct in enumerate(cts) if type(ct) is not ad.Zero]
+    known = [i for i, ask in enumerate(linear) if not ask]
+    asked = [i for i, ask in enumerate(linear) if ask]
+
+    def axis(i: int, flag: bool = True) -> int | None:
+        return int(i >= first) if flag else None
+
+    def row(values: list, given: list) -> list:
+        some = dict(zip(known, values, strict=True))
+        ct = dict(zip(arrived, given, strict=True))
+        back = _transposed(
+            [ct.get(j, zero) for j, zero in enumerate(zeros)],
+            *[some.get(i, ad.UndefinedPrimal(a)) for i, a in enumerate(avals)],
+            kernel=kernel._replace(rows=None),
+            **params,
+        )
+        return [back[i] for i in asked]
+
+    outs = params["jaxpr"].out_avals
+    zeros = [
+        ad.Zero((a if j < params["num_carry"] else rows_of(params["length"], a)).to_ct_aval())
+        for j, a in enumerate(outs)
+    ]
+    in_axes = (
+        [axis(i, rows[i]) for i in known],
+        [int(j >= params["num_carry"]) for j in arrived],
+    )
+    mapped = jax.vmap(row, in_axes, [axis(i) for i in asked], axis_name=ROWS)
+    back = mapped([args[i] for i in known], [cts[j] for j in arrived])
+    found = {
+        i: ct if rows[i] else ct.sum(axis(i)) for i, ct in zip(asked, back, strict=True)
+    }
+    return [found.get(i) for i in range(len(args))]
+
+
+def plain(run: Callable) -> Callable:
+    """`run(*args, **params)`, for any loop: one of rows becomes one of all rows at once."""
+
+    def lower(*args: Any, jaxpr: ClosedJaxpr, kernel: Kernel | None, **params: Any) -> list:
+        count = args[params["num_consts"]].shape[0]
+        return run(*args, jaxpr=of_all_rows(jaxpr, kernel, count), **params)
+
+    return lower
+
+
+def fused(run: Callable, interpreted: bool) -> Callable:
+    """A loop that is to be one kernel as that, if there is a plan for it; else by `run`."""
+
+    def lower(*args: Any, kernel: Kernel | None, **params: Any) -> list:
+        if kernel is not None and kernel.rows and (kernel.interpret or not interpreted):
+            sizes = (params["num_consts"], params["num_carry"], params["length"])
+            made = plan(params["jaxpr"], kernel, *sizes, args[params["num_consts"]].shape[0])
+            if not isinstance(made, str):
+                return in_kernel(*args, kernel=kernel, plan=made, **params)
+        return run(*args, kernel=kernel, **params)
+
+    return lower
+
+
 loop_p = primitive("loop", multiple_results=True)
 loop_p.def_abstract_eval(_abstract)
-PLATFORMS = {"cpu": in_place, "cuda": in_blocks, "rocm": in_blocks}
-lowered(loop_p, scanned, PLATFORMS)
-ad.primitive_jvps[loop_p] = derived_jvp(scanned)
+PLATFORMS = {
+    "cpu": fused(plain(in_place), interpreted=True),
+    "cuda": plain(in_blocks),
+    "rocm": plain(in_blocks),
+    "tpu": fused(plain(scanned), interpreted=False),
+}
+lowered(loop_p, plain(scanned), PLATFORMS)
+ad.primitive_jvps[loop_p] = derived_jvp(plain(scanned))
 ad.primitive_transposes[loop_p] = _transposed
 batching.fancy_primitive_batchers[loop_p] = _batched

@@ -69,7 +69,7 @@ def gram(x: jax.Array, y: jax.Array, *, precision: Any, dtype: Any, sharding: An
     return rows_p.bind(x, y, summed=True, precision=precision, dtype=dtype, sharding=sharding)
 
 
-def _general(x: Any, y: Any, *, summed: bool, precision: Any, dtype: Any, sharding: Any) -> Any:
+def general(x: Any, y: Any, *, summed: bool, precision: Any, dtype: Any, sharding: Any) -> Any:
     """The meaning of the primitive, in JAX's own operations."""
     lead = tuple(range(x.ndim - 1))
     axes = (lead, lead) if summed else ((x.ndim - 1,), (0,))
@@ -93,7 +93,7 @@ def _flat(x: Any, y: Any, *, summed: bool, precision: Any, dtype: Any, sharding:
 
 
 def _abstract(x: Any, y: Any, **params: Any) -> Any:
-    return jax.make_jaxpr(partial(_general, **params))(x, y).out_avals[0]
+    return jax.make_jaxpr(partial(general, **params))(x, y).out_avals[0]
 
 
 def _batched(args: tuple, axes: tuple, **params: Any) -> tuple[jax.Array, int]:
@@ -103,7 +103,7 @@ def _batched(args: tuple, axes: tuple, **params: Any) -> tuple[jax.Array, int]:
         place = min(1, x.ndim - 2)  # behind time, which loops want first
         return rows_p.bind(jnp.moveaxis(x, bx, place), y, **params), place
     params["sharding"] = None
-    return jax.vmap(partial(_general, **params), (bx, by))(x, y), 0
+    return jax.vmap(partial(general, **params), (bx, by))(x, y), 0
 
 
 # y = x w:     dx = dy w^T,  dw = x^T dy;  g = sum x^T y:  dx = y dg^T,  dy = x dg.
@@ -131,7 +131,7 @@ def _sharding(linear: Any) -> Any:
 
 rows_p = primitive("rows")
 rows_p.def_abstract_eval(_abstract)
-lowered(rows_p, _general, {"cpu": _flat})
+lowered(rows_p, general, {"cpu": _flat})
 ad.defbilinear(rows_p, _transposed_left, _transposed_right)
 batching.primitive_batchers[rows_p] = _batched
 

@@ -36,6 +36,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from jaxrnn.autodiff._jax import Variable, debugging, evaluate, vary_alike
 from jaxrnn.autodiff.dot import Dot
+from jaxrnn.autodiff.in_kernel import Kernel
 from jaxrnn.autodiff.loop import loop
 from jaxrnn.autodiff.products import over_rows
 from jaxrnn.autodiff.step import Step, Sum, TangentStep, inexact, traced
@@ -49,6 +50,7 @@ class Recurrence:
     length: Any
     reverse: bool
     unroll: int
+    kernel: Kernel | None
 
 
 def recurrence(
@@ -59,6 +61,7 @@ def recurrence(
     length: Any,
     reverse: bool = False,
     unroll: int = 1,
+    kernel: Kernel | None = None,
 ) -> tuple[Any, Any]:
     """`state_t = step(params, state_{t-1}, zs_t, dot)` for all t: the last state and all states.
 
@@ -81,13 +84,13 @@ def recurrence(
         new = step(p, state_tree.unflatten(carry), z_tree.unflatten(row), Dot(p))
         return state_tree.flatten_up_to(new)
 
-    found = traced(flat, consts, carry, rows)
+    found = traced(flat, consts, carry, rows, always=kernel is not None)
     if found is None:
         return jax.lax.scan(
             body, state, zs, None if jax.tree.leaves(zs) else length, reverse, unroll
         )
     consts, inner = found
-    last, states = deferred(Recurrence(inner, length, reverse, unroll), consts, carry, rows)
+    last, states = deferred(Recurrence(inner, length, reverse, unroll, kernel), consts, carry, rows)
     return state_tree.unflatten(last), state_tree.unflatten(states)
 
 
@@ -110,7 +113,8 @@ def forward(
         return new, [*new, *kept]
 
     free = [i for i, v in enumerate(step.rows) if v not in keep]
-    last, ys = loop(body, consts, carry, rows, static.length, static.reverse, static.unroll, free)
+    options = (static.length, static.reverse, static.unroll, free, static.kernel)
+    last, ys = loop(body, consts, carry, rows, *options)
     kept = dict(zip(step.rows, rows, strict=True))
     return last, ys[: len(carry)], kept | dict(zip(inside, ys[len(carry) :], strict=True))
 
@@ -160,6 +164,7 @@ def deferred_jvp(static: Recurrence, primals: tuple, tangents: tuple) -> tuple[A
         static.reverse,
         static.unroll,
         free=[i for i, v in enumerate(inner.kept) if v not in inputs],
+        kernel=static.kernel,
     )
     return (last, states), (with_float0(last, dlast), with_float0(states, dstates))
 

@@ -161,10 +161,12 @@ class TangentStep(NamedTuple):
         return cls(closed, live[0], live[2], live[1], live[4], read)
 
 
-def traced(f: Callable, consts: list, carry: list, rows: list) -> tuple[list, Step] | None:
+def traced(
+    f: Callable, consts: list, carry: list, rows: list, always: bool = False
+) -> tuple[list, Step] | None:
     """Constants, and `f(consts, carry, row) -> carry` as a `Step` over them; rows have a time axis.
 
-    None where nothing can be deferred, or where a step does more than compute (it prints, say).
+    None where nothing can be deferred, unless `always`, or where a step does more than compute (it prints, say).
     """
     closed = trace(f, consts, carry, [row_of(a) for a in rows])
     if closed.effects:
@@ -177,7 +179,7 @@ def traced(f: Callable, consts: list, carry: list, rows: list) -> tuple[list, St
     ins = jaxpr.invars
     step = Step(list(given), ins[n : n + m], ins[n + m :], eqns, jaxpr.outvars)
     step = with_sums(step)
-    return (list(given.values()), step) if step.sums else None
+    return (list(given.values()), step) if step.sums or always else None
 
 
 def with_sums(step: Step) -> Step:

@@ -6,3 +6,4 @@ from jaxrnn.strategies.chunked import Chunked as Chunked
 from jaxrnn.strategies.newton import Newton as Newton
 from jaxrnn.strategies.scan import Scan as Scan
 from jaxrnn.strategies.strategy import Strategy as Strategy
+from jaxrnn.strategies.fused import Fused as Fused
