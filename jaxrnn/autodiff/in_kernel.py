@@ -146,6 +146,8 @@ def in_kernel(
         return blocks - 1 - k if reverse else k
 
     def const(a: Any, flag: bool) -> Any:
+        if not a.ndim:
+            return pl.BlockSpec((1, 1), lambda i, k: (0, 0), memory_space=pltpu.SMEM)
         rank = a.ndim - 1
         if flag:
             return pl.BlockSpec((tile, *a.shape[1:]), lambda i, k: (i, *[0] * rank))
@@ -181,7 +183,11 @@ def in_kernel(
         def one(j: Any, _: Any) -> None:
             t = size - 1 - j if reverse else j
             env = dict(zip(step.jaxpr.constvars, step.consts, strict=True))
-            values = [ref[...] for ref in (*consts, *last)] + [ref[t] for ref in xs]
+            values = [
+                ref[...] if a.ndim else ref[0, 0]
+                for ref, a in zip((*consts, *last), args, strict=False)
+            ]
+            values += [ref[t] for ref in xs]
             values = [
                 v != 0 if a.dtype == bool else v
                 for v, a in zip(values, step.in_avals, strict=True)
@@ -214,7 +220,7 @@ def in_kernel(
         ),
         interpret=kernel.interpret,
         name="loop",
-    )(*args)
+    )(*(a if a.ndim else a.reshape(1, 1) for a in args))
     return [r.astype(a.dtype) for r, a in zip(results, outs, strict=True)]
 
 

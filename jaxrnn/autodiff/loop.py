@@ -107,6 +107,7 @@ def scanned(
     length: Any,
     reverse: bool,
     unroll: int,
+    free: tuple,
 ) -> list:
     """The meaning of the primitive: a `lax.scan`."""
     consts, carry, xs = parts(args, num_consts, num_carry)
