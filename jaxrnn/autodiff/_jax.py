@@ -45,6 +45,7 @@ __all__ = [
     "rows_of",
     "split_alike",
     "trace",
+    "typed",
     "typed_zeros",
     "varied",
     "vary_alike",
@@ -144,6 +145,12 @@ def varied(tree: Any, axes: tuple[str, ...]) -> Any:
         return jax.lax.pcast(a, more, to="varying") if more else a
 
     return jax.tree.map(lift, tree) if axes else tree
+
+
+def typed(shape: tuple[int, ...], dtype: Any, axes: tuple[str, ...]) -> jax.ShapeDtypeStruct:
+    """The type of an array that differs along these axes of a mesh."""
+    kind = jax.sharding.ManualAxisType(varying=frozenset(axes))
+    return jax.ShapeDtypeStruct(shape, dtype, manual_axis_type=kind if axes else None)
 
 
 def vary_alike(*trees: Any) -> Any:

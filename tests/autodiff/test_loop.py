@@ -13,6 +13,7 @@ from helpers.tables import first
 from jaxrnn.autodiff._jax import lowered
 from jaxrnn.autodiff.in_blocks import in_blocks
 from jaxrnn.autodiff.loop import PLATFORMS, loop_p, scanned
+from jaxrnn.autodiff.rows import plain
 
 KEY = jax.random.key(0)
 
@@ -23,7 +24,7 @@ def running():
 
     def run(f):
         jax.clear_caches()
-        lowered(loop_p, scanned, PLATFORMS | {"cpu": f})
+        lowered(loop_p, plain(scanned), PLATFORMS | {"cpu": f})
 
     yield run
     run(PLATFORMS["cpu"])
@@ -60,9 +61,9 @@ def answers(cell, steps, reverse, masked, strategy):
 )
 def test_blocks_of_steps_are_the_scan(running, cell, steps, reverse, masked, strategy):
     case = functools.partial(answers, cell, steps, reverse, masked, strategy)
-    running(scanned)
+    running(plain(scanned))
     want = case()
-    running(in_blocks)
+    running(plain(in_blocks))
     got = case()
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6), got, want)
 
