@@ -39,6 +39,7 @@ __all__ = [
     "evaluate",
     "fixed",
     "lowered",
+    "pe",
     "primitive",
     "read",
     "row_of",

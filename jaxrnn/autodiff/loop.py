@@ -31,6 +31,7 @@ from jaxrnn.autodiff._jax import (
     derived_jvp,
     evaluate,
     lowered,
+    pe,
     primitive,
     read,
     row_of,
@@ -304,6 +305,25 @@ def _transposed_rows(cts: Sequence, args: tuple, kernel: Kernel, params: dict) -
     return [found.get(i) for i in range(len(args))]
 
 
+def _without(used: list[bool], eqn: Any) -> tuple[list[bool], Any]:
+    """The loop without the ys that nothing reads, and without what only they need."""
+    params = dict(eqn.params)
+    jaxpr, (consts, carry) = params["jaxpr"], (params["num_consts"], params["num_carry"])
+    if not any(used):
+        return [False] * len(eqn.invars), None
+    keep = [*[True] * carry, *used[carry:]]
+    needs = [*[False] * consts, *[True] * carry, *[False] * (len(eqn.invars) - consts - carry)]
+    inner, reads = pe.dce_jaxpr(jaxpr.jaxpr, keep, needs)
+    left = [i for i, read in enumerate(reads) if read]
+    params |= {"jaxpr": ClosedJaxpr(inner, jaxpr.consts), "num_consts": sum(reads[:consts])}
+    xs = [i - consts - carry for i in left if i >= consts + carry]
+    params["free"] = tuple(xs.index(i) for i in params["free"] if i in xs)
+    if (kernel := params["kernel"]) is not None and kernel.rows is not None:
+        params["kernel"] = kernel._replace(rows=tuple(kernel.rows[i] for i in left))
+    outvars = [v for v, kept in zip(eqn.outvars, keep, strict=True) if kept]
+    return reads, eqn.replace(invars=[eqn.invars[i] for i in left], outvars=outvars, params=params)
+
+
 loop_p = primitive("loop", multiple_results=True)
 loop_p.def_abstract_eval(_abstract)
 PLATFORMS = {
@@ -313,6 +333,7 @@ PLATFORMS = {
     "tpu": fused(plain(scanned), "tpu", lambda kernel: card_known()),
 }
 lowered(loop_p, plain(scanned), PLATFORMS)
+pe.dce_rules[loop_p] = _without
 ad.primitive_jvps[loop_p] = derived_jvp(plain(scanned))
 ad.primitive_transposes[loop_p] = _transposed
 batching.fancy_primitive_batchers[loop_p] = _batched
