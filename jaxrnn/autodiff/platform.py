@@ -192,7 +192,7 @@ def _run(which: str, *args: Any, **functions: Any) -> list:
 
 by_platform_p = primitive("by_platform", multiple_results=True)
 by_platform_p.def_effectful_abstract_eval(_types)
-lowered(by_platform_p, partial(_run, "default"), {"cpu": partial(_run, "cpu")}, alone=False)
+lowered(by_platform_p, partial(_run, "default"), anywhere={"cpu": partial(_run, "cpu")})
 ad.primitive_jvps[by_platform_p] = _jvp
 ad.primitive_transposes[by_platform_p] = _transpose
 batching.primitive_batchers[by_platform_p] = _batch

@@ -1,10 +1,16 @@
-"""Matrix products of many rows with one matrix, which keep their axes and are flattened on a CPU.
+"""Matrix products of many rows with one matrix, which keep their axes, are flattened on a CPU and
+keep their order on a TPU.
 
 `jax.grad` of `x @ w`, x of three axes, contracts two axes at once to get the gradient of w. XLA:CPU
 has a fast path for products of two axes only, and misses it there: a quarter of a whole gradient.
 So a product is `lax.dot_general` under another name, `rows_p`, with JAX's own meaning in
 everything but its lowering on one CPU device, which flattens it to two axes. Wherever several
 devices share the work no axis is merged, so that a partitioner sees which are split.
+
+XLA:TPU lays products of three axes out with time inside the batch. A loop over time then copies
+each row that it reads or writes, and what is computed for all steps at once is shuffled from one
+layout to the other, which takes most of the code and of the time to compile it. So there the arrays
+of a product are held to the order of their axes.
 """
 
 from __future__ import annotations
@@ -19,6 +25,7 @@ from jaxrnn.autodiff._jax import (
     ad,
     batching,
     dot_general_p,
+    in_order,
     lowered,
     primitive,
     vary_alike,
@@ -92,6 +99,12 @@ def _flat(x: Any, y: Any, *, summed: bool, precision: Any, dtype: Any, sharding:
     return product(flat, y).reshape(*x.shape[:-1], y.shape[-1])
 
 
+def _ordered(x: Any, y: Any, **params: Any) -> Any:
+    """The same, with rows that lie in memory in the order of their axes, on a TPU."""
+    x, y = in_order(x), in_order(y)
+    return in_order(_general(x, y, **params))
+
+
 def _abstract(x: Any, y: Any, **params: Any) -> Any:
     return jax.make_jaxpr(partial(_general, **params))(x, y).out_avals[0]
 
@@ -131,7 +144,7 @@ def _sharding(linear: Any) -> Any:
 
 rows_p = primitive("rows")
 rows_p.def_abstract_eval(_abstract)
-lowered(rows_p, _general, {"cpu": _flat})
+lowered(rows_p, _general, {"cpu": _flat}, {"tpu": _ordered})
 ad.defbilinear(rows_p, _transposed_left, _transposed_right)
 batching.primitive_batchers[rows_p] = _batched
 
