@@ -72,8 +72,9 @@ class Dot:
         outer, prefix = self.feed, self.path
         if outer is None:
             return Dot(self.params, feed, (), self.place)
-        both = lambda x, path: outer(feed(x, path), (*prefix, *path))
-        return Dot(self.params, both, (), self.place)
+        return Dot(
+            self.params, lambda x, path: outer(feed(x, path), (*prefix, *path)), (), self.place
+        )
 
 
 def _label(name: Any) -> Any:

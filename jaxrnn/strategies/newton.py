@@ -212,9 +212,7 @@ def iterated(
         # After many iterations the diagonal alone says little about what grows.
         slow = 4 * report.iterations >= len(states)
         rounding = jax.lax.cond(slow, exactly, lambda: rounding)
-    converged = (
-        (report.step <= tolerance) & (report.residual <= tolerance) & (rounding <= eps**0.4)
-    )
+    converged = (report.step <= tolerance) & (report.residual <= tolerance) & (rounding <= eps**0.4)
     return unpack(states), report._replace(rounding=rounding, converged=converged)
 
 
