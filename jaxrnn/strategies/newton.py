@@ -58,9 +58,9 @@ class Newton(Strategy):
     the diagonal alone, unless there were many iterations). A row where they pass eps^0.4 (float32:
     0.002) has not converged.
 
-    Jacobians take `[T, ..., N, N]`, twice that for a state of several arrays such as an LSTM's, and
-    once more where they are multiplied in chunks: cut long sequences with
-    `Chunked(size, inner=Newton())`. A `LinearCell` is evaluated as it is.
+    Jacobians take `[T, ..., N, N]`, and temporaries one to three times that: the most where a state
+    has several arrays, as an LSTM's, or where Jacobians are multiplied in chunks. Cut long
+    sequences with `Chunked(size, inner=Newton())`. A `LinearCell` is evaluated as it is.
 
     Args:
       max_iters: the most iterations.
