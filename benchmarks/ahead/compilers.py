@@ -14,6 +14,8 @@ ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v5litepod-8",
     "TPU_WORKER_HOSTNAMES": "localhost",
+    # libtpu locks a file against a second process on the same TPU. There is none here to share.
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "true",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
 
