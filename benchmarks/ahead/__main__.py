@@ -14,10 +14,13 @@ step, forward and backward together, are what is compared. Your own net: `benchm
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import pathlib
+import queue
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from importlib import metadata
@@ -110,9 +113,11 @@ def main() -> None:
     facts = {"date": time.strftime("%Y-%m-%d")} | {name: version(name) for name in VERSIONS}
     records: list[dict[str, Any]] = []
     with tqdm(total=len(jobs)) as bar:
-        for record in compiled(jobs):
-            records.append(record)
+        done: dict[int, dict[str, Any]] = {}
+        for place, record in side_by_side(jobs):
+            done[place] = record
             bar.update()
+            records = [done[k] for k in sorted(done)]
             # Nothing is lost on interruption.
             out.write_text(json.dumps({"facts": facts, "records": records}, indent=1) + "\n")
     page = table.page(records, facts)
@@ -150,15 +155,38 @@ def compiled(jobs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
                 worker = begun()
             assert worker.stdin is not None
             assert worker.stdout is not None
-            worker.stdin.write(json.dumps(job) + "\n")
-            worker.stdin.flush()
-            line = worker.stdout.readline()
+            line = ""
+            with contextlib.suppress(BrokenPipeError):
+                worker.stdin.write(json.dumps(job) + "\n")
+                worker.stdin.flush()
+                line = worker.stdout.readline()
             if not line:
                 worker.wait()
             yield job | (json.loads(line) if line else {"refused": "its compiler ended"})
     finally:
         worker.kill()
-        worker.communicate()
+        worker.wait()
+
+
+def side_by_side(jobs: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The place of each job and its record, as they come: a process for each target."""
+    found: queue.Queue[tuple[int, dict[str, Any]] | BaseException] = queue.Queue()
+
+    def run(places: list[int]) -> None:
+        try:
+            for place, record in zip(places, compiled([jobs[k] for k in places]), strict=True):
+                found.put((place, record))
+        except BaseException as error:
+            found.put(error)
+
+    for target in dict.fromkeys(job["target"] for job in jobs):
+        places = [k for k, job in enumerate(jobs) if job["target"] == target]
+        threading.Thread(target=run, args=(places,), daemon=True).start()
+    for _ in jobs:
+        one = found.get()
+        if isinstance(one, BaseException):
+            raise one
+        yield one
 
 
 if __name__ == "__main__":

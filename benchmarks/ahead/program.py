@@ -159,13 +159,13 @@ def cost(text: str, found: list[Loop]) -> dict[str, float] | None:
         begun = re.sub(rf"^%?{re.escape(entry)} ", f"ENTRY %{entry} ", plain, flags=re.MULTILINE)
         return hlo_module_cost_analysis(client, hlo_module_from_text(f"HloModule one\n{begun}"))
 
-    total = Counter(account(computations(text)[1]))
+    total: dict[str, float] = account(computations(text)[1])
     for loop in found:
         if loop.trips is None or loop.outer is None:
             return None
         for name, n in account(loop.body).items():
-            total[name] += n * (loop.trips - loop.outer)
-    return {"bytes": total["bytes accessed"], "flops": total["flops"]}
+            total[name] = total.get(name, 0) + n * (loop.trips - loop.outer)
+    return {"bytes": total["bytes accessed"], "flops": total.get("flops", 0)}
 
 
 def report(
@@ -204,11 +204,12 @@ def report(
     text = compiled.as_text()
     found, outside = loops(text)
     counted, by_kind = None, None
-    if steps and all(loop.trips is not None for loop in found):
+    known = [(loop.trips, loop.launches) for loop in found if loop.trips is not None]
+    if steps and len(known) == len(found):
         runs: Counter = Counter()
-        for loop in found:
-            for name, n in loop.launches.items():
-                runs[name] += n * loop.trips
+        for n, launches in known:
+            for name, count in launches.items():
+                runs[name] += n * count
         counted = runs.total() / steps
         by_kind = {name: n / steps for name, n in runs.most_common()}
     inside = Counter(

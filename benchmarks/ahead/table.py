@@ -194,18 +194,19 @@ def draw(path: pathlib.Path, records: Records) -> None:
         return
     cases = list(dict.fromkeys(case_name(r) for r in shown))
     peers = libraries(shown)
-    size = (2.5 + 4.5 * len(targets), 1.6 + 0.26 * len(cases))
+    size = (2.5 + 4.5 * len(targets), 1.6 + 0.3 * len(cases))
     figure, axes = plt.subplots(1, len(targets), figsize=size, sharey=True, squeeze=False)
+    apart = 0.5 / len(peers)  # rows of dots, so that equal ones are all seen
     for ax, target in zip(axes[0], targets, strict=True):
         for k, peer in enumerate(peers):
             ours = peer == "jaxrnn"
             mine = [r for r in shown if (r["target"], r["peer"]) == (target, peer)]
             ax.plot(
                 [r["launches a step"] for r in mine],
-                [cases.index(case_name(r)) for r in mine],
+                [cases.index(case_name(r)) + (k - (len(peers) - 1) / 2) * apart for r in mine],
                 "D" if ours else "o",
                 color="black" if ours else f"C{k}",
-                ms=6 if ours else 5,
+                ms=5 if ours else 4,
                 alpha=0.8,
                 label=peer,
                 zorder=3 if ours else 2,
@@ -217,11 +218,12 @@ def draw(path: pathlib.Path, records: Records) -> None:
             yticks=range(len(cases)),
             yticklabels=cases,
         )
+        ax.set_xlim(min(1, *ax.get_xlim()), 1.3 * ax.get_xlim()[1])
+        ax.set_xticks([1, 2, 5, 10, 20, 50, 100])
         ax.xaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:g}"))
         ax.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
-        low, high = ax.get_xlim()
-        ax.set_xticks([t for t in (1, 2, 3, 5, 10, 20, 50, 100, 200) if low < t < high])
         ax.grid(alpha=0.3)
+    axes[0][0].set_ylim(-0.6, len(cases) - 0.4)
     axes[0][0].invert_yaxis()
     axes[0][-1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
