@@ -94,20 +94,8 @@ def devices(target: str, chips: int = 1) -> list[Any]:
     return list(made.devices)[:chips]
 
 
-def compile_for(target: str, f: Callable, *args: Any, chips: int = 1, split: Any = None) -> Any:
-    """`f`, compiled for arguments like `args` (pytrees of arrays or of `jax.ShapeDtypeStruct`).
-
-    Args:
-      target: a key of `TARGETS`.
-      f: a function of arrays.
-      args: what it is called with; only shapes and dtypes count.
-      chips: how many chips run it.
-      split: a tuple like args, of the axis along which each argument's arrays are split over the
-        chips, or None for a copy on each. By default all are copied.
-
-    Returns:
-      A `jax.stages.Compiled`.
-    """
+def lower_for(target: str, f: Callable, *args: Any, chips: int = 1, split: Any = None) -> Any:
+    """`f`, lowered for a target as `compile_for` compiles it: a `jax.stages.Lowered`."""
     import jax
     import numpy as np
 
@@ -123,7 +111,25 @@ def compile_for(target: str, f: Callable, *args: Any, chips: int = 1, split: Any
         jax.tree.map(lambda a, axis=axis: spec(a, axis), arg)
         for arg, axis in zip(args, axes, strict=True)
     ]
-    return jax.jit(f).lower(*specs).compile(compiler_options=TARGETS[target].options or None)
+    return jax.jit(f).lower(*specs)
+
+
+def compile_for(target: str, f: Callable, *args: Any, chips: int = 1, split: Any = None) -> Any:
+    """`f`, compiled for arguments like `args` (pytrees of arrays or of `jax.ShapeDtypeStruct`).
+
+    Args:
+      target: a key of `TARGETS`.
+      f: a function of arrays.
+      args: what it is called with; only shapes and dtypes count.
+      chips: how many chips run it.
+      split: a tuple like args, of the axis along which each argument's arrays are split over the
+        chips, or None for a copy on each. By default all are copied.
+
+    Returns:
+      A `jax.stages.Compiled`.
+    """
+    lowered = lower_for(target, f, *args, chips=chips, split=split)
+    return lowered.compile(compiler_options=TARGETS[target].options or None)
 
 
 def prepare() -> None:

@@ -70,14 +70,16 @@ def called(line: str) -> list[str]:
 
 def kind(line: str, parts: Parts) -> str:
     """What a launch is for: "product", "pointwise", "reduction", "copies", "counter", an exchange
-    between chips, or "kernel", one written by hand."""
+    between chips, "kernel", one written by hand, or the name of a call of the compiler's own."""
     name = operation(line) or ""
     if starts(name):
         return name
     if name == "custom-call":
-        target = re.search(r'custom_call_target="(.*?)"', line)
-        gemm = target and re.search("gemm|cublas|matmul", target.group(1), re.IGNORECASE)
-        return "product" if gemm else "kernel"
+        named = re.search(r'custom_call_target="(.*?)"', line)
+        target = named.group(1) if named else name
+        if re.search("triton|mosaic|tpu_custom_call", target):
+            return "kernel"
+        return "product" if re.search("gemm|cublas|matmul", target, re.IGNORECASE) else target
     if SCALAR.search(line):
         return "counter"
     inside: set[str] = set()
