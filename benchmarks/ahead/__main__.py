@@ -22,7 +22,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from typing import Any
 
@@ -33,6 +33,7 @@ from benchmarks.cases import CASES, GATES, GPU_CASES, SMALL, WORK, Case
 from benchmarks.peers import GPU_ONLY, PEERS, STRATEGIES, works
 
 RESULTS = pathlib.Path(__file__).parents[1] / "results"
+NUMBERS = RESULTS.parents[1] / "docs" / "numbers.md"
 # torch has no program that XLA compiles, and cuDNN's is not XLA's.
 BESIDE = [p for p in PEERS if p not in ("jaxrnn", "torch") and p not in GPU_ONLY]
 TRAINED = Case("lstm", 64, 100, 64, 256, work="training")  # rows that 8 chips share
@@ -50,6 +51,21 @@ def quick(case: Case) -> bool:
 def splits(case: Case, chips: int) -> bool:
     """Whether so many chips can share a case's rows."""
     return case.work in ("layer", "training") and case.batch % chips == 0 and not case.ragged
+
+
+def planned(
+    targets: Iterable[str], cases: list[Case], peers: list[str], chips: list[int] | None
+) -> list[dict[str, Any]]:
+    """What is compiled: by default for one chip, a training step for several too."""
+    return [
+        {"target": t, "peer": p, "case": c._asdict(), "chips": n}
+        for t in targets
+        for c in cases
+        for p in peers
+        if c.work in works(p)
+        for n in chips or ((1, 4, 8) if c == TRAINED else (1,))
+        if n == 1 or splits(c, n)
+    ]
 
 
 def main() -> None:
@@ -95,15 +111,7 @@ def main() -> None:
         and (not options.shape or ",".join(map(str, case[1:5])) in options.shape)
     ]
     peers = ["jaxrnn", *(f"jaxrnn {s}" for s in options.strategy), *(options.peer or BESIDE)]
-    jobs = [
-        {"target": t, "peer": p, "case": c._asdict(), "chips": n}
-        for t in options.target
-        for c in cases
-        for p in peers
-        if c.work in works(p)
-        for n in options.chips or ((1, 4, 8) if c == TRAINED else (1,))
-        if n == 1 or splits(c, n)
-    ]
+    jobs = planned(options.target, cases, peers, options.chips)
     if not jobs:
         parser.error("no case is left")
     part = (options.quick, options.work, options.cell, options.shape, options.peer, options.chips)
@@ -125,6 +133,9 @@ def main() -> None:
     out.with_suffix(".md").write_text(page)
     table.draw(out.with_suffix(".png"), records)
     print(f"record: {out}, with the tables as .md and a picture as .png")
+    if out == RESULTS / "ahead.json":
+        NUMBERS.write_text(table.put(NUMBERS.read_text(), table.short(records)))
+        print(f"and its few rows in {NUMBERS}")
 
 
 def version(name: str) -> str | None:

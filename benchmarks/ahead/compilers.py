@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 from collections.abc import Callable
 from importlib import metadata
 from typing import Any, NamedTuple
@@ -60,22 +61,24 @@ TARGETS = {
 }
 
 
+def packages(target: str) -> list[str]:
+    """What pip installs to compile for a target: of jaxlib's version, or what JAX asks for."""
+    if TARGETS[target].platform == "cuda":
+        return [f"jax-cuda12-plugin=={metadata.version('jaxlib')}", "nvidia-cuda-nvcc-cu12"]
+    needs = metadata.requires("jax") or []
+    return [next((n.split(";")[0].strip() for n in needs if n.startswith("libtpu")), "libtpu")]
+
+
 def missing(target: str) -> str | None:
-    """What to install before one can compile for a target, or None."""
+    """The command that installs a target's compiler, or None where it is there."""
     try:
         found = importlib.util.find_spec(TARGETS[target].module)
     except ModuleNotFoundError:
         found = None
-    version = metadata.version("jaxlib")
-    if found is not None:
-        plugin = "jax-cuda12-plugin"
-        other = target == "h100" and metadata.version(plugin) != version
-        return f"pip install {plugin}=={version}" if other else None
-    if target == "h100":
-        return f"pip install jax-cuda12-plugin=={version} nvidia-cuda-nvcc-cu12"
-    needs = metadata.requires("jax") or []
-    pinned = next((n.split(";")[0].strip() for n in needs if n.startswith("libtpu")), "libtpu")
-    return f'pip install "{pinned}"'
+    plugin = TARGETS[target].platform == "cuda" and "jax-cuda12-plugin"
+    if found and not (plugin and metadata.version(plugin) != metadata.version("jaxlib")):
+        return None
+    return f"pip install {' '.join(shlex.quote(name) for name in packages(target))}"
 
 
 def devices(target: str, chips: int = 1) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -178,6 +179,11 @@ def short(records: Records) -> str:
                 {r["peer"]: exchanged(r) for r in trained},
             )
     return "\n".join(lines)
+
+
+def put(page: str, short: str) -> str:
+    """A page with its table of what was compiled replaced."""
+    return re.sub(r"\| compiled, not run \|.*\n(?:\|.*\n)*", lambda _: f"{short}\n", page)
 
 
 def draw(path: pathlib.Path, records: Records) -> None:
