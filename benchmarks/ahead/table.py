@@ -34,9 +34,12 @@ def libraries(records: Records) -> list[str]:
     return list(dict.fromkeys(r["peer"] for r in records))
 
 
+def number(n: float | None) -> str:
+    return "?" if n is None else f"{n:.1f}" if n >= 1 or not n else f"{n:.2g}"
+
+
 def launches(record: dict[str, Any]) -> str:
-    a_step = record["launches a step"]
-    return f"{'?' if a_step is None else f'{a_step:.1f}'} (+{sum(record['outside'].values())})"
+    return f"{number(record['launches a step'])} (+{sum(record['outside'].values())})"
 
 
 COLUMNS: dict[str, tuple[Value, Callable[[dict[str, Any]], str]]] = {
@@ -135,7 +138,7 @@ def page(records: Records, facts: dict[str, Any] | None = None) -> str:
         parts += [kinds(one)] if by_case(one) else []
         parts += [several(mine)] if any(r["chips"] > 1 for r in mine) else []
         refused = [
-            f"- {case_name(r)}, {r['chips']} chips, {r['peer']}: {r['refused']}"
+            f"- {case_name(r)}, {r['peer']}, chips {r['chips']}: {r['refused']}"
             for r in mine
             if not r.get("refused", ABSENT).startswith(ABSENT)
         ]
@@ -158,7 +161,7 @@ def short(records: Records) -> str:
             each = by_case(one).get(Case(cell, *SMALL).name, {})
             row(
                 f"{card}: launches a step, {cell} {','.join(map(str, SMALL))}",
-                {p: f"{r['launches a step']:.1f}" for p, r in each.items()},
+                {p: number(r["launches a step"]) for p, r in each.items()},
             )
         for what, value in (
             ("launches a step", lambda r: r["launches a step"]),
