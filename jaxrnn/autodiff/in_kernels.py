@@ -46,6 +46,9 @@ def in_kernels(jaxpr: ClosedJaxpr, num_consts: int, num_carry: int) -> Callable[
 
     def step(*args: Any) -> list:
         env = dict(zip((*body.constvars, *body.invars), (*jaxpr.consts, *args), strict=True))
+        if not fences:
+            cc = body.invars[num_consts : num_consts + num_carry]
+            env.update(zip(cc, jax.lax.optimization_barrier([env[v] for v in cc]), strict=True))
         for i, eqn in enumerate(body.eqns):
             if i in fences:
                 outs = [fenced(env, eqn, fences[i])]
