@@ -42,13 +42,15 @@ class Fence(NamedTuple):
 def in_kernels(jaxpr: ClosedJaxpr, num_consts: int, num_carry: int) -> Callable[..., list]:
     """`f(*consts, *carry, *x) -> [*carry, *y]`, the step `jaxpr` with its fences."""
     body = jaxpr.jaxpr
-    fences = fences_of(body, body.invars[num_consts : num_consts + num_carry])
+    state = body.invars[num_consts : num_consts + num_carry]
+    fences = fences_of(body, state)
 
     def step(*args: Any) -> list:
         env = dict(zip((*body.constvars, *body.invars), (*jaxpr.consts, *args), strict=True))
-        if not fences:
-            cc = body.invars[num_consts : num_consts + num_carry]
-            env.update(zip(cc, jax.lax.optimization_barrier([env[v] for v in cc]), strict=True))
+        if not fences:  # a step is one kernel
+            env.update(
+                zip(state, jax.lax.optimization_barrier([env[v] for v in state]), strict=True)
+            )
         for i, eqn in enumerate(body.eqns):
             if i in fences:
                 outs = [fenced(env, eqn, fences[i])]

@@ -171,7 +171,14 @@ class TangentStep(NamedTuple):
         consts, carry, rows = primals
         floats = [v for v in step.carry if inexact(v.aval)]
         sums = [s.var for s in step.sums]
-        groups = (step.consts, [*step.carry, *step.rows, *sums], dconsts, floats, [*drows, *dsums], loose)
+        groups = (
+            step.consts,
+            [*step.carry, *step.rows, *sums],
+            dconsts,
+            floats,
+            [*drows, *dsums],
+            loose,
+        )
         avals = {v: row_of(a) for v, a in zip(step.rows, rows, strict=True)}
         avals |= dict(
             zip((*step.consts, *step.carry), map(jax.typeof, (*consts, *carry)), strict=True)
@@ -229,6 +236,7 @@ def with_sums(step: Step) -> Step:
 
     additions = {e.outvars[0]: e for e in step.eqns if e.primitive.name in ADD}
     constant: set[tuple[int, Variable]] = set()
+    followed: set[Variable] = set()  # what holds parts of a sum
     ends: dict[Variable, tuple[list, dict, dict]] = {}  # products, invariants and z's of each sum
 
     def alone(v: Variable) -> Any:
@@ -244,12 +252,15 @@ def with_sums(step: Step) -> Step:
 
         `added` are the additions on the way, each with what was added.
         """
+        followed.add(v)
         reader = alone(v)
         kind = getattr(getattr(reader, "primitive", None), "name", None)
         if kind in ADD:
             [other] = (x for x in reader.invars if x is not v)
-            if alike(other, v):
-                return follow(reader.outvars[0], product, start, (*added, (reader, other)))
+            total = reader.outvars[0]
+            wider = isinstance(other, Var) and other in depends and alike(total, v)
+            if alike(other, v) or wider:  # an invariant may be broadcast to it
+                return follow(total, product, start, (*added, (reader, other)))
         if kind == "split" and reader.params["axis"] == v.aval.ndim - 1 and product and not added:
             for out in reader.outvars:
                 follow(out, product, start, ())
@@ -301,7 +312,9 @@ def with_sums(step: Step) -> Step:
     loose = {}
     for eqn in step.eqns:
         for v in eqn.invars if eqn not in invariant else []:
-            if isinstance(v, Var) and v in depends and (id(eqn), v) not in constant:
+            if not isinstance(v, Var) or v in followed:
+                continue
+            if v in depends and (id(eqn), v) not in constant:
                 use = Loose(eqn, v, read_by(eqn, v), depends[v])
                 size = use.aval.size
                 if inexact(v.aval) and fixed(size, largest) and size <= largest:
