@@ -33,6 +33,7 @@ from jaxrnn.autodiff.transitions import (
 )
 
 RADIX = 16  # steps of a chunk on accelerators; on a CPU one loop is fastest
+UNROLL = 4  # steps of an iteration of one loop there, where a step costs its launches
 # Bytes: of an array that a CPU's caches hold in part at best, and of a step whose work outweighs
 # that of a loop's step.
 CACHE, ROW = 2**23, 512
@@ -87,7 +88,7 @@ def linear_scan(
         run side by side: first their ends from zero, then the recurrence of the ends by the same
         rule, then the chunks from their starts. This takes 3 radix log T / log radix steps and
         about three times the work. By default 0 where the program runs on a CPU and 16 elsewhere.
-      unroll: the unrolling of the one loop, as in `lax.scan`.
+      unroll: the unrolling of the one loop, as in `lax.scan`; at least 4 but on a CPU.
 
     Raises:
       TypeError, ValueError: for arguments of the wrong structure, dtype or shape.
@@ -152,13 +153,14 @@ def varying(x: jax.Array) -> frozenset:
 def _linear(options: Options, a: Any, b: Any, start: Any, mask: Any, resets: Any) -> Any:
     nested = nested_steps(b) if options.reverse != options.tangent else 0
 
-    def plan(radix: int, nested: int) -> Plan:
+    def plan(radix: int, nested: int, unroll: int) -> Plan:
         if radix and longer(b, radix):
             return Plan(options.reverse, radix=radix)
-        return Plan(options.reverse, options.unroll, nested=nested)
+        return Plan(options.reverse, max(options.unroll, unroll), nested=nested)
 
-    cpu = plan(options.radix or 0, nested)
-    default = plan(RADIX if options.radix is None else options.radix, 0)
+    unroll = UNROLL if longer(b, UNROLL) else 1
+    cpu = plan(options.radix or 0, nested, 1)
+    default = plan(RADIX if options.radix is None else options.radix, 0, unroll)
     if cpu == default:
         return run(cpu, a, b, start, mask, resets)
     args, linear = (a, b, start, mask, resets), (False, True, True, False, False)
