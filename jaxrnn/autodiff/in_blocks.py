@@ -4,7 +4,7 @@ There a step of a recurrent net costs what it launches, two to three microsecond
 than its arithmetic. A scan launches, besides the product and the pointwise part of a step, a copy
 for each row that it writes and an addition to its counter. Here a few steps are one iteration: each
 writes its rows, a block of them, at once, and over a free x if one has their shape. So a step
-launches its product, its pointwise part and a share of the rest.
+launches its product, its pointwise part (`in_kernels.py`) and a share of the rest.
 """
 
 from __future__ import annotations

@@ -38,7 +38,8 @@ from jaxrnn.autodiff._jax import Variable, debugging, evaluate, vary_alike
 from jaxrnn.autodiff.dot import Dot
 from jaxrnn.autodiff.loop import loop
 from jaxrnn.autodiff.products import over_rows
-from jaxrnn.autodiff.step import Step, Sum, TangentStep, inexact, traced
+from jaxrnn.autodiff.step import Step, Sum, inexact, traced
+from jaxrnn.autodiff.tangent_step import TangentStep
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 import jaxrnn as rnn
 from helpers.cells import Terms
@@ -107,3 +109,13 @@ def test_no_loop_adds_up_a_gradient(cell):
     jaxpr = jax.make_jaxpr(jax.grad(lambda params: rnn.unroll(cell, params, xs)[1].sum()))(params)
     carried = [eqn.params["num_carry"] for eqn in equations(jaxpr) if eqn.primitive is loop_p]
     assert carried == [len(jax.tree.leaves(cell.initial_state(params)))] * 2
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda"])
+def test_a_mesh_of_one_device_may_be_explicit(platform):
+    cell, mesh = rnn.LSTM(4), jax.make_mesh((1,), ("batch",), (AxisType.Explicit,))
+    with jax.set_mesh(mesh):
+        params = jax.device_put(cell.init(KEY, 3), NamedSharding(mesh, P()))
+        xs = jax.device_put(jnp.zeros((9, 2, 3)), NamedSharding(mesh, P(None, "batch")))
+        slope = jax.jit(jax.grad(lambda params, xs: rnn.unroll(cell, params, xs)[1].sum()))
+        assert slope.trace(params, xs).lower(lowering_platforms=(platform,)).as_text()
