@@ -39,7 +39,10 @@ def number(n: float | None) -> str:
 
 
 def launches(record: dict[str, Any]) -> str:
-    return f"{number(record['launches a step'])} (+{sum(record['outside'].values())})"
+    kernels, once = record["outside"].get("kernel", 0), sum(record["outside"].values())
+    if kernels and not record["launches a step"]:  # of `Fused`: whole sequences
+        return f"{kernels} kernels (+{once - kernels})"
+    return f"{number(record['launches a step'])} (+{once})"
 
 
 COLUMNS: dict[str, tuple[Value, Callable[[dict[str, Any]], str]]] = {

@@ -15,7 +15,12 @@ PEERS = {  # what each is measured at
     "cudnn": LAYERS,
 }
 GPU_ONLY = {"cudnn"}
-STRATEGIES = ("auto", "chunked", "kept")  # of this library: "jaxrnn chunked" is a peer of its own
+STRATEGIES = (
+    "auto",
+    "chunked",
+    "fused",
+    "kept",
+)  # of this library: "jaxrnn chunked" is a peer of its own
 
 
 def works(peer: str) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ def build(case: Case, name: str = "scan") -> Program | None:
         "scan": rnn.Scan(),
         "auto": rnn.Auto(),
         "chunked": rnn.Chunked(size),
+        "fused": rnn.Fused(),
         "kept": rnn.Chunked(size, remat=False),
     }[name]
 

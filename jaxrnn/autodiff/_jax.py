@@ -41,8 +41,8 @@ __all__ = [
     "fixed",
     "in_order",
     "lowered",
-    "pe",
     "primitive",
+    "prunable",
     "read",
     "row_of",
     "rows_of",
@@ -53,6 +53,7 @@ __all__ = [
     "varied",
     "vary_alike",
     "varying",
+    "without",
 ]
 
 
@@ -253,6 +254,21 @@ def dce(closed: ClosedJaxpr, inputs: bool = False) -> tuple[ClosedJaxpr, list[bo
     n = len(kept)
     jaxpr = flat.replace(constvars=flat.invars[:n], invars=flat.invars[n:], debug_info=names)
     return ClosedJaxpr(jaxpr, kept), used[consts:]
+
+
+def prunable(p: Any, rule: Callable) -> None:
+    """Let JAX's dead code elimination replace `p` by `rule(used, eqn) -> (reads, eqn)`: which
+    results are used, and which arguments the equation that is left reads.
+    """
+    # Newer versions say between the two which arguments are refs that are alive.
+    pe.dce_rules[p] = lambda used, *rest: rule(used, rest[-1])
+
+
+def without(jaxpr: Any, used: list[bool], needs: list[bool]) -> tuple[Any, list[bool]]:
+    """A jaxpr without what only unused results need, and which arguments it keeps: those that it
+    reads, and those that it needs whether or not.
+    """
+    return pe.dce_jaxpr(jaxpr, used, needs)
 
 
 def bind(eqn: Equation, *args: Any) -> list:

@@ -31,13 +31,14 @@ from jaxrnn.autodiff._jax import (
     derived_jvp,
     evaluate,
     lowered,
-    pe,
     primitive,
+    prunable,
     read,
     row_of,
     rows_of,
     trace,
     typed_zeros,
+    without,
 )
 from jaxrnn.autodiff.hoist import before_loop
 from jaxrnn.autodiff.in_blocks import in_blocks
@@ -305,7 +306,7 @@ def _transposed_rows(cts: Sequence, args: tuple, kernel: Kernel, params: dict) -
     return [found.get(i) for i in range(len(args))]
 
 
-def _without(used: list[bool], eqn: Any) -> tuple[list[bool], Any]:
+def _pruned(used: list[bool], eqn: Any) -> tuple[list[bool], Any]:
     """The loop without the ys that nothing reads, and without what only they need."""
     params = dict(eqn.params)
     jaxpr, (consts, carry) = params["jaxpr"], (params["num_consts"], params["num_carry"])
@@ -313,7 +314,7 @@ def _without(used: list[bool], eqn: Any) -> tuple[list[bool], Any]:
         return [False] * len(eqn.invars), None
     keep = [*[True] * carry, *used[carry:]]
     needs = [*[False] * consts, *[True] * carry, *[False] * (len(eqn.invars) - consts - carry)]
-    inner, reads = pe.dce_jaxpr(jaxpr.jaxpr, keep, needs)
+    inner, reads = without(jaxpr.jaxpr, keep, needs)
     left = [i for i, read in enumerate(reads) if read]
     params |= {"jaxpr": ClosedJaxpr(inner, jaxpr.consts), "num_consts": sum(reads[:consts])}
     xs = [i - consts - carry for i in left if i >= consts + carry]
@@ -333,7 +334,7 @@ PLATFORMS = {
     "tpu": fused(plain(scanned), "tpu", lambda kernel: card_known()),
 }
 lowered(loop_p, plain(scanned), PLATFORMS)
-pe.dce_rules[loop_p] = _without
+prunable(loop_p, _pruned)
 ad.primitive_jvps[loop_p] = derived_jvp(plain(scanned))
 ad.primitive_transposes[loop_p] = _transposed
 batching.fancy_primitive_batchers[loop_p] = _batched

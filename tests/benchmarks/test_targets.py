@@ -68,9 +68,17 @@ def programs():
 def test_launches_a_step_are_as_few_as_the_table_says(target, programs):
     found = {name: r["launches a step"] for name, r in programs(target).items() if "by loop" in r}
     limits = {name: limit for (t, name), limit in LIMITS.items() if t == target}
-    assert set(limits) == {name for name in found if not name.startswith("nnx")}
+    assert set(limits) == {name for name in found if not name.startswith(("nnx", "fused"))}
     over = {n: found[n] for n, limit in limits.items() if not 0 < found[n] <= limit + SLACK}
     assert not over, over
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_fused_gradient_is_two_kernels(target, programs):
+    fused = {name: r for name, r in programs(target).items() if name.startswith("fused")}
+    assert fused
+    for name, found in fused.items():
+        assert (found["by loop"], found["outside"].get("kernel")) == ([], 2), name
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
