@@ -41,6 +41,7 @@ from jaxrnn.autodiff._jax import (
 from jaxrnn.autodiff.hoist import before_loop
 from jaxrnn.autodiff.in_blocks import in_blocks
 from jaxrnn.autodiff.in_kernel import ROWS, Kernel, in_kernel, of_all_rows, plan
+from jaxrnn.autodiff.in_kernel_gpu import in_kernel_gpu, plan_gpu
 from jaxrnn.autodiff.in_place import in_place
 
 Leaves = list
@@ -289,7 +290,9 @@ def plain(run: Callable) -> Callable:
     return lower
 
 
-def fused(run: Callable, interpreted: bool) -> Callable:
+def fused(
+    run: Callable, interpreted: bool, plan: Callable = plan, kernel_of: Callable = in_kernel
+) -> Callable:
     """A loop that is to be one kernel as that, if there is a plan for it; else by `run`."""
 
     def lower(*args: Any, kernel: Kernel | None, **params: Any) -> list:
@@ -297,7 +300,7 @@ def fused(run: Callable, interpreted: bool) -> Callable:
             sizes = (params["num_consts"], params["num_carry"], params["length"])
             made = plan(params["jaxpr"], kernel, *sizes, args[params["num_consts"]].shape[0])
             if not isinstance(made, str):
-                return in_kernel(*args, kernel=kernel, plan=made, **params)
+                return kernel_of(*args, kernel=kernel, plan=made, **params)
         return run(*args, kernel=kernel, **params)
 
     return lower
@@ -307,7 +310,7 @@ loop_p = primitive("loop", multiple_results=True)
 loop_p.def_abstract_eval(_abstract)
 PLATFORMS = {
     "cpu": fused(plain(in_place), interpreted=True),
-    "cuda": plain(in_blocks),
+    "cuda": fused(plain(in_blocks), False, plan_gpu, in_kernel_gpu),
     "rocm": plain(in_blocks),
     "tpu": fused(plain(scanned), interpreted=False),
 }

@@ -1,0 +1,172 @@
+"""A step whose values are lists of parts of equal size, along their last axis.
+
+The compilers of a GPU's kernels have no slices of values, and want sizes that are powers of two. In
+parts `split` and `concatenate` are free, what is elementwise acts part by part, and a product is a
+sum of products of parts. A number of a row, a flag say, is one part, and spreads where it meets
+others. A value of several axes is that of one axis, as it lies in memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.autodiff._jax import ClosedJaxpr, Var, bind, evaluate, read, trace
+from jaxrnn.autodiff.products import row_product
+
+ELEMENTWISE = {
+    *("add", "add_any", "sub", "mul", "div", "neg", "abs", "max", "min", "square", "integer_pow"),
+    *("exp", "log", "tanh", "logistic", "rsqrt", "sin", "cos", "sign", "select_n", "clamp"),
+    *("eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not", "convert_element_type"),
+    *("sqrt", "log1p", "expm1", "pow", "exp2", "erf_inv", "floor", "ceil", "is_finite"),
+}
+RENAMED = {"reshape", "squeeze", "broadcast_in_dim", "copy", "stop_gradient"}
+CUT = {"split": "axis", "concatenate": "dimension", "slice": None, "pad": None}
+REDUCED = {"reduce_sum": jnp.add, "reduce_max": jnp.maximum, "reduce_min": jnp.minimum}
+CALLED = {"jit": "jaxpr", "pjit": "jaxpr", "custom_jvp_call": "call_jaxpr"}
+
+
+def inline(closed: ClosedJaxpr) -> ClosedJaxpr:
+    """The same without calls of functions."""
+
+    def run(closed: ClosedJaxpr, *args: Any) -> list:
+        env = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
+        env |= dict(zip(closed.jaxpr.invars, args, strict=True))
+        evaluate(closed.jaxpr.eqns, env, rule)
+        return [read(env, v) for v in closed.jaxpr.outvars]
+
+    def rule(eqn: Any, *args: Any) -> list:
+        inner = CALLED.get(eqn.primitive.name)
+        return bind(eqn, *args) if inner is None else run(eqn.params[inner], *args)
+
+    return trace(partial(run, closed), *closed.in_avals)
+
+
+def size(v: Any) -> int:
+    """Of a variable's value, or of an abstract one."""
+    return math.prod(getattr(v, "aval", v).shape)
+
+
+def stride(eqn: Any) -> int:
+    """Numbers in memory from one place of an equation's first argument to the next."""
+    return size(eqn.invars[0]) // eqn.invars[0].aval.shape[0]
+
+
+def matrices(closed: ClosedJaxpr) -> set[Any]:
+    """The variables that are the right side of a product."""
+    return {eqn.invars[1] for eqn in closed.eqns if row_product(eqn)}
+
+
+def obstacle(eqn: Any) -> str | None:
+    """Why an equation does not act on parts, or None."""
+    name, params = eqn.primitive.name, eqn.params
+    x, out = eqn.invars[0].aval, eqn.outvars[0].aval
+    if row_product(eqn):
+        fits = x.ndim == 1 and x.dtype == eqn.invars[1].aval.dtype
+    elif name in RENAMED:
+        fits = size(x) in (1, size(out)) and params.get("dimensions") in (None, (), (0,))
+    elif name in REDUCED:
+        fits = size(out) == 1
+    elif name == "slice":
+        fits = params["strides"] is None and out.shape[1:] == x.shape[1:]
+    elif name == "pad":
+        (low, high, inner), *rest = params["padding_config"]
+        fits = min(low, high) >= 0 == inner and not any(map(any, rest))
+    elif name in CUT:
+        fits = params[CUT[name]] == 0
+    else:
+        return None if name in ELEMENTWISE else f"`{name}` is not among them"
+    if name in CUT:
+        fits &= all(size(v) > 1 for v in (*eqn.invars[: 1 if name == "pad" else None], *eqn.outvars))
+    return None if fits else f"`{name}` is among them only in simpler forms"
+
+
+def places_of(eqn: Any) -> Iterator[int]:
+    """Where an equation cuts its values, besides at the sizes of its results."""
+    if eqn.primitive.name == "slice":
+        yield eqn.params["start_indices"][0] * stride(eqn)
+    if eqn.primitive.name == "pad":
+        low, high, _ = eqn.params["padding_config"][0]
+        yield from (low * stride(eqn), high * stride(eqn))
+
+
+def divisor(closed: ClosedJaxpr) -> int:
+    """The largest size that parts can have."""
+    jaxpr, apart = closed.jaxpr, matrices(closed)
+    found = [v for eqn in jaxpr.eqns for v in (*eqn.invars, *eqn.outvars)]
+    known = {v for v in (*jaxpr.invars, *jaxpr.outvars, *found) if isinstance(v, Var)}
+    sizes = {size(v) for v in known - apart} - {1}
+    sizes |= {n for w in apart for n in w.aval.shape}
+    return math.gcd(*sizes, *(n for eqn in jaxpr.eqns for n in places_of(eqn)))
+
+
+def run(closed: ClosedJaxpr, part: int, shape: tuple[int, ...], args: Sequence) -> list:
+    """The results, each a list of parts; the values of a part are an array of this shape, or of one
+    that spreads to it. The right side of a product is a list of rows of parts.
+    """
+    jaxpr = closed.jaxpr
+    env: dict = dict(zip(jaxpr.constvars, closed.consts, strict=True))
+    env |= dict(zip(jaxpr.invars, args, strict=True))
+    evaluate(jaxpr.eqns, env, partial(act, part, shape))
+    return [listed(read(env, v)) for v in jaxpr.outvars]
+
+
+def listed(value: Any) -> list:
+    return value if isinstance(value, list) else [value]
+
+
+def act(part: int, shape: tuple[int, ...], eqn: Any, *args: Any) -> list:
+    """The results of an equation of lists of parts."""
+    name, params = eqn.primitive.name, eqn.params
+    x, *more = map(listed, args)
+    count = max(1, size(eqn.outvars[0]) // part)
+    if row_product(eqn):
+        return [product(eqn, [jnp.broadcast_to(p, shape) for p in x], more[0])]
+    if name in RENAMED:
+        return [x if len(x) == count else x * count]
+    if name in REDUCED:
+        kind = getattr(jnp, name.removeprefix("reduce_"))
+        total, *rest = (kind(jnp.broadcast_to(p, shape), -1, keepdims=True) for p in x)
+        for p in rest:
+            total = REDUCED[name](total, p)
+        return [[total]]
+    if name == "concatenate":
+        return [sum(more, x)]
+    if name == "split":
+        ends = [0]
+        for n in params["sizes"]:
+            ends.append(ends[-1] + int(n) * stride(eqn) // part)
+        return [x[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    if name == "slice":
+        [start] = [n // part for n in places_of(eqn)]
+        return [x[start : start + count]]
+    if name == "pad":
+        low, high = (n // part for n in places_of(eqn))
+        return [[*more[0] * low, *x, *more[0] * high]]
+    return [[each(eqn, *(a[j if len(a) > 1 else 0] for a in (x, *more))) for j in range(count)]]
+
+
+def each(eqn: Any, *args: Any) -> Any:
+    """An elementwise equation of one part."""
+    shape = jnp.broadcast_shapes(*map(jnp.shape, args))
+    args = tuple(jnp.broadcast_to(a, shape) if jnp.ndim(a) else a for a in args)
+    # Not every compiler of kernels has the name of an addition in a derivative.
+    return args[0] + args[1] if eqn.primitive.name == "add_any" else bind(eqn, *args)[0]
+
+
+def product(eqn: Any, x: list, w: list) -> list:
+    """A product of parts, accumulated in float32 or wider."""
+    dtype = eqn.outvars[0].aval.dtype
+    outs = []
+    for column in zip(*w, strict=True):
+        terms = [
+            jax.lax.dot(a, b, precision=eqn.params["precision"], preferred_element_type=jnp.float32)
+            for a, b in zip(x, column, strict=True)
+        ]
+        outs.append(sum(terms[1:], terms[0]).astype(dtype))
+    return outs
