@@ -96,11 +96,11 @@ def plan_gpu(
     if sum(k * n for k, n in products) > PRODUCTS * power**2:
         return f"its sizes fall into too many parts, of {power}"
     # Beside the params: what a product reads, and a result on its way to another layout.
-    beside = 4 * ROWS * max([power, *(k for k, _ in products)])
+    beside = 4 * ROWS * (power + sum(k for k, _ in products))
     memory = sum(size(v) * v.aval.dtype.itemsize for v in weights)
     if memory + beside > (most := shared_memory(card)):
         return f"its params take {memory:,} bytes, of {most - beside:,} in a block"
-    return PlanGPU("triton", ROWS, power, power, 1, 8 if power > WARP else 4)
+    return PlanGPU("triton", ROWS, power, power, 1, min(max(power // 8, 4), 16))
 
 
 def capability() -> int:

@@ -127,7 +127,7 @@ def act(part: int, shape: tuple[int, ...], eqn: Any, *args: Any) -> list:
     count = max(1, size(eqn.outvars[0]) // part)
     if row_product(eqn):
         return [product(eqn, [jnp.broadcast_to(p, shape) for p in x], more[0])]
-    if name in RENAMED:
+    if name in RENAMED or size(eqn.invars[0]) == 1 and name in REDUCED:
         return [x if len(x) == count else x * count]
     if name in REDUCED:
         kind = getattr(jnp, name.removeprefix("reduce_"))
@@ -154,9 +154,14 @@ def act(part: int, shape: tuple[int, ...], eqn: Any, *args: Any) -> list:
 def each(eqn: Any, *args: Any) -> Any:
     """An elementwise equation of one part."""
     shape = jnp.broadcast_shapes(*map(jnp.shape, args))
-    args = tuple(jnp.broadcast_to(a, shape) if jnp.ndim(a) else a for a in args)
+    name = eqn.primitive.name
+    # A scalar is fine as it is, but not as one of the cases of a choice.
+    args = tuple(
+        jnp.broadcast_to(a, shape) if jnp.ndim(a) or (name == "select_n" and i) else a
+        for i, a in enumerate(args)
+    )
     # Not every compiler of kernels has the name of an addition in a derivative.
-    return args[0] + args[1] if eqn.primitive.name == "add_any" else bind(eqn, *args)[0]
+    return args[0] + args[1] if name == "add_any" else bind(eqn, *args)[0]
 
 
 def product(eqn: Any, x: list, w: list) -> list:
