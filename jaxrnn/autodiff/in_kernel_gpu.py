@@ -100,7 +100,7 @@ def plan_gpu(
     memory = sum(size(v) * v.aval.dtype.itemsize for v in weights)
     if memory + beside > (most := shared_memory(card)):
         return f"its params take {memory:,} bytes, of {most - beside:,} in a block"
-    return PlanGPU("triton", ROWS, power, power, 1, min(max(power // 8, 4), 16))
+    return PlanGPU("triton", ROWS, power, power, 1, 8)
 
 
 def capability() -> int:
