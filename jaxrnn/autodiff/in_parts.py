@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -18,16 +19,20 @@ import jax.numpy as jnp
 
 from jaxrnn.autodiff._jax import ClosedJaxpr, Var, bind, evaluate, read, trace
 from jaxrnn.autodiff.products import row_product
+from jaxrnn.autodiff.step import inexact
 
-ELEMENTWISE = {
-    *("add", "add_any", "sub", "mul", "div", "neg", "abs", "max", "min", "square", "integer_pow"),
-    *("exp", "log", "tanh", "logistic", "rsqrt", "sin", "cos", "sign", "select_n", "clamp"),
-    *("eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not", "convert_element_type"),
-    *("sqrt", "log1p", "expm1", "pow", "exp2", "erf_inv", "floor", "ceil", "is_finite"),
+# Functions, which numbers of 16 bits have of float32 alone.
+FUNCTIONS = {
+    *("div", "exp", "exp2", "expm1", "log", "log1p", "logistic", "pow", "rsqrt", "sqrt", "tanh"),
+    *("sin", "cos", "erf_inv"),
+}
+ELEMENTWISE = FUNCTIONS | {
+    *("add", "add_any", "sub", "mul", "neg", "abs", "max", "min", "square", "integer_pow", "sign"),
+    *("select_n", "convert_element_type", "floor", "ceil", "is_finite"),
+    *("eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not"),
 }
 RENAMED = {"reshape", "squeeze", "broadcast_in_dim", "copy", "stop_gradient"}
 CUT = {"split": "axis", "concatenate": "dimension", "slice": None, "pad": None}
-REDUCED = {"reduce_sum": jnp.add, "reduce_max": jnp.maximum, "reduce_min": jnp.minimum}
 CALLED = {"jit": "jaxpr", "pjit": "jaxpr", "custom_jvp_call": "call_jaxpr"}
 
 
@@ -65,12 +70,14 @@ def matrices(closed: ClosedJaxpr) -> set[Any]:
 def obstacle(eqn: Any) -> str | None:
     """Why an equation does not act on parts, or None."""
     name, params = eqn.primitive.name, eqn.params
+    if not row_product(eqn) and name not in {*ELEMENTWISE, *RENAMED, *CUT, "reduce_sum"}:
+        return f"`{name}` is not among them"
     x, out = eqn.invars[0].aval, eqn.outvars[0].aval
     if row_product(eqn):
         fits = x.ndim == 1 and x.dtype == eqn.invars[1].aval.dtype
     elif name in RENAMED:
         fits = size(x) in (1, size(out)) and params.get("dimensions") in (None, (), (0,))
-    elif name in REDUCED:
+    elif name == "reduce_sum":
         fits = size(out) == 1
     elif name == "slice":
         fits = params["strides"] is None and out.shape[1:] == x.shape[1:]
@@ -80,9 +87,10 @@ def obstacle(eqn: Any) -> str | None:
     elif name in CUT:
         fits = params[CUT[name]] == 0
     else:
-        return None if name in ELEMENTWISE else f"`{name}` is not among them"
+        return None
     if name in CUT:
-        fits &= all(size(v) > 1 for v in (*eqn.invars[: 1 if name == "pad" else None], *eqn.outvars))
+        cut = eqn.invars[:1] if name == "pad" else eqn.invars
+        fits &= all(size(v) > 1 for v in (*cut, *eqn.outvars))
     return None if fits else f"`{name}` is among them only in simpler forms"
 
 
@@ -117,6 +125,7 @@ def run(closed: ClosedJaxpr, part: int, shape: tuple[int, ...], args: Sequence) 
 
 
 def listed(value: Any) -> list:
+    """A list of parts, which a literal is not."""
     return value if isinstance(value, list) else [value]
 
 
@@ -127,21 +136,18 @@ def act(part: int, shape: tuple[int, ...], eqn: Any, *args: Any) -> list:
     count = max(1, size(eqn.outvars[0]) // part)
     if row_product(eqn):
         return [product(eqn, [jnp.broadcast_to(p, shape) for p in x], more[0])]
-    if name in RENAMED or size(eqn.invars[0]) == 1 and name in REDUCED:
+    if name in RENAMED or (name == "reduce_sum" and size(eqn.invars[0]) == 1):
         return [x if len(x) == count else x * count]
-    if name in REDUCED:
-        kind = getattr(jnp, name.removeprefix("reduce_"))
-        total, *rest = (kind(jnp.broadcast_to(p, shape), -1, keepdims=True) for p in x)
-        for p in rest:
-            total = REDUCED[name](total, p)
-        return [[total]]
+    if name == "reduce_sum":
+        terms = [jnp.sum(jnp.broadcast_to(p, shape), -1, keepdims=True) for p in x]
+        return [[sum(terms[1:], terms[0])]]
     if name == "concatenate":
         return [sum(more, x)]
     if name == "split":
         ends = [0]
         for n in params["sizes"]:
             ends.append(ends[-1] + int(n) * stride(eqn) // part)
-        return [x[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+        return [x[a:b] for a, b in pairwise(ends)]
     if name == "slice":
         [start] = [n // part for n in places_of(eqn)]
         return [x[start : start + count]]
@@ -153,15 +159,22 @@ def act(part: int, shape: tuple[int, ...], eqn: Any, *args: Any) -> list:
 
 def each(eqn: Any, *args: Any) -> Any:
     """An elementwise equation of one part."""
+    name, dtype = eqn.primitive.name, eqn.outvars[0].aval.dtype
     shape = jnp.broadcast_shapes(*map(jnp.shape, args))
-    name = eqn.primitive.name
     # A scalar is fine as it is, but not as one of the cases of a choice.
     args = tuple(
         jnp.broadcast_to(a, shape) if jnp.ndim(a) or (name == "select_n" and i) else a
         for i, a in enumerate(args)
     )
-    # Not every compiler of kernels has the name of an addition in a derivative.
-    return args[0] + args[1] if name == "add_any" else bind(eqn, *args)[0]
+    if name == "add_any":  # a name that not every compiler has
+        return args[0] + args[1]
+    if name in ("max", "min") and inexact(eqn.outvars[0].aval):
+        # A GPU's own have the other number where one is none. Here NaN is the larger, or smaller.
+        a, b = (jnp.broadcast_to(a, shape) for a in args)
+        return jnp.where((a > b if name == "max" else a < b) | (a != a), a, b)
+    if name in FUNCTIONS and dtype.itemsize == 2:
+        args = tuple(jnp.asarray(a).astype(jnp.float32) for a in args)
+    return bind(eqn, *args)[0].astype(dtype)
 
 
 def product(eqn: Any, x: list, w: list) -> list:

@@ -9,6 +9,7 @@ import pytest
 
 import jaxrnn as rnn
 from helpers.tables import first
+from jaxrnn.autodiff import in_parts
 from jaxrnn.autodiff._jax import lowered
 from jaxrnn.autodiff.in_kernel_gpu import in_kernel_gpu, plan_gpu
 from jaxrnn.autodiff.loop import PLATFORMS, fused, loop_p, plain, scanned
@@ -19,7 +20,7 @@ KEY = jax.random.key(0)
 
 @pytest.fixture
 def plans():
-    """This CPU runs loops as a GPU would; the plans that were made for them."""
+    """This CPU runs loops as a GPU does; the plans that were made for them."""
     made = []
 
     def plan(*args):
@@ -46,7 +47,8 @@ def answers(cell, steps, batch, reverse, masked, dtype, strategy):
 
     def loss(params, xs):
         out = rnn.unroll(cell, params, xs, reverse=reverse, strategy=strategy, **flags)
-        return sum(jnp.sum(jnp.sin(leaf.astype(jnp.float32))) for leaf in jax.tree.leaves(out)), out
+        leaves = [jnp.sin(leaf.astype(jnp.float32)) for leaf in jax.tree.leaves(out)]
+        return sum(map(jnp.sum, leaves)), out
 
     return jax.jit(jax.grad(loss, (0, 1), has_aux=True))(params, xs)
 
@@ -54,14 +56,15 @@ def answers(cell, steps, batch, reverse, masked, dtype, strategy):
 @pytest.mark.parametrize(
     ("cell", "steps", "batch", "reverse", "masked", "dtype"),
     first(
-        3,
+        2,
         [
-            (rnn.DiagonalGRU(32), 11, (2,), False, True, "float32"),
+            (rnn.MinGRU(32), 9, (2,), True, False, "float32"),
             (rnn.LSTM(16), 3, (17,), True, True, "float32"),
-            (rnn.LRU(128), 9, (2,), True, False, "float32"),
+            (rnn.LRU(128), 9, (2,), True, True, "float32"),
             (rnn.GRU(16), 5, (), False, True, "bfloat16"),
             (rnn.GRU(48), 4, (2, 16), False, False, "float32"),
-            (rnn.Elman(32), 1, (1,), False, False, "float32"),
+            (rnn.Elman(32, "relu"), 1, (1,), False, False, "float32"),
+            (rnn.DiagonalGRU(32), 11, (2,), False, True, "float32"),
             (rnn.LayerNormLSTM(16), 4, (3,), False, True, "float32"),
             (rnn.LayerNormGRU(16), 4, (3,), True, False, "float32"),
             (rnn.PeepholeLSTM(16), 4, (3,), False, False, "bfloat16"),
@@ -75,14 +78,64 @@ def answers(cell, steps, batch, reverse, masked, dtype, strategy):
 def test_a_kernel_is_the_loop(plans, cell, steps, batch, reverse, masked, dtype):
     case = functools.partial(answers, cell, steps, batch, reverse, masked, dtype)
     got = case(Fused(interpret=True))
-    assert len(plans) == 2
+    assert len(plans) == 2  # forward and backward
     assert not any(isinstance(plan, str) for plan in plans), plans
     want = case(rnn.Scan())
     near = {"rtol": 2e-5, "atol": 5e-6} if dtype == "float32" else {"rtol": 2e-2, "atol": 2e-2}
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(
-            np.float32(a), np.float32(b), **near
-        ),
-        got,
-        want,
+        lambda a, b: np.testing.assert_allclose(np.float32(a), np.float32(b), **near), got, want
     )
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        (rnn.MinGRU(24), "its 24 units are not in multiples of 32"),
+        (rnn.LSTM(20), "no power of two in common, from 16 on"),
+        (rnn.LSTM(272), "too many parts, of 16"),
+        (rnn.LSTM(128), "its params take 262,144 bytes, of 216,064 in a block"),
+        (rnn.Elman(16, lambda x: jnp.cumsum(x, -1)), "kernels have not: `cumsum`"),
+        (rnn.Elman(16, lambda x: x[..., ::-1]), "kernels have not: `rev`"),
+        (rnn.Elman(16, lambda x: x[..., ::2].repeat(2, -1)), "`slice` is among them only in"),
+        (rnn.Elman(16, lambda x: jax.lax.complex(x, x).real), "it computes in complex64"),
+    ],
+)
+def test_what_a_kernel_is_not_made_for(plans, cell, words):
+    params, xs = cell.init(KEY, 3), jnp.zeros((2, 1, 3))
+    run = jax.jit(lambda params, xs: rnn.unroll(cell, params, xs, strategy=Fused(True)))
+    run.lower(params, xs)
+    [why] = plans
+    assert words in why
+
+
+def test_a_gpu_gets_a_kernel_forward_and_one_backward():
+    """Elementwise steps by Mosaic, where units fill its blocks, others by Triton."""
+    for cell, compiler in ((rnn.MinGRU(128), "@mosaic_gpu"), (rnn.Elman(16), "gpu.triton")):
+        params, xs = cell.init(KEY, 3), jnp.zeros((2, 1, 3))
+
+        def loss(params, xs, cell=cell):
+            return jnp.sum(rnn.unroll(cell, params, xs, strategy=Fused())[1])
+
+        text = jax.jit(jax.grad(loss)).trace(params, xs).lower(lowering_platforms=("cuda",))
+        assert text.as_text().count(compiler) == 2
+        assert "while" not in text.as_text()
+
+
+def test_parts_of_a_step_are_the_step():
+    def step(a, b, flag):
+        x, y = jnp.split(jnp.concatenate([a, b]), [12])
+        z = jnp.pad(x[8:], (0, 8)) * jnp.maximum(b.astype(jnp.bfloat16), 0).astype(jnp.float32)
+        z = jnp.where(flag, z - jnp.sum(z, keepdims=True), jnp.minimum(z, jnp.nan * a))
+        return z, y.reshape(3, 4) * jnp.sum(a), jnp.tanh(b.astype(jnp.bfloat16))
+
+    a, b, flag = jnp.arange(12.0), jax.random.normal(KEY, 12), jnp.asarray([True])
+    for flags in (flag, ~flag):
+        closed = in_parts.inline(jax.make_jaxpr(step)(a, b, flags))
+        assert not any(map(in_parts.obstacle, closed.eqns))
+        assert in_parts.divisor(closed) == 4
+        got = in_parts.run(closed, 4, (4,), [[*a.reshape(3, 4)], [*b.reshape(3, 4)], [flags]])
+        for parts, want in zip(got, step(a, b, flags), strict=True):
+            parts = [jnp.broadcast_to(p, (4,)) for p in parts]
+            np.testing.assert_allclose(
+                np.float32(jnp.concatenate(parts)), np.float32(want.ravel()), rtol=1e-6
+            )
