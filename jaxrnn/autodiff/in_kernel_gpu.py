@@ -143,7 +143,8 @@ def in_kernel_gpu(
 
     compiler: Any = importlib.import_module(f"jax.experimental.pallas.{plan.compiler}")
     closed = in_parts.inline(jaxpr)
-    first, flags, count = num_consts + num_carry, kernel.rows or (), args[num_consts].shape[0]
+    flags: Any = kernel.rows
+    first, count = num_consts + num_carry, args[num_consts].shape[0]
     avals, outs, weights = closed.in_avals, closed.out_avals, in_parts.matrices(closed)
     part, tile = plan.part, plan.tile
     shape = (tile,) if plan.rows is None else (plan.rows, tile)
@@ -155,11 +156,17 @@ def in_kernel_gpu(
         lead = a.shape[: a.ndim - avals[i].ndim]
         return stored(a) if closed.jaxpr.invars[i] in weights else stored(a).reshape(*lead, -1)
 
+    def own(a: Any, flag: bool) -> bool:
+        return flag and size(a) > 1 and a.dtype != bool
+
     args = tuple(flattened(i, a) for i, a in enumerate(args))
     xs = [jax.ShapeDtypeStruct((length, size(a)), kind(a)) for a in avals[first:]]
     ys = [jax.ShapeDtypeStruct((size(a),), kind(a)) for a in outs[num_carry:]]
+    # What a thread overwrites no other thread may still have to read. Units of a row belong to one
+    # thread each. Of whole rows threads share what they read, and wait for each other in products.
+    apart = plan.rows is None or bool(weights)
     place = places(
-        ys, xs, tuple(i for i in free if flags[first + i] and avals[first + i].dtype != bool)
+        ys, xs, tuple(i for i in free if apart and own(avals[first + i], flags[first + i]))
     )
     shapes = [
         jax.ShapeDtypeStruct((*[length] * (j >= num_carry), count, size(a)), kind(a))
@@ -198,11 +205,9 @@ def in_kernel_gpu(
             return shape if size(a) > 1 else shape[:-1] + (1,) * (plan.rows is not None)
 
         def rows(n: Any, many: int, k: Any) -> list:
-            """The rows of steps k * many + n on."""
-            return [
-                [values(i, when(n + k * many + m)) for i in range(first, len(args))]
-                for m in range(many)
-            ]
+            """The rows of many steps, from step n + k * many on."""
+            times = [when(n + k * many + m) for m in range(many)]
+            return [[values(i, t) for i in range(first, len(args))] for t in times]
 
         def when(n: Any) -> Any:
             return length - 1 - n if reverse else n
