@@ -240,7 +240,8 @@ def in_kernel_gpu(
     if plan.compiler == "triton":
         options, spec = compiler.CompilerParams(num_warps=plan.warps, num_stages=1), pl.BlockSpec()
     else:
-        options = compiler.CompilerParams()
+        # A thread reads and writes its own units alone: it has nobody to wait for.
+        options = compiler.CompilerParams(unsafe_no_auto_barriers=True)
         spec = pl.BlockSpec(memory_space=compiler.GMEM)
     blocks = (count, part // tile) if plan.rows is None else (-(-count // plan.rows), 1)
     results = pl.pallas_call(
