@@ -90,6 +90,7 @@ from jaxrnn.combinators import WeightDrop as WeightDrop
 from jaxrnn.strategies import Associative as Associative
 from jaxrnn.strategies import Auto as Auto
 from jaxrnn.strategies import Chunked as Chunked
+from jaxrnn.strategies import Fused as Fused
 from jaxrnn.strategies import Newton as Newton
 from jaxrnn.strategies import Scan as Scan
 from jaxrnn.strategies import Strategy as Strategy

@@ -30,6 +30,9 @@ class Cell(Layer):
         initial_state(params, batch_shape)
         init(key, x)
 
+    Features are the last axis, and gates lie side by side in it. On a TPU, whose tiles are 8 rows
+    of 128 lanes, sizes fit that are multiples of 128 and batches that are multiples of 8.
+
     Leaves of the params under a key "fixed" are never trained: their gradient is stopped, and
     `training` leaves them as they are.
 

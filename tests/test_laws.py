@@ -49,6 +49,7 @@ def test_the_table_is_complete():
     strategies = set().union(
         *(kinds(strategy) for strategy in (STRATEGIES | LINEAR | NEWTON).values())
     )
+    strategies |= {rnn.Fused}  # against Scan, over all cells: strategies/test_fused.py
     assert {s for s in public if issubclass(s, rnn.Strategy)} <= strategies
 
 

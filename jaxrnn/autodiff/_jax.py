@@ -18,6 +18,7 @@ from jax._src.core import mapped_leading_aval, unmapped_leading_aval
 from jax._src.interpreters import batching
 from jax._src.interpreters import partial_eval as pe
 from jax.core import Tracer
+from jax.experimental.layout import Layout, with_layout_constraint
 from jax.extend.core import ClosedJaxpr, Literal, Var
 from jax.extend.core.primitives import dot_general_p, jit_p
 from jax.interpreters import ad, mlir
@@ -38,13 +39,16 @@ __all__ = [
     "dot_general_p",
     "evaluate",
     "fixed",
+    "in_order",
     "lowered",
+    "pe",
     "primitive",
     "read",
     "row_of",
     "rows_of",
     "split_alike",
     "trace",
+    "typed",
     "typed_zeros",
     "varied",
     "vary_alike",
@@ -65,12 +69,16 @@ def primitive(name: str, multiple_results: bool = False) -> Any:
 
 
 def lowered(
-    p: Any, default: Callable, platforms: Mapping[str, Callable] | None = None, alone: bool = True
+    p: Any,
+    default: Callable,
+    platforms: Mapping[str, Callable] | None = None,
+    anywhere: Mapping[str, Callable] | None = None,
 ) -> None:
     """Lower `p` as the function `default`, on the platforms named as a function of their own.
 
-    With `alone`, these serve one device and shapes that are numbers. Elsewhere `default` is used,
-    so that a partitioner and `jax.export` meet JAX's own operations.
+    Those of `platforms` serve one device and shapes that are numbers. Elsewhere `default` is used,
+    so that a partitioner and `jax.export` meet JAX's own operations. Those of `anywhere` are made
+    of such operations themselves.
     """
     meaning(p, default)
     rule = mlir.lower_fun(default, multiple_results=p.multiple_results)
@@ -78,12 +86,15 @@ def lowered(
 
     def choose(special: Callable, ctx: Any, *args: Any, **params: Any) -> Any:
         shapes = [n for a in (*ctx.avals_in, *ctx.avals_out) for n in a.shape]
-        plain = alone and (partitioned(ctx) or not fixed(*shapes))
+        plain = partitioned(ctx) or not fixed(*shapes)
         return (rule if plain else special)(ctx, *args, **params)
 
     for platform, f in (platforms or {}).items():
         special = mlir.lower_fun(f, multiple_results=p.multiple_results)
         mlir.register_lowering(p, partial(choose, special), platform=platform)
+    for platform, f in (anywhere or {}).items():
+        special = mlir.lower_fun(f, multiple_results=p.multiple_results)
+        mlir.register_lowering(p, special, platform=platform)
 
 
 def meaning(p: Any, f: Callable) -> None:
@@ -146,6 +157,12 @@ def varied(tree: Any, axes: tuple[str, ...]) -> Any:
     return jax.tree.map(lift, tree) if axes else tree
 
 
+def typed(shape: tuple[int, ...], dtype: Any, axes: tuple[str, ...]) -> jax.ShapeDtypeStruct:
+    """The type of an array that differs along these axes of a mesh."""
+    kind = jax.sharding.ManualAxisType(varying=frozenset(axes))
+    return jax.ShapeDtypeStruct(shape, dtype, manual_axis_type=kind if axes else None)
+
+
 def vary_alike(*trees: Any) -> Any:
     """Within `shard_map`, all arrays with the varying axes that any of them has.
 
@@ -153,6 +170,15 @@ def vary_alike(*trees: Any) -> Any:
     the devices where its type changes: here, once, and not in every step.
     """
     return varied(trees, varying(trees))
+
+
+def in_order(x: Any) -> Any:
+    """An array that lies in memory in the order of its axes, where its rows fill the tiles of a
+    TPU, which hold 8 rows; else the compiler chooses.
+    """
+    if x.ndim < 3 or not fixed(x.shape[-2]) or x.shape[-2] % 8:
+        return x
+    return with_layout_constraint(x, Layout(tuple(range(x.ndim))))
 
 
 def split_alike(tree: Any, xs: Any, batch: int, time: int) -> Any:

@@ -29,17 +29,19 @@ class Dot:
     Params are indexed as they are: a tuple by numbers, a dict by keys. The gradient of a param that
     the step only multiplies by or adds is computed after the loop, for all steps at once. Inside a
     loop or a branch of the step's own, where that is impossible, a product is a plain `@`.
+
+    `place` is where a `vmap` puts its axis among the rows, as in `matmul`.
     """
 
-    def __init__(self, params: Any, feed: Feed | None = None, path: Path = ()):
-        self.params, self.feed, self.path = params, feed, path
+    def __init__(self, params: Any, feed: Feed | None = None, path: Path = (), place: int = 1):
+        self.params, self.feed, self.path, self.place = params, feed, path, place
 
     def __call__(self, x: jax.Array, name: Any, *cuts: int) -> Any:
         w = self.leaf(name)
         errors.check_product(self.path, name, x, w, cuts)
         if self.feed is not None:
             x = self.feed(x, (*self.path, _label(name)))
-        y = matmul(x, w)
+        y = matmul(x, w, self.place)
         if not cuts:
             return y
         ends = (0, *cuts, y.shape[-1])
@@ -54,7 +56,7 @@ class Dot:
         return z + jnp.broadcast_to(b.astype(z.dtype), z.shape)
 
     def __getitem__(self, key: Any) -> Dot:
-        return Dot(self.leaf(key), self.feed, (*self.path, key))
+        return Dot(self.leaf(key), self.feed, (*self.path, key), self.place)
 
     def leaf(self, name: Any) -> Any:
         """The param of this name; an array stands for itself."""
@@ -69,8 +71,10 @@ class Dot:
         """These products with `feed(x, path)` in the place of their inputs x; paths begin here."""
         outer, prefix = self.feed, self.path
         if outer is None:
-            return Dot(self.params, feed)
-        return Dot(self.params, lambda x, path: outer(feed(x, path), (*prefix, *path)))
+            return Dot(self.params, feed, (), self.place)
+        return Dot(
+            self.params, lambda x, path: outer(feed(x, path), (*prefix, *path)), (), self.place
+        )
 
 
 def _label(name: Any) -> Any:

@@ -1,48 +1,27 @@
-"""A loop over time as one kernel: what `Fused` asks for.
+"""How a loop of rows runs on a TPU as one kernel: what `Fused` asks for.
 
-A kernel is written for a tile of rows, however many fit, and a step is traced for one: rows do not
-depend on one another (law 5). So such a loop keeps the jaxpr of one row, and `vmap` over all rows is
-left for its lowering, which takes as many as the kernel wants.
-
-On a TPU time is the grid. The params stay in fast memory, the state in the block of the results
+Time is the grid. The params stay in fast memory, the state in the block of the results
 that holds the last one; a block of time is read while the one before it is computed. What lies
 behind the end of time in the last block is not computed.
 """
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.extend.core import jaxpr_as_fun
-from jax.extend.core.primitives import jit_p
+from jax.core import eval_jaxpr
 
-from jaxrnn.autodiff._jax import ClosedJaxpr, bind, evaluate, read, trace
+from jaxrnn.autodiff._jax import ClosedJaxpr, typed, varying
 from jaxrnn.autodiff.in_place import places
-from jaxrnn.autodiff.products import general, rows_p
+from jaxrnn.autodiff.rows import Kernel, flat, of_all_rows, refused
 
-ROWS = "rows of a kernel"  # the name of the axis that `vmap` leaves to the lowering
-
-# Bytes of a TPU core's vector memory: what a kernel may take of it (a v5e and a v6e have 128 MiB, a
-# v7x has 64), and what the blocks of time may take of that.
-MEMORY, BLOCKS = 48 * 2**20, 8 * 2**20
+# Bytes of a TPU core's vector memory, of which a v5e has 128 MiB and a v7x 64: what a kernel may
+# take by the account of `plan`, what the compiler may, and what the blocks of time may take.
+MEMORY, LIMIT, BLOCKS = 40 * 2**20, 56 * 2**20, 8 * 2**20
 STEPS = 16  # of a block, at most: past it nothing is gained
-
-
-class Kernel(NamedTuple):
-    """That a loop is to be one kernel.
-
-    Once it is under the `vmap` over `ROWS`, `rows` says which of its arguments have an axis of
-    rows: the first, or behind time.
-    """
-
-    interpret: bool = False
-    rows: tuple[bool, ...] | None = None
 
 
 class Plan(NamedTuple):
@@ -51,62 +30,41 @@ class Plan(NamedTuple):
     rows: int
     steps: int
 
-
-def of_all_rows(jaxpr: ClosedJaxpr, kernel: Kernel | None, count: int) -> ClosedJaxpr:
-    """The step of one row as that of `count` of them."""
-    if kernel is None or kernel.rows is None:
-        return jaxpr
-    axes = [0 if flag else None for flag in kernel.rows]
-    shapes = [
-        jax.ShapeDtypeStruct((count, *a.shape) if flag else a.shape, a.dtype)
-        for a, flag in zip(jaxpr.in_avals, kernel.rows, strict=True)
-    ]
-    return trace(jax.vmap(jaxpr_as_fun(jaxpr), axes), *shapes)
-
-
-def inlined(eqns: Sequence[Any], env: dict[Any, Any]) -> None:
-    """Evaluate equations in operations that a kernel's compiler knows."""
-
-    def rule(eqn: Any, *args: Any) -> list:
-        if eqn.primitive is rows_p:
-            return [general(*args, **eqn.params)]
-        if eqn.primitive is jit_p:
-            inner = eqn.params["jaxpr"]
-            inside = dict(zip(inner.jaxpr.constvars, inner.consts, strict=True))
-            inside |= dict(zip(inner.jaxpr.invars, args, strict=True))
-            inlined(inner.jaxpr.eqns, inside)
-            return [read(inside, v) for v in inner.jaxpr.outvars]
-        return bind(eqn, *args)
-
-    evaluate(eqns, env, rule)
+    def __str__(self) -> str:
+        return f"{self.rows} rows a tile, {self.steps} steps a block"
 
 
 def plan(
     jaxpr: ClosedJaxpr, kernel: Kernel, num_consts: int, num_carry: int, length: int, count: int
 ) -> Plan | str:
     """The plan for a TPU, or why there is none."""
-    flags = kernel.rows
-    if flags is None:
-        return "its rows are not known"
-    first = num_consts + num_carry
-    avals = jaxpr.in_avals
-
-    def size(a: Any) -> int:
-        return math.prod(a.shape) * a.dtype.itemsize
-
+    flags, first = kernel.rows or (), num_consts + num_carry
+    if not count:
+        return "there are no rows"
+    of_rows = [a for a, flag in zip(jaxpr.in_avals, flags, strict=True) if flag]
+    if any(not a.shape for a in (*of_rows, *jaxpr.out_avals)):
+        return "it has numbers of rows that are no vectors"
+    step = of_all_rows(flat(jaxpr), kernel, count)
+    reason = refused(step)
+    # The interpreter takes any dtype: laws are held to float64 too.
+    if reason and not (kernel.interpret and reason.startswith("its step computes")):
+        return reason
     resident = sum(
-        size(a) for a, flag in zip(avals[:num_consts], flags, strict=False) if not flag
+        _bytes(a) for a, flag in zip(jaxpr.in_avals[:num_consts], flags, strict=False) if not flag
     )
-    carried = sum(map(size, avals[num_consts:first]))
-    streamed = sum(map(size, (*avals[first:], *jaxpr.out_avals[num_carry:])))
-    inside = sum(size(v.aval) for eqn in jaxpr.eqns for v in eqn.outvars)
-    inside += sum(size(a) for a, flag in zip(avals[:num_consts], flags, strict=False) if flag)
+    carried = sum(map(_bytes, jaxpr.in_avals[num_consts:first]))
+    streamed = sum(map(_bytes, (*jaxpr.in_avals[first:], *jaxpr.out_avals[num_carry:])))
+    inside = sum(_bytes(v.aval) for eqn in step.eqns for v in eqn.outvars) // count
     for rows in tiles(count):
         left = MEMORY - resident - rows * (4 * carried + inside)
-        steps = min(left, BLOCKS) // (2 * rows * streamed) if streamed else STEPS
+        steps = min(left, BLOCKS) // max(2 * rows * streamed, 1)
         if steps >= 1:
             return Plan(rows, min(STEPS, steps, length))
-    return f"its params take {resident:,} bytes, of {MEMORY:,}"
+    return f"its params take {resident:,} bytes of fast memory, and a kernel has {MEMORY:,}"
+
+
+def _bytes(a: Any) -> int:
+    return math.prod(a.shape) * a.dtype.itemsize
 
 
 def tiles(count: int) -> list[int]:
@@ -135,7 +93,7 @@ def in_kernel(
     tile, steps = plan
     count = args[num_consts].shape[0]
     args = tuple(map(stored, args))
-    step = of_all_rows(jaxpr, kernel, tile)
+    step = of_all_rows(flat(jaxpr), kernel, tile)
     outs = step.out_avals
     rows = [jax.ShapeDtypeStruct((length, *a.shape), a.dtype) for a in jaxpr.in_avals[first:]]
     overwritten = [i for i in free if flags[first + i] and rows[i].dtype != bool]
@@ -151,9 +109,7 @@ def in_kernel(
         rank = a.ndim - 1
         if flag:
             return pl.BlockSpec((tile, *a.shape[1:]), lambda i, k: (i, *[0] * rank))
-        return pl.BlockSpec(
-            a.shape, lambda i, k: (0,) * a.ndim, pipeline_mode=pl.Buffered(1)
-        )
+        return pl.BlockSpec(a.shape, lambda i, k: (0,) * a.ndim, pipeline_mode=pl.Buffered(1))
 
     def timed(shape: tuple, flag: bool) -> Any:
         if flag:
@@ -164,7 +120,7 @@ def in_kernel(
 
     kinds = [jnp.dtype(jnp.int32) if a.dtype == bool else a.dtype for a in outs]
     shapes = [
-        jax.ShapeDtypeStruct((*([length] * (j >= num_carry)), count, *a.shape[1:]), kind)
+        typed((*([length] * (j >= num_carry)), count, *a.shape[1:]), kind, varying(args))
         for j, (a, kind) in enumerate(zip(outs, kinds, strict=True))
     ]
 
@@ -182,19 +138,15 @@ def in_kernel(
 
         def one(j: Any, _: Any) -> None:
             t = size - 1 - j if reverse else j
-            env = dict(zip(step.jaxpr.constvars, step.consts, strict=True))
             values = [
                 ref[...] if a.ndim else ref[0, 0]
                 for ref, a in zip((*consts, *last), args, strict=False)
             ]
             values += [ref[t] for ref in xs]
             values = [
-                v != 0 if a.dtype == bool else v
-                for v, a in zip(values, step.in_avals, strict=True)
+                v != 0 if a.dtype == bool else v for v, a in zip(values, step.in_avals, strict=True)
             ]
-            env |= dict(zip(step.jaxpr.invars, values, strict=True))
-            inlined(step.jaxpr.eqns, env)
-            new = [read(env, v) for v in step.jaxpr.outvars]
+            new = eval_jaxpr(step.jaxpr, step.consts, *values)
             for ref, value in zip(last, new[:num_carry], strict=True):
                 ref[...] = stored(value)
             for ref, value in zip(ys, new[num_carry:], strict=True):
@@ -216,7 +168,7 @@ def in_kernel(
         ],
         input_output_aliases={first + i: num_carry + j for j, i in place.items()},
         compiler_params=pltpu.CompilerParams(
-            dimension_semantics=("parallel", "arbitrary"), vmem_limit_bytes=2 * MEMORY
+            dimension_semantics=("parallel", "arbitrary"), vmem_limit_bytes=LIMIT
         ),
         interpret=kernel.interpret,
         name="loop",

@@ -21,17 +21,17 @@ import jax.numpy as jnp
 
 from jaxrnn.autodiff import in_parts
 from jaxrnn.autodiff._jax import ClosedJaxpr, Var
-from jaxrnn.autodiff.in_kernel import Kernel, stored
+from jaxrnn.autodiff.in_kernel import stored
 from jaxrnn.autodiff.in_parts import size
 from jaxrnn.autodiff.in_place import places
 from jaxrnn.autodiff.products import row_product
+from jaxrnn.autodiff.rows import DTYPES, Kernel, flat
 
 WARP, THREADS = 32, 128  # of a block that takes units of one row, at most
 ROWS, WIDTH = 16, 16  # of a product, at least
 # Numbers that a thread reads ahead, and for how many steps, at most: each takes a register.
 AHEAD, STEPS = 40, 8
 PRODUCTS = 64  # of parts, in a step: compiling takes as long as a program is
-KINDS = {"bool", "int32", "float32", "bfloat16", "float16"}
 NOT_MOSAIC = {"sqrt", "log1p", "expm1", "pow", "erf_inv", "floor", "ceil", "is_finite"}
 
 
@@ -45,6 +45,10 @@ class PlanGPU(NamedTuple):
     ahead: int  # for how many steps rows are read ahead
     warps: int
 
+    def __str__(self) -> str:
+        units = f"{self.tile} units of a row" if self.rows is None else f"{self.rows} rows"
+        return f"{units} a block, {self.ahead} steps read ahead"
+
 
 def plan_gpu(
     jaxpr: ClosedJaxpr, kernel: Kernel, num_consts: int, num_carry: int, length: int, count: int
@@ -54,14 +58,14 @@ def plan_gpu(
         return "its rows are not known"
     if not length * count:
         return "it has no steps"
-    closed = in_parts.inline(jaxpr)
+    closed = flat(jaxpr)
     inner, weights = closed.jaxpr, in_parts.matrices(closed)
     shared_by_rows = {
         v for v, flag in zip(inner.invars[:num_consts], kernel.rows, strict=False) if not flag
     }
     used = [v for eqn in closed.eqns for v in (*eqn.invars, *eqn.outvars)]
-    if strange := sorted({v.aval.dtype.name for v in (*inner.invars, *used)} - KINDS):
-        return f"it computes in {strange[0]}"
+    if strange := sorted({v.aval.dtype.name for v in (*inner.invars, *used)} - {*DTYPES}):
+        return f"its step computes in {strange[0]}"
     if strange := [why for eqn in closed.eqns if (why := in_parts.obstacle(eqn))]:
         return f"its step has operations that kernels have not: {strange[0]}"
     if not weights <= shared_by_rows or any(
@@ -142,7 +146,7 @@ def in_kernel_gpu(
     from jax.experimental import pallas as pl
 
     compiler: Any = importlib.import_module(f"jax.experimental.pallas.{plan.compiler}")
-    closed = in_parts.inline(jaxpr)
+    closed = flat(jaxpr)
     flags: Any = kernel.rows
     first, count = num_consts + num_carry, args[num_consts].shape[0]
     avals, outs, weights = closed.in_avals, closed.out_avals, in_parts.matrices(closed)

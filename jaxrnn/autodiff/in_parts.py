@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.autodiff._jax import ClosedJaxpr, Var, bind, evaluate, read, trace
+from jaxrnn.autodiff._jax import ClosedJaxpr, Var, bind, evaluate, read
 from jaxrnn.autodiff.products import row_product
 from jaxrnn.autodiff.step import inexact
 
@@ -31,25 +31,8 @@ ELEMENTWISE = FUNCTIONS | {
     *("select_n", "convert_element_type", "floor", "ceil", "is_finite"),
     *("eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not"),
 }
-RENAMED = {"reshape", "squeeze", "broadcast_in_dim", "copy", "stop_gradient"}
+RENAMED = {"reshape", "squeeze", "expand_dims", "broadcast_in_dim", "copy", "stop_gradient"}
 CUT = {"split": "axis", "concatenate": "dimension", "slice": None, "pad": None}
-CALLED = {"jit": "jaxpr", "pjit": "jaxpr", "custom_jvp_call": "call_jaxpr"}
-
-
-def inline(closed: ClosedJaxpr) -> ClosedJaxpr:
-    """The same without calls of functions."""
-
-    def run(closed: ClosedJaxpr, *args: Any) -> list:
-        env = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
-        env |= dict(zip(closed.jaxpr.invars, args, strict=True))
-        evaluate(closed.jaxpr.eqns, env, rule)
-        return [read(env, v) for v in closed.jaxpr.outvars]
-
-    def rule(eqn: Any, *args: Any) -> list:
-        inner = CALLED.get(eqn.primitive.name)
-        return bind(eqn, *args) if inner is None else run(eqn.params[inner], *args)
-
-    return trace(partial(run, closed), *closed.in_avals)
 
 
 def size(v: Any) -> int:

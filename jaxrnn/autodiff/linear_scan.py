@@ -10,6 +10,7 @@ level of its tree.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from jaxrnn import errors
 from jaxrnn.autodiff.choose import choose
 from jaxrnn.autodiff.platform import Call, by_platform
 from jaxrnn.autodiff.transitions import (
+    Matrix,
     check_recurrence,
     evolve,
     has_time_axis,
@@ -36,6 +38,8 @@ RADIX = 16  # steps of a chunk on accelerators; on a CPU one loop is fastest
 # Bytes: of an array that a CPU's caches hold in part at best, and of a step whose work outweighs
 # that of a loop's step.
 CACHE, ROW = 2**23, 512
+# Bytes of a step's matrices that are work enough for a TPU by themselves.
+MATRICES = 2**20
 
 
 class Options(NamedTuple):
@@ -86,7 +90,9 @@ def linear_scan(
       radix: 0 for one loop of T steps. Otherwise time is cut into chunks of that many steps, all
         run side by side: first their ends from zero, then the recurrence of the ends by the same
         rule, then the chunks from their starts. This takes 3 radix log T / log radix steps and
-        about three times the work. By default 0 where the program runs on a CPU and 16 elsewhere.
+        about three times the work; of matrices `[N, N]`, N times, since they are multiplied with
+        each other. By default 0 where the program runs on a CPU, or on a TPU where matrices take a
+        megabyte a step or more, and 16 elsewhere.
       unroll: the unrolling of the one loop, as in `lax.scan`.
 
     Raises:
@@ -159,13 +165,23 @@ def _linear(options: Options, a: Any, b: Any, start: Any, mask: Any, resets: Any
 
     cpu = plan(options.radix or 0, nested)
     default = plan(RADIX if options.radix is None else options.radix, 0)
-    if cpu == default:
-        return run(cpu, a, b, start, mask, resets)
+    tpu = plan(0, 0) if options.radix is None and matrices(a, b) >= MATRICES else default
+    return planned((("cpu", cpu), ("tpu", tpu), ("", default)), a, b, start, mask, resets)
+
+
+def planned(plans: tuple, a: Any, b: Any, start: Any, mask: Any, resets: Any) -> Any:
+    """The recurrence by the plan of the platform that the program is lowered for; the last plan is
+    for all others.
+    """
+    (platform, plan), *others = plans
+    if all(other == plan for _, other in others):
+        return run(plan, a, b, start, mask, resets)
     args, linear = (a, b, start, mask, resets), (False, True, True, False, False)
     first, (rows, *flags) = _constant(0, start), _constant(1, (b, mask, resets))
     timed = map_transitions(lambda a, b: _constant(int(has_time_axis(a, b)), a), a, b)
     in_axes, out_axes = (timed, rows, first, *flags), (first, rows)  # vmap's axes come behind time
-    return by_platform(Call(run, cpu), Call(run, default), args, linear, in_axes, out_axes)
+    here, elsewhere = Call(run, plan), Call(planned, tuple(others))
+    return by_platform(platform, here, elsewhere, args, linear, in_axes, out_axes)
 
 
 def _constant(axis: int, tree: Any) -> Any:
@@ -225,6 +241,17 @@ def longer(b: Any, radix: int) -> bool:
     The program depends on the number of chunks, so a symbolic T is run in one loop.
     """
     return isinstance(steps_of(b), int) and steps_of(b) > radix
+
+
+def matrices(a: Any, b: Any) -> int:
+    """The bytes of a step's matrices, one for each row; of symbolic sizes 0."""
+
+    def size(a: Any, b: Any) -> int:
+        shape = jax.tree.leaves(b)[0].shape[1:]
+        known = isinstance(a, Matrix) and all(isinstance(n, int) for n in shape)
+        return math.prod((*shape, shape[-1])) * a.w.dtype.itemsize if known else 0
+
+    return sum(jax.tree.leaves(map_transitions(size, a, b)))
 
 
 def nested_steps(b: Any) -> int:

@@ -31,6 +31,7 @@ from jaxrnn.autodiff._jax import (
     derived_jvp,
     evaluate,
     lowered,
+    pe,
     primitive,
     read,
     row_of,
@@ -40,9 +41,9 @@ from jaxrnn.autodiff._jax import (
 )
 from jaxrnn.autodiff.hoist import before_loop
 from jaxrnn.autodiff.in_blocks import in_blocks
-from jaxrnn.autodiff.in_kernel import ROWS, Kernel, in_kernel, of_all_rows, plan
-from jaxrnn.autodiff.in_kernel_gpu import in_kernel_gpu, plan_gpu
 from jaxrnn.autodiff.in_place import in_place
+from jaxrnn.autodiff.kernels import card_known, fused
+from jaxrnn.autodiff.rows import ROWS, Kernel, plain
 
 Leaves = list
 Body = Callable[[Leaves, Leaves, Leaves], tuple[Leaves, Leaves]]  # (consts, carry, x) -> (carry, y)
@@ -155,12 +156,17 @@ def _batched(
         return outs, [None] * len(outs)
     first_x, moved, batched = num_consts + num_carry, [], []
     rows = kernel.rows if kernel is not None and kernel.rows else (False,) * len(args)
+    # More rows of the same: all that differs between them has an axis of rows already.
+    joined = any(rows) and all(row for row, dim in zip(rows, dims, strict=True) if dim is not None)
+    joined = joined and axis.explicit_mesh_axis is None
     for i, (a, dim) in enumerate(zip(args, dims, strict=True)):
         if dim is None and num_consts <= i < first_x:
             a, dim = batching.broadcast(a, axis.size, 0, axis.explicit_mesh_axis), 0
-        place = int(i >= first_x) + rows[i]
+        place = int(i >= first_x) + (rows[i] and not joined)
         moved.append(a if dim is None else jnp.moveaxis(a, dim, place))
         batched.append(dim is not None)
+    if joined:
+        return _more_rows(axis.size, moved, batched, jaxpr=jaxpr, kernel=kernel, **params)
     if kernel is not None and axis.name == ROWS:
         kernel = kernel._replace(rows=tuple(batched))
         outs = loop_p.bind(*moved, jaxpr=jaxpr, kernel=kernel, **params)
@@ -170,6 +176,27 @@ def _batched(
         outs = loop_p.bind(*moved, jaxpr=body, kernel=kernel, **params)
         behind = int(any(rows))
     return outs, [behind] * num_carry + [1 + behind] * (len(outs) - num_carry)
+
+
+def _more_rows(size: int, args: list, batched: list, **params: Any) -> tuple[list, list]:
+    """A loop of rows under a `vmap` that stands before its axis of rows, as one of more rows."""
+    first_x, flags = params["num_consts"] + params["num_carry"], params["kernel"].rows
+
+    def joined(i: int, a: Any) -> Any:
+        at = int(i >= first_x)
+        if not batched[i]:
+            a = jnp.broadcast_to(jnp.expand_dims(a, at), (*a.shape[:at], size, *a.shape[at:]))
+        return a.reshape(*a.shape[:at], -1, *a.shape[at + 2 :])
+
+    rows = [
+        joined(i, a) if flag else a for i, (a, flag) in enumerate(zip(args, flags, strict=True))
+    ]
+    outs = loop_p.bind(*rows, **params)
+    places = [int(j >= params["num_carry"]) for j in range(len(outs))]
+    return [
+        y.reshape(*y.shape[:at], size, -1, *y.shape[at + 1 :])
+        for y, at in zip(outs, places, strict=True)
+    ], places
 
 
 # The loop is c', y = f(k, c, x), linear in some consts k, in the carry c and in some xs x; u are
@@ -274,47 +301,39 @@ def _transposed_rows(cts: Sequence, args: tuple, kernel: Kernel, params: dict) -
     )
     mapped = jax.vmap(row, in_axes, [axis(i) for i in asked], axis_name=ROWS)
     back = mapped([args[i] for i in known], [cts[j] for j in arrived])
-    found = {
-        i: ct if rows[i] else ct.sum(axis(i)) for i, ct in zip(asked, back, strict=True)
-    }
+    found = {i: ct if rows[i] else ct.sum(axis(i)) for i, ct in zip(asked, back, strict=True)}
     return [found.get(i) for i in range(len(args))]
 
 
-def plain(run: Callable) -> Callable:
-    """`run(*args, **params)`, for any loop: one of rows becomes one of all rows at once."""
-
-    def lower(*args: Any, jaxpr: ClosedJaxpr, kernel: Kernel | None, **params: Any) -> list:
-        count = args[params["num_consts"]].shape[0]
-        return run(*args, jaxpr=of_all_rows(jaxpr, kernel, count), **params)
-
-    return lower
-
-
-def fused(
-    run: Callable, interpreted: bool, plan: Callable = plan, kernel_of: Callable = in_kernel
-) -> Callable:
-    """A loop that is to be one kernel as that, if there is a plan for it; else by `run`."""
-
-    def lower(*args: Any, kernel: Kernel | None, **params: Any) -> list:
-        if kernel is not None and kernel.rows and (kernel.interpret or not interpreted):
-            sizes = (params["num_consts"], params["num_carry"], params["length"])
-            made = plan(params["jaxpr"], kernel, *sizes, args[params["num_consts"]].shape[0])
-            if not isinstance(made, str):
-                return kernel_of(*args, kernel=kernel, plan=made, **params)
-        return run(*args, kernel=kernel, **params)
-
-    return lower
+def _without(used: list[bool], eqn: Any) -> tuple[list[bool], Any]:
+    """The loop without the ys that nothing reads, and without what only they need."""
+    params = dict(eqn.params)
+    jaxpr, (consts, carry) = params["jaxpr"], (params["num_consts"], params["num_carry"])
+    if not any(used):
+        return [False] * len(eqn.invars), None
+    keep = [*[True] * carry, *used[carry:]]
+    needs = [*[False] * consts, *[True] * carry, *[False] * (len(eqn.invars) - consts - carry)]
+    inner, reads = pe.dce_jaxpr(jaxpr.jaxpr, keep, needs)
+    left = [i for i, read in enumerate(reads) if read]
+    params |= {"jaxpr": ClosedJaxpr(inner, jaxpr.consts), "num_consts": sum(reads[:consts])}
+    xs = [i - consts - carry for i in left if i >= consts + carry]
+    params["free"] = tuple(xs.index(i) for i in params["free"] if i in xs)
+    if (kernel := params["kernel"]) is not None and kernel.rows is not None:
+        params["kernel"] = kernel._replace(rows=tuple(kernel.rows[i] for i in left))
+    outvars = [v for v, kept in zip(eqn.outvars, keep, strict=True) if kept]
+    return reads, eqn.replace(invars=[eqn.invars[i] for i in left], outvars=outvars, params=params)
 
 
 loop_p = primitive("loop", multiple_results=True)
 loop_p.def_abstract_eval(_abstract)
 PLATFORMS = {
-    "cpu": fused(plain(in_place), interpreted=True),
-    "cuda": fused(plain(in_blocks), False, plan_gpu, in_kernel_gpu),
+    "cpu": fused(plain(in_place), "tpu", lambda kernel: kernel.interpret),
+    "cuda": fused(plain(in_blocks), "cuda", lambda kernel: True),
     "rocm": plain(in_blocks),
-    "tpu": fused(plain(scanned), interpreted=False),
+    "tpu": fused(plain(scanned), "tpu", lambda kernel: card_known()),
 }
 lowered(loop_p, plain(scanned), PLATFORMS)
+pe.dce_rules[loop_p] = _without
 ad.primitive_jvps[loop_p] = derived_jvp(plain(scanned))
 ad.primitive_transposes[loop_p] = _transposed
 batching.fancy_primitive_batchers[loop_p] = _batched

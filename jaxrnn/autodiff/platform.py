@@ -1,4 +1,5 @@
-"""Two versions of one function, for CPUs and for all else, chosen when a program is lowered.
+"""Two versions of one function, for one platform and for all else, chosen when a program is
+lowered.
 
 The machine that traces a program need not be the one that runs it: a host without an accelerator
 traces and exports programs for one. `jax.lax.platform_dependent` chooses at lowering too, but it is
@@ -21,6 +22,7 @@ import jax.numpy as jnp
 from jaxrnn.autodiff._jax import ad, batching, debugging, lowered, primitive, trace
 
 Flat = Callable[..., list]  # of arrays, to a list of arrays
+PLATFORMS = ("cpu", "tpu")  # which a function may be special for
 
 # Functions are hashable records of their parts: equal ones are compiled once, also where they are
 # called outside of jit.
@@ -113,15 +115,22 @@ def select(flags: Sequence[bool], values: Sequence) -> list:
 
 
 def by_platform(
-    cpu: Callable, default: Callable, args: tuple, linear: tuple, in_axes: Any, out_axes: Any
+    platform: str,
+    special: Callable,
+    default: Callable,
+    args: tuple,
+    linear: tuple,
+    in_axes: Any,
+    out_axes: Any,
 ) -> Any:
-    """`cpu(*args)` where the program is lowered for a CPU, elsewhere `default(*args)`.
+    """`special(*args)` where the program is lowered for `platform`, elsewhere `default(*args)`.
 
     Both compute the same from pytrees of floating arrays or flags. They hash, equal ones compare
-    equal, and they close over no array.
+    equal, and they close over no array. A default may be such a pair again.
 
     Args:
-      cpu: the function for a CPU.
+      platform: one of `PLATFORMS`.
+      special: the function for that platform.
       default: the function for all other platforms.
       args: the arguments of both.
       linear: for each argument, whether the functions are linear in it: in all of those together.
@@ -133,66 +142,80 @@ def by_platform(
     leaves, tree = jax.tree.flatten(args)
     flags = [flag for flag, arg in zip(linear, args, strict=True) for _ in jax.tree.leaves(arg)]
     places = Places(tuple(flags), tuple(jax.tree.leaves(in_axes)), tuple(jax.tree.leaves(out_axes)))
-    outs = bind(leaves, Leaves(cpu, tree), Leaves(default, tree), places)
+    outs = bind(platform, leaves, Leaves(special, tree), Leaves(default, tree), places)
     return jax.tree.unflatten(jax.tree.structure(out_axes), outs)
 
 
-def bind(args: Sequence, cpu: Flat, default: Flat, places: Places) -> list:
+def bind(platform: str, args: Sequence, special: Flat, default: Flat, places: Places) -> list:
     """The primitive, applied to flat arguments."""
-    return by_platform_p.bind(*args, cpu=cpu, default=default, places=places)
+    given = {"platform": platform, "special": special, "default": default, "places": places}
+    return by_platform_p.bind(*args, **given)
 
 
-def _types(*avals: Any, cpu: Flat, default: Flat, places: Places) -> tuple[list, set]:
-    # Both agree, and the one for a CPU is quicker to trace. Shapes alone are not enough: the types
+def _types(*avals: Any, special: Flat, **_: Any) -> tuple[list, set]:
+    # Both agree, and the special one is quicker to trace. Shapes alone are not enough: the types
     # of the jaxpr say over which axes of a mesh a result is sharded or varies.
-    closed = trace(cpu, *avals)
+    closed = trace(special, *avals)
     return closed.out_avals, closed.effects
 
 
-def _jvp(primals: tuple, tangents: tuple, *, cpu: Flat, default: Flat, places: Places) -> tuple:
-    outs = bind(primals, cpu, default, places)
+def _jvp(
+    primals: tuple, tangents: tuple, *, platform: str, special: Flat, default: Flat, places: Places
+) -> tuple:
+    outs = bind(platform, primals, special, default, places)
     moves = tuple(type(d) is not ad.Zero for d in tangents)
     linear = places.linear
     if all(flag for flag, move in zip(linear, moves, strict=True) if move):
         given = [ad.instantiate_zeros(d) for d, flag in zip(tangents, linear, strict=True) if flag]
-        return outs, bind(merge(linear, given, primals), cpu, default, places)
-    push, push_default = Tangent(cpu, moves), Tangent(default, moves)
+        return outs, bind(platform, merge(linear, given, primals), special, default, places)
+    push, push_default = Tangent(special, moves), Tangent(default, moves)
     flags = [False] * len(primals) + [True] * sum(moves)
     axes = (*places.in_axes, *select(moves, places.in_axes))
     of_tangent = Places(tuple(flags), axes, places.out_axes)
     given = [*primals, *select(moves, tangents)]
-    return outs, bind(given, push, push_default, of_tangent)
+    return outs, bind(platform, given, push, push_default, of_tangent)
 
 
-def _transpose(cotangents: Sequence, *args: Any, cpu: Flat, default: Flat, places: Places) -> list:
+def _transpose(
+    cotangents: Sequence,
+    *args: Any,
+    platform: str,
+    special: Flat,
+    default: Flat,
+    places: Places,
+) -> list:
     asked = tuple(ad.is_undefined_primal(x) for x in args)
     others = [not ask for ask in asked]
     types = tuple(x.aval for x in select(asked, args))
-    pull, pull_default = Transpose(cpu, asked, types), Transpose(default, asked, types)
+    pull, pull_default = (Transpose(f, asked, types) for f in (special, default))
     known, given = select(others, args), [ad.instantiate_zeros(ct) for ct in cotangents]
     flags = [False] * len(known) + [True] * len(given)
     axes = (*select(others, places.in_axes), *places.out_axes)
     back = Places(tuple(flags), axes, tuple(select(asked, places.in_axes)))
-    outs = bind([*known, *given], pull, pull_default, back)
+    outs = bind(platform, [*known, *given], pull, pull_default, back)
     return merge(asked, outs, [None] * len(args))
 
 
-def _batch(args: tuple, axes: tuple, *, cpu: Flat, default: Flat, places: Places) -> tuple:
+def _batch(
+    args: tuple, axes: tuple, *, platform: str, special: Flat, default: Flat, places: Places
+) -> tuple:
     triples = list(zip(args, axes, places.in_axes, strict=True))
     moved = [x if axis is None else jnp.moveaxis(x, axis, to) for x, axis, to in triples]
     in_axes = tuple(None if axis is None else to for _, axis, to in triples)
-    rows, rows_default = (Batched(f, in_axes, places.out_axes) for f in (cpu, default))
-    outs = bind(moved, rows, rows_default, places)
+    rows, rows_default = (Batched(f, in_axes, places.out_axes) for f in (special, default))
+    outs = bind(platform, moved, rows, rows_default, places)
     return outs, places.out_axes
 
 
-def _run(which: str, *args: Any, **functions: Any) -> list:
-    return functions[which](*args)
+def _run(
+    here: str | None, *args: Any, platform: str, special: Flat, default: Flat, places: Places
+) -> list:
+    return (special if here == platform else default)(*args)
 
 
 by_platform_p = primitive("by_platform", multiple_results=True)
 by_platform_p.def_effectful_abstract_eval(_types)
-lowered(by_platform_p, partial(_run, "default"), {"cpu": partial(_run, "cpu")}, alone=False)
+lowered(by_platform_p, partial(_run, None), anywhere={p: partial(_run, p) for p in PLATFORMS})
 ad.primitive_jvps[by_platform_p] = _jvp
 ad.primitive_transposes[by_platform_p] = _transpose
 batching.primitive_batchers[by_platform_p] = _batch

@@ -166,7 +166,8 @@ def traced(
 ) -> tuple[list, Step] | None:
     """Constants, and `f(consts, carry, row) -> carry` as a `Step` over them; rows have a time axis.
 
-    None where nothing can be deferred, unless `always`, or where a step does more than compute (it prints, say).
+    None where nothing can be deferred, unless `always`, or where a step does more than compute (it
+    prints, say).
     """
     closed = trace(f, consts, carry, [row_of(a) for a in rows])
     if closed.effects:

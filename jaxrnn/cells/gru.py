@@ -114,9 +114,9 @@ class GRU(Cell):
         x, n = dot.add(z.h, "b"), dot.add(z.n, "b", 2 * self.hidden)
         if self.reset_after:
             h, c = dot(state, "w_h", 2 * self.hidden)
-            r, u = jnp.split(sigmoid(x + h), 2, axis=-1)
+            r, u = map(sigmoid, jnp.split(x + h, 2, axis=-1))
             return GRUGates(r, u, jnp.tanh(n + r * dot.add(c, "b_n")))
-        r, u = jnp.split(sigmoid(x + dot(state, "w_h")), 2, axis=-1)
+        r, u = map(sigmoid, jnp.split(x + dot(state, "w_h"), 2, axis=-1))
         return GRUGates(r, u, jnp.tanh(n + dot(r * state, "w_n")))
 
     def step(self, params: Params, state: jax.Array, z: GRUInputs, dot: Dot) -> jax.Array:

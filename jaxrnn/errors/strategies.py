@@ -39,3 +39,11 @@ def no_trajectory(cell: Any) -> Exception:
 def not_newton(cell: Any, strategy: Any) -> Exception:
     do = "Pass Newton(), or use unroll for another strategy."
     return error(TypeError, cell, f"strategy={strategy!r}", "a Newton", do)
+
+
+def check_platform(strategy: Any, platform: Any, known: Any) -> None:
+    """A platform that there are kernels for."""
+    if not isinstance(platform, str) or platform not in known:
+        need = " or ".join(f'"{name}"' for name in known)
+        do = "On a CPU Fused is Scan."
+        raise error(ValueError, strategy, f"platform={platform!r}", need, do)

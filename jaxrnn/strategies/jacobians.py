@@ -88,11 +88,22 @@ class Problem(NamedTuple):
         # In the short formats of accelerators a small change of the state would vanish, and the
         # iteration would not end.
         with jax.default_matmul_precision("highest"):
-            return controls.controlled(self.cell)(both, before, (z, mask, reset), Dot(both))
+            dot = Dot(both, place=0)  # all steps side by side: time stays first
+            return controls.controlled(self.cell)(both, before, (z, mask, reset), dot)
 
     def steps(self, inputs: Inputs, before: Any, mask: Any, resets: Any) -> Any:
         """Every step from the state before it."""
         return jax.vmap(lambda *now: self.step(inputs, *now))(before, inputs.zs, mask, resets)
+
+    def first(self, inputs: Inputs, mask: Any, resets: Any, length: int) -> Any:
+        """One step from the initial state, at every t: what it computes of the state alone is
+        computed once.
+        """
+        if not length:
+            return jax.tree.map(lambda s: jnp.broadcast_to(s, (0, *s.shape)), inputs.start)
+        return jax.vmap(lambda *now: self.step(inputs, inputs.start, *now), axis_size=length)(
+            inputs.zs, mask, resets
+        )
 
     def linearized(
         self, inputs: Inputs, before: jax.Array, mask: Any, resets: Any, unpack: Callable
@@ -101,18 +112,24 @@ class Problem(NamedTuple):
         before.
         """
 
-        def f(flat: jax.Array) -> jax.Array:
-            return self.pack(self.steps(inputs, unpack(flat), mask, resets))
-
         def column(direction: jax.Array) -> tuple[jax.Array, jax.Array]:
-            return jax.jvp(f, (before,), (jnp.broadcast_to(direction, before.shape),))
+            # The direction is the same at every step, and JAX is told so: what a step computes of
+            # it alone, as its product with a weight, is computed once and not for all steps.
+            def push(flat: jax.Array, *now: Any) -> tuple[jax.Array, jax.Array]:
+                def f(flat: jax.Array) -> jax.Array:
+                    return self.pack(self.step(inputs, unpack(flat), *now))
+
+                return jax.jvp(f, (flat,), (jnp.broadcast_to(direction, flat.shape),))
+
+            return jax.vmap(push)(before, inputs.zs, mask, resets)
 
         if self.kind == "units" and len(self.shapes) == 1:
             return column(jnp.ones((), before.dtype))
         unit = jnp.eye(before.shape[-1], dtype=before.dtype)
         if self.kind == "diagonal":  # one column after another, of which one number is kept
+            new = self.pack(self.steps(inputs, unpack(before), mask, resets))
             entries = jax.lax.map(lambda k: column(unit[k])[1][..., k], jnp.arange(len(unit)))
-            return f(before), jnp.moveaxis(entries, 0, -1)
+            return new, jnp.moveaxis(entries, 0, -1)
         new, columns = jax.vmap(column, out_axes=(None, 0))(unit)
         return new, Matrix(jnp.moveaxis(columns, 0, -1))
 

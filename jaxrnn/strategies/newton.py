@@ -33,6 +33,14 @@ class Report(NamedTuple):
     converged: jax.Array
 
 
+class Progress(NamedTuple):
+    """Where an iteration is: whether its states have been looked at, when they were found."""
+
+    checked: jax.Array
+    states: jax.Array
+    report: Report
+
+
 class Newton(Strategy):
     """All states of a nonlinear cell at once: every iteration evaluates all steps side by side and
     solves one linear recurrence.
@@ -50,8 +58,9 @@ class Newton(Strategy):
     the diagonal alone, unless there were many iterations). A row where they pass eps^0.4 (float32:
     0.002) has not converged.
 
-    Jacobians take `[T, ..., N, N]`: cut long sequences with `Chunked(size, inner=Newton())`. A
-    `LinearCell` is evaluated as it is.
+    Jacobians take `[T, ..., N, N]`, and temporaries one to three times that: the most where a state
+    has several arrays, as an LSTM's, or where Jacobians are multiplied in chunks. Cut long
+    sequences with `Chunked(size, inner=Newton())`. A `LinearCell` is evaluated as it is.
 
     Args:
       max_iters: the most iterations.
@@ -103,12 +112,7 @@ class Newton(Strategy):
         problem = Problem.of(cell, params, self.jacobian, piece.reverse)
         inputs = Inputs(params, piece.start, piece.zs)
         if guess is None:
-            guess = jax.tree.map(
-                lambda s: jnp.broadcast_to(s, (piece.length, *s.shape)), piece.start
-            )
-            guess = (
-                problem.steps(inputs, guess, piece.mask, piece.resets) if piece.length else guess
-            )
+            guess = problem.first(inputs, piece.mask, piece.resets, piece.length)
         states, report = solved(
             (self, problem),
             inputs,
@@ -153,64 +157,64 @@ def iterated(
         # XLA:CPU loses NaN in the maximum of more than 4,096 numbers.
         return problem.largest(jnp.where(jnp.isnan(share), jnp.inf, share))
 
-    def unfinished(carry: tuple) -> jax.Array:
-        k, _, step = carry
-        return (k < newton.max_iters) & ~jnp.all(step <= tolerance)
-
-    def body(carry: tuple) -> tuple:
-        k, states, _ = carry
-        before = forget(resets, states_before(first, states, problem.reverse))
-        new, transition = problem.linearized(inputs, before, mask, resets, unpack)
-        drive = new - map_transitions(multiply, transition, before)
-        _, after = linear_scan(
-            transition, drive, first, mask=mask, resets=resets, reverse=problem.reverse, radix=radix
-        )
-        # Such states begin anew from the guess: those before them are right already, or will be.
-        bad = ~jnp.isfinite(after)
-        step = size(jnp.where(bad, jnp.inf, after - states), after)
-        return k + 1, jnp.where(bad, guess, after), step
-
     if not guess.shape[0]:
         rows = jnp.zeros(first.shape[: first.ndim - problem.axes], first.dtype)
         return unpack(guess), Report(jnp.zeros((), int), rows, rows, rows, rows == 0)
-    begin = jnp.full_like(problem.largest(guess), jnp.inf)
-    k, states, step = jax.lax.while_loop(unfinished, body, (jnp.zeros((), int), guess, begin))
-    before = forget(resets, states_before(first, states, problem.reverse))
-    new, transition = problem.linearized(inputs, before, mask, resets, unpack)
-    residual = size(new - states, states)
-    eps = jnp.finfo(states.dtype).eps
-    noise = (
-        eps
-        * (1 + jnp.abs(states))
-        * jax.random.rademacher(jax.random.key(0), states.shape, states.dtype)
-    )
+    eps = jnp.finfo(guess.dtype).eps
+    signs = jax.random.rademacher(jax.random.key(0), guess.shape, guess.dtype)
 
-    def grown() -> jax.Array:
+    def solve(at: Any, drive: jax.Array, start: jax.Array) -> jax.Array:
         return linear_scan(
-            transition,
-            noise,
-            jnp.zeros_like(first),
-            mask=mask,
-            resets=resets,
-            reverse=problem.reverse,
-            radix=radix,
+            at, drive, start, mask=mask, resets=resets, reverse=problem.reverse, radix=radix
         )[1]
 
-    def exactly() -> jax.Array:
-        drives = unpack(blank(noise, mask))
-        return problem.pack(
-            problem.pushed(
-                inputs, unpack(before), drives, jax.tree.map(jnp.zeros_like, state), mask, resets
-            )
+    # Jacobians are made, and a linear recurrence is run, in one place of the program, which takes
+    # long to compile for an accelerator: the pass that looks at the states, when they are found, is
+    # one more pass of the loop.
+    def body(carry: Progress) -> Progress:
+        states, report = carry.states, carry.report
+        found = (report.iterations >= newton.max_iters) | jnp.all(report.step <= tolerance)
+        before = forget(resets, states_before(first, states, problem.reverse))
+        new, transition = problem.linearized(inputs, before, mask, resets, unpack)
+        noise = eps * (1 + jnp.abs(states)) * signs
+        drive = new - map_transitions(multiply, transition, before)
+        start = jnp.where(found, jnp.zeros_like(first), first)
+        after = solve(transition, jnp.where(found, noise, drive), start)
+        # Such states begin anew from the guess: those before them are right already, or will be.
+        bad = ~jnp.isfinite(after)
+        step = size(jnp.where(bad, jnp.inf, after - states), after)
+        return Progress(
+            found,
+            jnp.where(found, states, jnp.where(bad, guess, after)),
+            Report(
+                report.iterations + jnp.where(found, 0, 1),
+                jnp.where(found, report.step, step),
+                size(new - states, states),
+                size(after, states),
+                report.converged,
+            ),
         )
 
-    # After many iterations the diagonal alone says little about what grows.
-    slow = (problem.kind == "diagonal") & (4 * k >= len(states))
-    rounding = size(
-        jax.lax.cond(slow, exactly, grown) if problem.kind == "diagonal" else grown(), states
+    far = jnp.full_like(problem.largest(guess), jnp.inf)
+    none = Report(jnp.zeros((), int), far, far, far, far < 0)
+    _, states, report = jax.lax.while_loop(
+        lambda carry: ~carry.checked, body, Progress(jnp.zeros((), bool), guess, none)
     )
-    converged = (step <= tolerance) & (residual <= tolerance) & (rounding <= eps**0.4)
-    return unpack(states), Report(k, step, residual, rounding, converged)
+
+    def exactly() -> jax.Array:
+        before = forget(resets, states_before(first, states, problem.reverse))
+        drives = unpack(blank(eps * (1 + jnp.abs(states)) * signs, mask))
+        zero = jax.tree.map(jnp.zeros_like, state)
+        pushed = problem.pushed(inputs, unpack(before), drives, zero, mask, resets)
+        return size(problem.pack(pushed), states)
+
+    rounding = report.rounding
+    if problem.kind == "diagonal":
+        # After many iterations the diagonal alone says little about what grows.
+        slow = 4 * report.iterations >= len(states)
+        rounding = jax.lax.cond(slow, exactly, lambda: rounding)
+    converged = (report.step <= tolerance) & (report.residual <= tolerance) & (rounding <= eps**0.4)
+    return unpack(states), report._replace(rounding=rounding, converged=converged)
 
 
 def linearized(

@@ -11,27 +11,29 @@ import jaxrnn as rnn
 from helpers.tables import first
 from jaxrnn.autodiff import in_parts
 from jaxrnn.autodiff._jax import lowered
-from jaxrnn.autodiff.in_kernel_gpu import in_kernel_gpu, plan_gpu
-from jaxrnn.autodiff.loop import PLATFORMS, fused, loop_p, plain, scanned
+from jaxrnn.autodiff.kernels import KERNELS, fused
+from jaxrnn.autodiff.loop import PLATFORMS, loop_p, scanned
+from jaxrnn.autodiff.rows import flat, plain
 from jaxrnn.strategies import Fused
 
 KEY = jax.random.key(0)
 
 
 @pytest.fixture
-def plans():
+def plans(monkeypatch):
     """This CPU runs loops as a GPU does; the plans that were made for them."""
-    made = []
+    made, (plan, kernel) = [], KERNELS["cuda"]
 
-    def plan(*args):
-        made.append(plan_gpu(*args))
+    def recorded(*args):
+        made.append(plan(*args))
         return made[-1]
 
     def run(f):
         jax.clear_caches()
         lowered(loop_p, plain(scanned), PLATFORMS | {"cpu": f})
 
-    run(fused(plain(scanned), False, plan, in_kernel_gpu))
+    monkeypatch.setitem(KERNELS, "cuda", (recorded, kernel))
+    run(fused(plain(scanned), "cuda", lambda kernel: True))
     yield made
     run(PLATFORMS["cpu"])
 
@@ -97,7 +99,7 @@ def test_a_kernel_is_the_loop(plans, cell, steps, batch, reverse, masked, dtype)
         (rnn.Elman(16, lambda x: jnp.cumsum(x, -1)), "kernels have not: `cumsum`"),
         (rnn.Elman(16, lambda x: x[..., ::-1]), "kernels have not: `rev`"),
         (rnn.Elman(16, lambda x: x[..., ::2].repeat(2, -1)), "`slice` is among them only in"),
-        (rnn.Elman(16, lambda x: jax.lax.complex(x, x).real), "it computes in complex64"),
+        (rnn.Elman(16, lambda x: jax.lax.complex(x, x).real), "its step computes in complex64"),
     ],
 )
 def test_what_a_kernel_is_not_made_for(plans, cell, words):
@@ -130,7 +132,7 @@ def test_parts_of_a_step_are_the_step():
 
     a, b, flag = jnp.arange(12.0), jax.random.normal(KEY, 12), jnp.asarray([True])
     for flags in (flag, ~flag):
-        closed = in_parts.inline(jax.make_jaxpr(step)(a, b, flags))
+        closed = flat(jax.make_jaxpr(step)(a, b, flags))
         assert not any(map(in_parts.obstacle, closed.eqns))
         assert in_parts.divisor(closed) == 4
         run = functools.partial(in_parts.run, closed, 4, (4,))

@@ -247,6 +247,22 @@ def test_the_gradient_stores_a_third_of_what_that_of_a_tree_does(radix):
     assert ours < (theirs / 3 if radix == 0 else theirs), (ours / states, theirs / states)
 
 
+def test_large_matrices_are_run_in_one_loop_on_a_tpu_and_not_elsewhere():
+    """There a product of two of them is N times the work of a step, which fills the card anyway."""
+
+    def loops(size, platform, radix=None):
+        a, b = jnp.ones((20, 4, size, size)), jnp.ones((20, 4, size))
+        f = jax.jit(lambda a, b: linear_scan(Matrix(a), b, b[0], radix=radix)[1])
+        text = f.trace(a, b).lower(lowering_platforms=(platform,)).as_text()
+        return text.count("stablehlo.while")
+
+    assert loops(256, "tpu") == 1
+    assert loops(256, "tpu", 16) > 1
+    assert loops(8, "tpu") > 1
+    assert loops(256, "cuda") > 1
+    assert loops(256, "cpu") == 1
+
+
 def test_associative_refuses_what_is_not_linear():
     net = rnn.Stack((rnn.LRU(2), rnn.GRU(3)))
     params, xs = net.init(jax.random.key(0), rnn.features(2)), jnp.ones((5, 2))

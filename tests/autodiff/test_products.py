@@ -1,4 +1,5 @@
-"""`matmul` of complex numbers is `@`, in values and in gradients; nothing imaginary is lost."""
+"""`matmul` of complex numbers is `@`, in values and in gradients; nothing imaginary is lost. On a
+TPU rows keep the order of their axes."""
 
 import jax
 import jax.numpy as jnp
@@ -84,3 +85,28 @@ def test_a_complex_state_through_dot():
 
     got, want = (jax.jit(jax.value_and_grad(f, (0, 1)))(params, xs) for f in (ours, plain))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), got, want)
+
+
+def test_on_a_tpu_rows_that_fill_its_tiles_keep_the_order_of_their_axes():
+    """Else it puts time inside the batch, and a loop copies every row that it reads or writes."""
+
+    def held(batch, platform):
+        def loss(x, w):
+            return jnp.sum(jnp.square(rnn.matmul(x, w)))
+
+        x, w = jnp.ones((5, batch, 4)), jnp.ones((4, 3))
+        lowered = jax.jit(jax.grad(loss, (0, 1))).trace(x, w).lower(lowering_platforms=(platform,))
+        return lowered.as_text().count("LayoutConstraint")
+
+    assert held(16, "tpu")
+    assert not held(6, "tpu")
+    assert not held(16, "cpu")
+    assert not held(16, "cuda")
+
+
+def test_vmap_puts_its_axis_where_it_is_told():
+    x, w = drawn((7, 4, 3), "float32"), drawn((3, 5), "float32")
+    for place, need in ((1, (4, 7, 5)), (0, (7, 4, 5))):
+        jaxpr = jax.make_jaxpr(jax.vmap(lambda x, place=place: rnn.matmul(x, w, place)))(x)
+        [product] = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == "rows"]
+        assert product.outvars[0].aval.shape == need

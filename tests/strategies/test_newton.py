@@ -271,3 +271,17 @@ def test_rows_by_vmap_before_and_after_differentiation(cell, strategy):
     )
     for x, y in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         np.testing.assert_allclose(x, y, atol=1e-4 * float(jnp.abs(y).max()))
+
+
+def test_jacobians_are_all_that_is_large():
+    """A direction is the same at every step, so its product with a weight is not made for each."""
+    steps, rows, size = 64, 8, 32
+    cell = rnn.GRU(size)
+    params, xs = cell.init(jax.random.key(0), rnn.features(3)), jnp.ones((steps, rows, 3))
+
+    def f(params, xs):
+        return rnn.unroll(cell, params, xs, strategy=rnn.Newton(radix=0))[1]
+
+    compiled = jax.jit(f).lower(params, xs).compile()
+    jacobians = 4 * steps * rows * size**2
+    assert compiled.memory_analysis().temp_size_in_bytes < 3 * jacobians
