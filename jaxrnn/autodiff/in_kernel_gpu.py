@@ -47,7 +47,8 @@ class PlanGPU(NamedTuple):
 
     def __str__(self) -> str:
         units = f"{self.tile} units of a row" if self.rows is None else f"{self.rows} rows"
-        return f"{units} a block, {self.ahead} steps read ahead"
+        steps = "a step" if self.ahead == 1 else f"{self.ahead} steps"
+        return f"{units} a block, which reads {steps} ahead"
 
 
 def plan_gpu(
@@ -78,32 +79,40 @@ def plan_gpu(
         return "its step holds an array of its own"
     unit, card = in_parts.divisor(closed), capability()
     power = unit & -unit  # the largest power of two in it
+    if not unit:
+        return "it has no units"
     if card < 80:
         return "its compiler does not know so old a GPU"
     names = {eqn.primitive.name for eqn in closed.eqns}
     if not weights and "reduce_sum" not in names:
         wide = all(size(v) > 1 for v in inner.outvars)
-        mosaic = unit % THREADS == 0 < unit and not names & NOT_MOSAIC and wide and card >= 90
+        mosaic = not (unit % THREADS or names & NOT_MOSAIC) and wide and card >= 90
         compiler = "mosaic_gpu" if mosaic and has("mosaic_gpu") else "triton"
-        if power < WARP or not has(compiler):
-            return f"its {unit} units are not in multiples of {WARP}, or of {THREADS} with Mosaic"
-        tile = min(power, THREADS)
+        if not has(compiler):
+            return "this version of JAX compiles no such kernel"
+        tile = min(THREADS, power if power >= WARP else above(unit, WARP))
         read = sum(max(1, size(v) // unit) for v in inner.invars[num_consts + num_carry :])
         ahead = max(1, min(STEPS, AHEAD // max(1, read), length))
         return PlanGPU(compiler, None, unit, tile, ahead, tile // WARP)
     if not has("triton"):
         return "this version of JAX compiles no products in such a kernel"
-    if power < WIDTH:
-        return f"its sizes have no power of two in common, from {WIDTH} on"
-    products = [eqn.invars[1].aval.shape for eqn in closed.eqns if row_product(eqn)]
-    if sum(k * n for k, n in products) > PRODUCTS * power**2:
-        return f"its sizes fall into too many parts, of {power}"
+    products = [eqn.invars[1].aval for eqn in closed.eqns if row_product(eqn)]
+    whole = power >= WIDTH and sum(map(size, products)) <= PRODUCTS * power**2
+    part = power if whole else unit
+    tile = power if whole else above(unit, WIDTH)
+    if sum(map(size, products)) > PRODUCTS * part**2:
+        return f"its sizes fall into too many parts, of {part}"
     # Beside the params: what a product reads, and a result on its way to another layout.
-    beside = 4 * ROWS * (power + sum(k for k, _ in products))
-    memory = sum(size(v) * v.aval.dtype.itemsize for v in weights)
+    beside = 4 * ROWS * tile * (1 + sum(a.shape[0] // part for a in products))
+    memory = sum(size(v) * v.aval.dtype.itemsize for v in weights) * tile**2 // part**2
     if memory + beside > (most := shared_memory(card)):
         return f"its params take {memory:,} bytes, of {most - beside:,} in a block"
-    return PlanGPU("triton", ROWS, power, power, 1, 8)
+    return PlanGPU("triton", ROWS, part, tile, 1, 8)
+
+
+def above(n: int, least: int) -> int:
+    """The power of two that is not below n, nor below the least."""
+    return max(least, 1 << (n - 1).bit_length())
 
 
 def capability() -> int:
@@ -168,7 +177,7 @@ def in_kernel_gpu(
     ys = [jax.ShapeDtypeStruct((size(a),), kind(a)) for a in outs[num_carry:]]
     # What a thread overwrites no other thread may still have to read. Units of a row belong to one
     # thread each. Of whole rows threads share what they read, and wait for each other in products.
-    apart = plan.rows is None or bool(weights)
+    apart = bool(weights) or (plan.rows is None and part % tile == 0)
     place = places(
         ys, xs, tuple(i for i in free if apart and own(avals[first + i], flags[first + i]))
     )
@@ -179,31 +188,51 @@ def in_kernel_gpu(
 
     def body(*refs: Any) -> None:
         row, offset = pl.program_id(0), pl.program_id(1) * tile
-        # Rows behind the last one are the last one again: it is computed more than once.
+        # Rows behind the last one are the last one again, and so are units: computed again.
         if plan.rows is not None:
             row = jnp.minimum(row * plan.rows + jax.lax.iota(jnp.int32, plan.rows), count - 1)
 
-        def columns(width: int) -> list:
+        def columns(start: int) -> Any:
+            if part % tile == 0:
+                return pl.ds(start + offset, tile)
+            return start + jnp.minimum(offset + jax.lax.iota(jnp.int32, tile), part - 1)
+
+        def places_in(width: int) -> list:
+            """For each part of a value its place in memory."""
             if width == 1:
                 return [0 if plan.rows is None else pl.ds(0, 1)]
-            return [pl.ds(k * part + offset, tile) for k in range(width // part)]
+            return [columns(start) for start in range(0, width, part)]
+
+        def of_rows(column: Any) -> tuple:
+            if plan.rows is None or isinstance(column, pl.Slice):
+                return row, column
+            return row[:, None], column[None, :]
+
+        def matrix(i: int) -> list:
+            """Its rows of parts; what a product should not count twice is zero."""
+            ks, ns = map(places_in, avals[i].shape)
+            if part % tile == 0:
+                return [[refs[i][k, n] for n in ns] for k in ks]
+            inside = jax.lax.iota(jnp.int32, tile)[:, None] < part
+            return [[jnp.where(inside, refs[i][k[:, None], n[None]], 0) for n in ns] for k in ks]
 
         def values(i: int, *when: Any) -> list:
             """The parts of an argument."""
             ref, a = refs[i], avals[i]
             if closed.jaxpr.invars[i] in weights:
-                blocks = [[pl.ds(k * part, part) for k in range(n // part)] for n in a.shape]
-                return [[ref[k, n] for n in blocks[1]] for k in blocks[0]]
-            lead = (*when, row) if flags[i] else when
-            found = [ref[(*lead, c)] for c in columns(size(a))]
-            if plan.rows is not None and not flags[i]:
-                found = [p.reshape(1, -1) for p in found]
+                return matrix(i)
+            found = places_in(size(a))
+            if flags[i]:
+                found = [ref[(*when, *of_rows(c))] for c in found]
+            else:
+                found = [ref[(*when, c)] for c in found]
+                found = found if plan.rows is None else [p.reshape(1, -1) for p in found]
             return [p != 0 for p in found] if a.dtype == bool else found
 
         def write(j: int, value: list, *when: Any) -> None:
-            for c, p in zip(columns(size(outs[j])), value, strict=True):
+            for c, p in zip(places_in(size(outs[j])), value, strict=True):
                 p = jnp.broadcast_to(p, shape_of(outs[j]))
-                refs[len(args) + j][(*when, row, c)] = stored(p)
+                refs[len(args) + j][(*when, *of_rows(c))] = stored(p)
 
         def shape_of(a: Any) -> tuple[int, ...]:
             return shape if size(a) > 1 else shape[:-1] + (1,) * (plan.rows is not None)
@@ -247,7 +276,7 @@ def in_kernel_gpu(
         # A thread reads and writes its own units alone: it has nobody to wait for.
         options = compiler.CompilerParams(unsafe_no_auto_barriers=True)
         spec = pl.BlockSpec(memory_space=compiler.GMEM)
-    blocks = (count, part // tile) if plan.rows is None else (-(-count // plan.rows), 1)
+    blocks = (count, -(-part // tile)) if plan.rows is None else (-(-count // plan.rows), 1)
     results = pl.pallas_call(
         body,
         out_shape=shapes,

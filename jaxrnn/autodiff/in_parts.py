@@ -122,7 +122,7 @@ def act(part: int, shape: tuple[int, ...], eqn: Any, *args: Any) -> list:
     if name in RENAMED or (name == "reduce_sum" and size(eqn.invars[0]) == 1):
         return [x if len(x) == count else x * count]
     if name == "reduce_sum":
-        terms = [jnp.sum(jnp.broadcast_to(p, shape), -1, keepdims=True) for p in x]
+        terms = [total(p, part, shape) for p in x]
         return [[sum(terms[1:], terms[0])]]
     if name == "concatenate":
         return [sum(more, x)]
@@ -158,6 +158,14 @@ def each(eqn: Any, *args: Any) -> Any:
     if name in FUNCTIONS and dtype.itemsize == 2:
         args = tuple(jnp.asarray(a).astype(jnp.float32) for a in args)
     return bind(eqn, *args)[0].astype(dtype)
+
+
+def total(p: Any, part: int, shape: tuple[int, ...]) -> Any:
+    """The sum of a part; behind its end it repeats its last number."""
+    p = jnp.broadcast_to(p, shape)
+    if part < shape[-1]:
+        p = jnp.where(jax.lax.iota(jnp.int32, shape[-1])[None, :] < part, p, 0)
+    return jnp.sum(p, -1, keepdims=True)
 
 
 def product(eqn: Any, x: list, w: list) -> list:
