@@ -16,6 +16,7 @@ memory are apart. A whole record goes to benchmarks/results/, with tables and a 
                                                          beside the default
     python -m benchmarks --device gpu                    on a GPU, with cuDNN and a larger shape
                                                          beside the others
+    python -m benchmarks --device tpu                    on a TPU, one library after the other
     python -m benchmarks --compare A.json B.json         two records: this library's times, B over A
 """
 
@@ -31,6 +32,8 @@ from benchmarks import report, turns
 from benchmarks.cases import CASES, GATES, GPU_CASES, WORK
 from benchmarks.peers import GPU_ONLY, PEERS, STRATEGIES
 
+ENVIRONMENTS = {"cpu": turns.CPU, "gpu": turns.GPU, "tpu": turns.TPU}
+INSTALLS = {"cpu": "jax", "gpu": "jax[cuda13]", "tpu": "jax[tpu]"}
 RESULTS = pathlib.Path(__file__).parent / "results"
 
 
@@ -57,7 +60,7 @@ def main() -> None:
         help="of this library, over layers, beside its default",
     )
     parser.add_argument(
-        "--device", choices=("cpu", "gpu"), help="(default: a GPU where JAX finds one)"
+        "--device", choices=ENVIRONMENTS, help="(default: a card where JAX finds one)"
     )
     parser.add_argument(
         "--tf32",
@@ -93,21 +96,24 @@ def main() -> None:
         a, b = (json.loads(path.read_text())["records"] for path in options.compare)
         print(report.compared(a, b))
         return
-    settings = {"cpu": turns.CPU, "gpu": turns.GPU, None: {}}[options.device]
+    settings = ENVIRONMENTS[options.device] if options.device else {}
     device, kind = turns.found(settings)
     if not device:
         parser.error(
             f"got --device {options.device}, but JAX finds none here ({kind}). "
-            "Install JAX for it, say jax[cuda13], or leave it out."
+            f"Install JAX for it, say {INSTALLS[options.device]}, or leave it out."
         )
-    if options.tf32 and device == "cpu":
-        parser.error("got --tf32 on a CPU, whose products take their inputs whole. Leave it out.")
-    if options.devices > 1 and device == "gpu":
+    if options.tf32 and device != "gpu":
         parser.error(
-            f"got --devices {options.devices} on a GPU; only a CPU is made into several. "
-            "Give --device cpu."
+            f"got --tf32 on a {device.upper()}, whose products take their inputs whole. "
+            "Leave it out."
         )
-    cases = [*CASES, *(GPU_CASES if device == "gpu" else [])]
+    if options.devices > 1 and device != "cpu":
+        parser.error(
+            f"got --devices {options.devices} on a {device.upper()}; only a CPU is made into "
+            "several. Give --device cpu."
+        )
+    cases = [*CASES, *(GPU_CASES if device != "cpu" else [])]
     cases = [
         case
         for case in cases
@@ -131,22 +137,21 @@ def main() -> None:
     if options.list:
         print("\n".join(case.name for case in cases))
         return
-    every = [peer for peer in PEERS if device == "gpu" or peer not in GPU_ONLY]
+    absent = {"cpu": GPU_ONLY, "gpu": set(), "tpu": GPU_ONLY | {"torch"}}[device]
+    every = [peer for peer in PEERS if peer not in absent]
     peers = tuple(
         dict.fromkeys(
             ("jaxrnn", *(f"jaxrnn {name}" for name in options.strategy), *(options.peer or every))
         )
     )
-    machine = turns.machine(kind if device == "gpu" else None) | {
+    machine = turns.machine(kind if device != "cpu" else None) | {
         "heap kept": options.heap,
         "devices": options.devices,
     }
     environment = (
-        (turns.GPU if device == "gpu" else turns.CPU)
-        | (turns.HEAP if options.heap else {})
-        | turns.devices(options.devices)
+        ENVIRONMENTS[device] | (turns.HEAP if options.heap else {}) | turns.devices(options.devices)
     )
-    if device == "gpu":
+    if device != "cpu":
         machine |= {"tf32": options.tf32}
         environment |= {} if options.tf32 else turns.FLOAT32
     seconds = options.seconds or (1.5 if options.quick else 6)

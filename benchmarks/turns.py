@@ -39,7 +39,8 @@ GPU = {
     "JAX_PLATFORMS": "cuda",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
 }
-# Products on a GPU, for every library.
+TPU = {"JAX_PLATFORMS": "tpu"}
+# Products on a GPU or a TPU, for every library.
 FLOAT32 = {
     "JAX_DEFAULT_MATMUL_PRECISION": "float32",
     "NVIDIA_TF32_OVERRIDE": "0",
@@ -47,8 +48,8 @@ FLOAT32 = {
 
 
 def found(environment: dict[str, str]) -> tuple[str, str]:
-    """What JAX runs on in such an environment: "cpu" or "gpu" and the device's name; or "" and why
-    it finds none."""
+    """What JAX runs on in such an environment: "cpu", "gpu" or "tpu" and the device's name; or ""
+    and why it finds none."""
     code = "import jax; d = jax.devices()[0]; print(d.platform, d.device_kind, sep='\\n')"
     asked = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True
@@ -110,15 +111,19 @@ class Worker:
 
 @contextmanager
 def workers(peers: tuple[str, ...], environment: dict[str, str]) -> Iterator[dict[str, Worker]]:
+    """A process for each library, and that of the reference, which is the textbook's. A TPU is one
+    process's at a time: there the reference has a process of its own, on the CPU."""
+    alone = environment.get("JAX_PLATFORMS") == "tpu"
     with tempfile.TemporaryDirectory() as folder:
         made = {
             peer: Worker(peer, pathlib.Path(folder), environment)
-            for peer in dict.fromkeys(("plain", *peers))
+            for peer in (peers if alone else dict.fromkeys(("plain", *peers)))
         }
+        made["reference"] = Worker("plain", pathlib.Path(folder), CPU) if alone else made["plain"]
         try:
             yield made
         finally:
-            for worker in made.values():
+            for worker in set(made.values()):
                 worker.end()
 
 
@@ -135,46 +140,55 @@ def measure(
     bar: tqdm,
 ) -> Iterator[dict[str, Any]]:
     """A record for each case and library; `seconds` is about what each is measured for, compile
-    time apart."""
-    with workers(peers, environment) as pool:
-        for case in cases:
-            bar.set_postfix_str(case.name)
-            if "refused" in (failed := pool["plain"].ask({"refer": case._asdict()})):
-                raise RuntimeError(
-                    f"{case.name}: the reference failed: {failed.get('trace', failed['refused'])}"
-                )
-            records = {}
-            present = beside(case, peers)
-            for peer in present:
-                records[peer] = {
-                    "case": case._asdict(),
-                    "name": case.name,
-                    "peer": peer,
-                    "flops": case.flops(),
-                } | pool[peer].ask({"build": case._asdict()})
-            rate = pool["plain"].ask({"matmul": 1024}).get("flops")
-            able = [peer for peer in present if "refused" not in records[peer]]
-            once = {}
-            for peer in able:
-                tried = {
-                    name: pool[peer].ask({"run": name, "times": 2}) for name in WORK[case.work]
-                }
-                if failed := [one for one in tried.values() if "refused" in one]:
-                    records[peer] |= failed[0]
-                else:
-                    once |= {(peer, name): min(one["seconds"]) for name, one in tried.items()}
-            found: dict[tuple[str, str], list[dict[str, Any]]] = {key: [] for key in once}
-            rounds = 5
-            for _ in range(rounds):
-                for (peer, name), took in once.items():
-                    times = min(max(round(seconds / 2 / rounds / took), 1), 200)
-                    found[peer, name].append(pool[peer].ask({"run": name, "times": times}))
-            for (peer, name), parts in found.items():
-                records[peer][name] = summary(parts)
-            for peer in present:
-                pool[peer].ask({"drop": True})
-                yield records[peer] | {"matmul": rate}
-                bar.update()
+    time apart. By turns, or on a TPU, which no two processes share, one library after the other."""
+    alone = environment.get("JAX_PLATFORMS") == "tpu"
+    for group in [(peer,) for peer in peers] if alone else [peers]:
+        with workers(group, environment) as pool:
+            for case in cases:
+                bar.set_postfix_str(case.name)
+                yield from measured(case, group, pool, seconds, bar)
+
+
+def measured(
+    case: Case, peers: tuple[str, ...], pool: dict[str, Worker], seconds: float, bar: tqdm
+) -> Iterator[dict[str, Any]]:
+    """The record of each library of one case."""
+    present = beside(case, peers)
+    if not present:
+        return
+    if "refused" in (failed := pool["reference"].ask({"refer": case._asdict()})):
+        raise RuntimeError(
+            f"{case.name}: the reference failed: {failed.get('trace', failed['refused'])}"
+        )
+    records = {}
+    for peer in present:
+        records[peer] = {
+            "case": case._asdict(),
+            "name": case.name,
+            "peer": peer,
+            "flops": case.flops(),
+        } | pool[peer].ask({"build": case._asdict()})
+    rate = pool["plain" if "plain" in pool else present[0]].ask({"matmul": 1024}).get("flops")
+    able = [peer for peer in present if "refused" not in records[peer]]
+    once = {}
+    for peer in able:
+        tried = {name: pool[peer].ask({"run": name, "times": 2}) for name in WORK[case.work]}
+        if failed := [one for one in tried.values() if "refused" in one]:
+            records[peer] |= failed[0]
+        else:
+            once |= {(peer, name): min(one["seconds"]) for name, one in tried.items()}
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {key: [] for key in once}
+    rounds = 5
+    for _ in range(rounds):
+        for (peer, name), took in once.items():
+            times = min(max(round(seconds / 2 / rounds / took), 1), 200)
+            found[peer, name].append(pool[peer].ask({"run": name, "times": times}))
+    for (peer, name), parts in found.items():
+        records[peer][name] = summary(parts)
+    for peer in present:
+        pool[peer].ask({"drop": True})
+        yield records[peer] | {"matmul": rate}
+        bar.update()
 
 
 def summary(parts: list[dict[str, Any]]) -> dict[str, float]:

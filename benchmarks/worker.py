@@ -75,7 +75,7 @@ def build(peer: str, case: Case, folder: pathlib.Path) -> tuple[Any, dict[str, A
     facts["computes"] = program.cell
     if not facts["error"] < TOLERANCE:
         return None, facts | {"refused": f"its results are {facts['error']:.1e} off the reference"}
-    if os.environ.get("JAX_PLATFORMS") != "cuda":  # what a GPU holds, its process does not
+    if os.environ.get("JAX_PLATFORMS") not in ("cuda", "tpu"):  # a card's memory is no process's
         facts["peak"] = peak(program, WORK[case.work][-1])
     return program, facts
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 from collections.abc import Callable
 from importlib import metadata
 from typing import Any, NamedTuple
@@ -12,9 +13,10 @@ from typing import Any, NamedTuple
 ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
     "TPU_SKIP_MDS_QUERY": "1",
-    "ALLOW_MULTIPLE_LIBTPU_LOAD": "true",  # several may compile at once: no card is held
     "TPU_ACCELERATOR_TYPE": "v5litepod-8",
     "TPU_WORKER_HOSTNAMES": "localhost",
+    # libtpu locks a file against a second process on the same TPU. There is none here to share.
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "true",
     "TF_CPP_MIN_LOG_LEVEL": "3",
 }
 
@@ -59,22 +61,24 @@ TARGETS = {
 }
 
 
+def packages(target: str) -> list[str]:
+    """What pip installs to compile for a target: of jaxlib's version, or what JAX asks for."""
+    if TARGETS[target].platform == "cuda":
+        return [f"jax-cuda12-plugin=={metadata.version('jaxlib')}", "nvidia-cuda-nvcc-cu12"]
+    needs = metadata.requires("jax") or []
+    return [next((n.split(";")[0].strip() for n in needs if n.startswith("libtpu")), "libtpu")]
+
+
 def missing(target: str) -> str | None:
-    """What to install before one can compile for a target, or None."""
+    """The command that installs a target's compiler, or None where it is there."""
     try:
         found = importlib.util.find_spec(TARGETS[target].module)
     except ModuleNotFoundError:
         found = None
-    version = metadata.version("jaxlib")
-    if found is not None:
-        plugin = "jax-cuda12-plugin"
-        other = target == "h100" and metadata.version(plugin) != version
-        return f"pip install {plugin}=={version}" if other else None
-    if target == "h100":
-        return f"pip install jax-cuda12-plugin=={version} nvidia-cuda-nvcc-cu12"
-    needs = metadata.requires("jax") or []
-    pinned = next((n.split(";")[0].strip() for n in needs if n.startswith("libtpu")), "libtpu")
-    return f'pip install "{pinned}"'
+    plugin = TARGETS[target].platform == "cuda" and "jax-cuda12-plugin"
+    if found and not (plugin and metadata.version(plugin) != metadata.version("jaxlib")):
+        return None
+    return f"pip install {' '.join(shlex.quote(name) for name in packages(target))}"
 
 
 def devices(target: str, chips: int = 1) -> list[Any]:
@@ -93,20 +97,8 @@ def devices(target: str, chips: int = 1) -> list[Any]:
     return list(made.devices)[:chips]
 
 
-def compile_for(target: str, f: Callable, *args: Any, chips: int = 1, split: Any = None) -> Any:
-    """`f`, compiled for arguments like `args` (pytrees of arrays or of `jax.ShapeDtypeStruct`).
-
-    Args:
-      target: a key of `TARGETS`.
-      f: a function of arrays.
-      args: what it is called with; only shapes and dtypes count.
-      chips: how many chips run it.
-      split: a tuple like args, of the axis along which each argument's arrays are split over the
-        chips, or None for a copy on each. By default all are copied.
-
-    Returns:
-      A `jax.stages.Compiled`.
-    """
+def lower_for(target: str, f: Callable, *args: Any, chips: int = 1, split: Any = None) -> Any:
+    """`f`, lowered for a target as `compile_for` compiles it: a `jax.stages.Lowered`."""
     import jax
     import numpy as np
 
@@ -124,7 +116,24 @@ def compile_for(target: str, f: Callable, *args: Any, chips: int = 1, split: Any
     ]
     # A kernel's compiler asks the mesh for the card, and where there is none this machine.
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-        lowered = jax.jit(f).lower(*specs)
+        return jax.jit(f).lower(*specs)
+
+
+def compile_for(target: str, f: Callable, *args: Any, chips: int = 1, split: Any = None) -> Any:
+    """`f`, compiled for arguments like `args` (pytrees of arrays or of `jax.ShapeDtypeStruct`).
+
+    Args:
+      target: a key of `TARGETS`.
+      f: a function of arrays.
+      args: what it is called with; only shapes and dtypes count.
+      chips: how many chips run it.
+      split: a tuple like args, of the axis along which each argument's arrays are split over the
+        chips, or None for a copy on each. By default all are copied.
+
+    Returns:
+      A `jax.stages.Compiled`.
+    """
+    lowered = lower_for(target, f, *args, chips=chips, split=split)
     return lowered.compile(compiler_options=TARGETS[target].options or None)
 
 

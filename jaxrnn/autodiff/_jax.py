@@ -85,8 +85,11 @@ def lowered(
     mlir.register_lowering(p, rule)
 
     def choose(special: Callable, ctx: Any, *args: Any, **params: Any) -> Any:
-        shapes = [n for a in (*ctx.avals_in, *ctx.avals_out) for n in a.shape]
-        plain = partitioned(ctx) or not fixed(*shapes)
+        avals = (*ctx.avals_in, *ctx.avals_out)
+        shapes = [n for a in avals for n in a.shape]
+        # A mesh of explicit axes, of one device too, wants to be told how every new array is split.
+        explicit = any(a.sharding.mesh._any_axis_explicit for a in avals)
+        plain = partitioned(ctx) or explicit or not fixed(*shapes)
         return (rule if plain else special)(ctx, *args, **params)
 
     for platform, f in (platforms or {}).items():

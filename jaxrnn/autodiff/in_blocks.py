@@ -4,7 +4,7 @@ There a step of a recurrent net costs what it launches, two to three microsecond
 than its arithmetic. A scan launches, besides the product and the pointwise part of a step, a copy
 for each row that it writes and an addition to its counter. Here a few steps are one iteration: each
 writes its rows, a block of them, at once, and over a free x if one has their shape. So a step
-launches its product, its pointwise part and a share of the rest.
+launches its product, its pointwise part (`in_kernels.py`) and a share of the rest.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.core import eval_jaxpr
 
 from jaxrnn.autodiff._jax import ClosedJaxpr, Var, varied, varying
+from jaxrnn.autodiff.in_kernels import in_kernels
 from jaxrnn.autodiff.in_place import places
 
 # Steps of an iteration, fewer where they are long: compiling takes as long as a program is.
-TOGETHER, EQUATIONS = 8, 640
+TOGETHER, EQUATIONS = 16, 1280
 
 
 def in_blocks(
@@ -43,15 +43,17 @@ def in_blocks(
         xs[place[j]] if j in place else varied(jnp.zeros((length, *a.shape), a.dtype), axes)
         for j, a in enumerate(rows)
     ]
+    together = min(TOGETHER, EQUATIONS // max(len(jaxpr.eqns), 1))
+    most = max(1, min(max(unroll, together), length))
+    together = min(range(most, most // 2, -1), key=lambda n: length % n)  # few steps are left over
+    whole, rest = divmod(length, together)
+    step = in_kernels(jaxpr, num_consts, num_carry)
+    # The compiler must not know these numbers: the same step at another place would be another
+    # kernel, to be compiled by itself.
+    index = jax.lax.optimization_barrier([jnp.int32(k) for k in range(together)])
+    row = partial(jax.lax.dynamic_index_in_dim, keepdims=False, allow_negative_indices=False)
     take = partial(jax.lax.dynamic_slice_in_dim, allow_negative_indices=False)
     put = partial(jax.lax.dynamic_update_slice_in_dim, axis=0, allow_negative_indices=False)
-
-    def read(i: int, source: Any, t: Any, n: int) -> Any:
-        # A row of sums is computed twice, for the step and where it is written, which is cheaper
-        # than a launch that stores it in between. The compiler does so only if what it reads is
-        # not what it writes to: a copy of the block, a launch for all its steps.
-        x = take(source, t, n)
-        return jax.lax.optimization_barrier(x) if i in again else x
 
     def block(n: int, first: int, k: Any, state: Any) -> Any:
         """The n steps from first + k * n on."""
@@ -59,17 +61,19 @@ def in_blocks(
         t = first + k * n
         t = length - n - t if reverse else t
         source = dict(enumerate(xs)) | {i: buffers[j] for j, i in place.items()}
-        x = [read(i, source[i], t, n) for i in range(len(xs))]
+        # A row of sums is computed twice, for the step and where it is written, which is cheaper
+        # than a launch that stores it in between. The compiler does so only if what it reads is
+        # not what it writes to: a copy of the block, a launch for all its steps.
+        copies = {i: jax.lax.optimization_barrier(take(source[i], t, n)) for i in again}
         ys: list = [None] * n
         for k in reversed(range(n)) if reverse else range(n):
-            outs = eval_jaxpr(jaxpr.jaxpr, jaxpr.consts, *consts, *carry, *[a[k] for a in x])
+            p = index[k]
+            x = [row(copies[i], p) if i in copies else row(source[i], t + p) for i in source]
+            outs = step(*consts, *carry, *x)
             carry, ys[k] = outs[:num_carry], outs[num_carry:]
         stacks = [jnp.stack(column) for column in zip(*ys, strict=True)]
         return carry, [put(b, y, t) for b, y in zip(buffers, stacks, strict=True)]
 
-    together = min(TOGETHER, EQUATIONS // max(len(jaxpr.eqns), 1))
-    together = max(1, min(max(unroll, together), length))
-    whole, rest = divmod(length, together)
     state = (carry, buffers)
     state = jax.lax.fori_loop(0, whole, partial(block, together, 0), state) if whole else state
     carry, buffers = block(rest, whole * together, 0, state) if rest else state

@@ -35,6 +35,7 @@ from jaxrnn.autodiff.transitions import (
 )
 
 RADIX = 16  # steps of a chunk on accelerators; on a CPU one loop is fastest
+UNROLL = 4  # steps of an iteration of one loop there, where a step costs its launches
 # Bytes: of an array that a CPU's caches hold in part at best, and of a step whose work outweighs
 # that of a loop's step.
 CACHE, ROW = 2**23, 512
@@ -93,7 +94,7 @@ def linear_scan(
         about three times the work; of matrices `[N, N]`, N times, since they are multiplied with
         each other. By default 0 where the program runs on a CPU, or on a TPU where matrices take a
         megabyte a step or more, and 16 elsewhere.
-      unroll: the unrolling of the one loop, as in `lax.scan`.
+      unroll: the unrolling of the one loop, as in `lax.scan`; at least 4 on a GPU.
 
     Raises:
       TypeError, ValueError: for arguments of the wrong structure, dtype or shape.
@@ -158,14 +159,17 @@ def varying(x: jax.Array) -> frozenset:
 def _linear(options: Options, a: Any, b: Any, start: Any, mask: Any, resets: Any) -> Any:
     nested = nested_steps(b) if options.reverse != options.tangent else 0
 
-    def plan(radix: int, nested: int) -> Plan:
+    def plan(radix: int, nested: int, unroll: int) -> Plan:
         if radix and longer(b, radix):
             return Plan(options.reverse, radix=radix)
-        return Plan(options.reverse, options.unroll, nested=nested)
+        return Plan(options.reverse, max(options.unroll, unroll), nested=nested)
 
-    cpu = plan(options.radix or 0, nested)
-    default = plan(RADIX if options.radix is None else options.radix, 0)
-    tpu = plan(0, 0) if options.radix is None and matrices(a, b) >= MATRICES else default
+    unroll = UNROLL if longer(b, UNROLL) else 1
+    radix = RADIX if options.radix is None else options.radix
+    one_loop = options.radix is None and matrices(a, b) >= MATRICES
+    cpu = plan(options.radix or 0, nested, 1)
+    tpu = plan(0 if one_loop else radix, 0, 1)
+    default = plan(radix, 0, unroll)
     return planned((("cpu", cpu), ("tpu", tpu), ("", default)), a, b, start, mask, resets)
 
 

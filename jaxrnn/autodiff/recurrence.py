@@ -25,7 +25,7 @@ As a `custom_jvp` it serves every mode of differentiation. Its price: `jvp` alon
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -39,7 +39,8 @@ from jaxrnn.autodiff.dot import Dot
 from jaxrnn.autodiff.loop import loop
 from jaxrnn.autodiff.products import over_rows
 from jaxrnn.autodiff.rows import Kernel
-from jaxrnn.autodiff.step import Step, Sum, TangentStep, inexact, traced
+from jaxrnn.autodiff.step import Step, Sum, inexact, traced
+from jaxrnn.autodiff.tangent_step import TangentStep
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -134,7 +135,9 @@ def deferred_jvp(static: Recurrence, primals: tuple, tangents: tuple) -> tuple[A
     taken = {s.z: s for s in moving if s.z is not None}
     apart = [s for s in moving if s.z is None]
     dz = [v for v in step.rows if v in drows or v in taken]
-    inner = TangentStep.of(step, (consts, carry, rows), list(dconsts), dz, [s.var for s in apart])
+    dsums = [s.var for s in apart]
+    loose = [use for use in step.loose if dconsts.keys() & use.params]
+    inner = TangentStep.of(step, (consts, carry, rows), list(dconsts), dz, dsums, loose)
 
     keep = [v for v in dict.fromkeys((*inner.kept, *inputs)) if v not in values]
     last, states, kept = forward(static, keep, consts, carry, rows)
@@ -146,6 +149,11 @@ def deferred_jvp(static: Recurrence, primals: tuple, tangents: tuple) -> tuple[A
 
     drows |= {z: drows[z] + p(s) if z in drows else p(s) for z, s in taken.items()}
     drows |= {s.var: p(s) for s in apart}
+    shifts = shifted(step, [use.var for use in loose], values, dconsts)
+    drows |= {
+        use: jnp.broadcast_to(d, (length, *use.aval.shape))
+        for use, d in zip(loose, shifts, strict=True)
+    }
 
     def body(consts: list, carry: list, row: list) -> tuple[list, list]:
         new = inner(consts, carry, row)
@@ -185,17 +193,22 @@ def perturbation(
             dw = dconsts[w]
             whole = (start, stop) == (0, dw.shape[1])
             terms.append(over_rows(eqn, kept[x], dw if whole else dw[:, start:stop]))
-    varied = {v: d for v, d in dconsts.items() if v in s.addends}
-    if varied:
-
-        def added(*some: Any) -> list:
-            env = values | dict(zip(varied, some, strict=True))
-            evaluate(step.invariant, env)
-            return [env[v] for v in s.invariants]
-
-        terms += jax.jvp(added, [values[v] for v in varied], list(varied.values()))[1]
+    if dconsts.keys() & s.addends:
+        varied = {v: d for v, d in dconsts.items() if v in s.addends}
+        terms += shifted(step, s.invariants, values, varied)
     total = sum(terms[1:], terms[0])
     return jnp.broadcast_to(total, (length, *s.var.aval.shape))
+
+
+def shifted(step: Step, invariants: Sequence[Variable], values: dict, dconsts: dict) -> list:
+    """The tangents of invariants of the step."""
+
+    def added(*some: Any) -> list:
+        env = values | dict(zip(dconsts, some, strict=True))
+        evaluate(step.invariant, env)
+        return [env[v] for v in invariants]
+
+    return jax.jvp(added, [values[v] for v in dconsts], list(dconsts.values()))[1]
 
 
 def with_float0(like: list, tangents: list) -> list:

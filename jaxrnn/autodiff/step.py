@@ -3,33 +3,34 @@ tangent computed again from what the loop kept.
 
     state' = step(params, state, z)
 
-is traced once. Three things are read off the jaxpr, and nothing else is known of a cell:
+is traced once. Four things are read off the jaxpr, and nothing else is known of a cell:
 
 - invariant equations depend on the params alone; they are computed once, before the loop;
 - deferred products are `x @ w` with w such an invariant;
 - the sum of a product is where it ends up if it is followed as long as it is only added to other
-  things or cut into blocks of columns: `z + x @ w + b`, say. Sums are what the loop keeps.
+  things or cut into blocks of columns: `z + x @ w + b`, say. Sums are what the loop keeps;
+- loose invariants are all others that the step reads: `p`, broadcast to the batch, in `p * c`, say.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
-from jax.extend.core import jaxpr_as_fun
 
 from jaxrnn.autodiff._jax import (
-    ClosedJaxpr,
     Equation,
     Var,
     Variable,
     bind,
     dce,
     evaluate,
+    fixed,
     read,
     row_of,
     trace,
@@ -54,6 +55,16 @@ class Sum(NamedTuple):
         return self.addends | {eqn.invars[1] for eqn, *_ in self.products}
 
 
+@dataclass(frozen=True, eq=False)
+class Loose:
+    """An invariant as an equation reads it, where it enters no sum."""
+
+    eqn: Equation
+    var: Variable
+    aval: Any  # as the equation reads it: broadcast to its result, where it does that itself
+    params: frozenset[Variable]  # the constants that it depends on
+
+
 class Step(NamedTuple):
     """A step over `consts` (params and invariants), `carry` (the state) and `rows` (the z's)."""
 
@@ -67,6 +78,8 @@ class Step(NamedTuple):
     # Pairs (id of an equation, variable that it reads) by which params enter a sum: their tangents
     # come from outside the loop.
     constant: frozenset[tuple[int, Variable]] = frozenset()
+    # Their tangents come from outside the loop too, so that no loop adds up a gradient.
+    loose: tuple[Loose, ...] = ()
 
     def __call__(self, consts: list, carry: list, row: list, keep: list[Variable]) -> tuple:
         """The new state, and the values of the variables to be kept."""
@@ -74,25 +87,36 @@ class Step(NamedTuple):
         evaluate(self.eqns, env, compute)
         return [read(env, v) for v in self.outs], [read(env, v) for v in keep]
 
-    def tangent(self, given: dict[Variable, Any], dots: dict[Variable, Any]) -> list:
+    def tangent(
+        self, given: dict[Variable, Any], dots: dict[Variable, Any], loose: dict[Loose, Any]
+    ) -> list:
         """The tangents of the floating results.
 
         `given` has the values of constants, the state, the z's and the sums. `dots` has the
-        tangents of some of them; that of a sum is what its params add to it.
+        tangents of some of them; that of a sum is what its params add to it. `loose` has those of
+        loose invariants.
         """
         fixed = {v: given[v] for v in self.consts}
         evaluate(self.invariant, fixed)
         sums = {s.var: given[s.var] for s in self.sums}
 
-        def moved(*values: Any) -> list:
+        def moved(values: list, shifts: list) -> list:
             some = dict(zip(dots, values, strict=True))
             env = given | {v: a for v, a in some.items() if v not in sums}
+            moving = {
+                (id(use.eqn), use.var): known(jnp.broadcast_to(fixed[use.var], d.shape), d)
+                for use, d in zip(loose, shifts, strict=True)
+            }
+
+            def value(eqn: Equation, v: Any) -> Any:
+                if not isinstance(v, Var):
+                    return v.val
+                if (id(eqn), v) in self.constant:
+                    return fixed[v]
+                return moving[id(eqn), v] if (id(eqn), v) in moving else env[v]
+
             for eqn in self.eqns:
-                args = [
-                    read(fixed if isinstance(v, Var) and (id(eqn), v) in self.constant else env, v)
-                    for v in eqn.invars
-                ]
-                outs = compute(eqn, *args)
+                outs = compute(eqn, *[value(eqn, v) for v in eqn.invars])
                 for v, out in zip(eqn.outvars, outs, strict=True):
                     if v in sums:
                         out = known(sums[v], out + some[v] if v in some else out)
@@ -100,65 +124,12 @@ class Step(NamedTuple):
             return [read(env, v) for v in self.outs if inexact(v.aval)]
 
         primals = [jnp.zeros_like(given[v]) if v in sums else given[v] for v in dots]
-        return jax.jvp(moved, primals, list(dots.values()))[1]
+        still = [jnp.zeros_like(d) for d in loose.values()]
+        return jax.jvp(moved, (primals, still), (list(dots.values()), list(loose.values())))[1]
 
     def environment(self, consts: list, carry: list, row: list) -> dict[Variable, Any]:
         names = (*self.consts, *self.carry, *self.rows)
         return dict(zip(names, (*consts, *carry, *row), strict=True))
-
-
-class TangentStep(NamedTuple):
-    """The tangent of a step, from values that the loop kept: `f'` in `recurrence.py`.
-
-    It reads constants, kept values, the tangents of constants, and rows of tangents of z's and of
-    sums. Each list has only what it needs.
-    """
-
-    closed: ClosedJaxpr
-    consts: list[Variable]
-    dconsts: list[Variable]
-    kept: list[Variable]
-    drows: list[Variable]
-    dcarry: list[bool]  # which tangents of the state it reads
-
-    def __call__(self, consts: list, dcarry: list, row: list) -> list:
-        """The tangents of the new state; `consts` are followed by their tangents, as rows are."""
-        n, k = len(self.consts), len(self.kept)
-        dcarry = [d for d, used in zip(dcarry, self.dcarry, strict=True) if used]
-        args = [*consts[:n], *row[:k], *consts[n:], *dcarry, *row[k:]]
-        return jaxpr_as_fun(self.closed)(*args)
-
-    @classmethod
-    def of(
-        cls,
-        step: Step,
-        primals: tuple,
-        dconsts: list[Variable],
-        drows: list[Variable],
-        dsums: list[Variable],
-    ) -> TangentStep:
-        """The step for these tangents; `dsums` are sums whose tangents are inputs of their own."""
-        consts, carry, rows = primals
-        floats = [v for v in step.carry if inexact(v.aval)]
-        sums = [s.var for s in step.sums]
-        groups = (step.consts, [*step.carry, *step.rows, *sums], dconsts, floats, [*drows, *dsums])
-        avals = {v: row_of(a) for v, a in zip(step.rows, rows, strict=True)}
-        avals |= dict(
-            zip((*step.consts, *step.carry), map(jax.typeof, (*consts, *carry)), strict=True)
-        )
-
-        def tangent(consts: list, kept: list, dconsts_: list, dcarry: list, drows_: list) -> list:
-            given = dict(zip((*groups[0], *groups[1]), (*consts, *kept), strict=True))
-            names = (*dconsts, *floats, *groups[4])
-            dots = dict(zip(names, (*dconsts_, *dcarry, *drows_), strict=True))
-            return step.tangent(given, dots)
-
-        closed = trace(tangent, *[[avals.get(v, v.aval) for v in group] for group in groups])
-        closed, used = dce(closed)
-        flags = iter(used)
-        live = [[v for v in group if next(flags)] for group in groups]
-        read = [v in live[3] for v in floats]
-        return cls(closed, live[0], live[2], live[1], live[4], read)
 
 
 def traced(
@@ -180,7 +151,7 @@ def traced(
     ins = jaxpr.invars
     step = Step(list(given), ins[n : n + m], ins[n + m :], eqns, jaxpr.outvars)
     step = with_sums(step)
-    return (list(given.values()), step) if step.sums or always else None
+    return (list(given.values()), step) if step.sums or step.loose or always else None
 
 
 def with_sums(step: Step) -> Step:
@@ -200,6 +171,7 @@ def with_sums(step: Step) -> Step:
 
     additions = {e.outvars[0]: e for e in step.eqns if e.primitive.name in ADD}
     constant: set[tuple[int, Variable]] = set()
+    followed: set[Variable] = set()  # what holds parts of a sum
     ends: dict[Variable, tuple[list, dict, dict]] = {}  # products, invariants and z's of each sum
 
     def alone(v: Variable) -> Any:
@@ -215,12 +187,15 @@ def with_sums(step: Step) -> Step:
 
         `added` are the additions on the way, each with what was added.
         """
+        followed.add(v)
         reader = alone(v)
         kind = getattr(getattr(reader, "primitive", None), "name", None)
         if kind in ADD:
             [other] = (x for x in reader.invars if x is not v)
-            if alike(other, v):
-                return follow(reader.outvars[0], product, start, (*added, (reader, other)))
+            total = reader.outvars[0]
+            wider = isinstance(other, Var) and other in depends and alike(total, v)
+            if alike(other, v) or wider:  # an invariant may be broadcast to it
+                return follow(total, product, start, (*added, (reader, other)))
         if kind == "split" and reader.params["axis"] == v.aval.ndim - 1 and product and not added:
             for out in reader.outvars:
                 follow(out, product, start, ())
@@ -267,7 +242,31 @@ def with_sums(step: Step) -> Step:
         )
         for v, (products, invariants, zs) in ends.items()
     ]
-    return step._replace(invariant=tuple(invariant), sums=tuple(sums), constant=frozenset(constant))
+    # Rows no larger than those of the loop: the gradient of a matrix is added up in the loop.
+    largest = max(v.aval.size for v in (*step.carry, *step.rows))
+    loose = {}
+    for eqn in step.eqns:
+        for v in eqn.invars if eqn not in invariant else []:
+            if not isinstance(v, Var) or v in followed:
+                continue
+            if v in depends and (id(eqn), v) not in constant:
+                use = Loose(eqn, v, read_by(eqn, v), depends[v])
+                size = use.aval.size
+                if inexact(v.aval) and fixed(size, largest) and size <= largest:
+                    loose[id(eqn), v] = use
+    return step._replace(
+        invariant=tuple(invariant),
+        sums=tuple(sums),
+        constant=frozenset(constant),
+        loose=tuple(loose.values()),
+    )
+
+
+def read_by(eqn: Equation, v: Variable) -> Any:
+    """The abstract value of v as an equation reads it."""
+    out = eqn.outvars[0].aval
+    wider = eqn.primitive.name in POINTWISE and v.aval.shape != out.shape
+    return v.aval.update(shape=out.shape) if wider else v.aval
 
 
 def compute(eqn: Equation, *args: Any) -> list:
@@ -276,6 +275,7 @@ def compute(eqn: Equation, *args: Any) -> list:
 
 
 ADD = ("add", "add_any")
+POINTWISE = (*ADD, "sub", "mul", "div", "max", "min")  # they broadcast axes of size one
 
 
 def inexact(a: Any) -> bool:

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 import jaxrnn as rnn
 from helpers.cells import Terms
@@ -52,6 +54,9 @@ def answers(cell, steps, reverse, masked, strategy):
         [
             (rnn.LSTM(4), 19, False, False, rnn.Scan()),
             (rnn.GRU(4), 8, True, True, rnn.Scan()),
+            (rnn.PeepholeLSTM(4), 20, True, True, rnn.Scan()),
+            (rnn.DiagonalLSTM(4), 17, False, True, rnn.Scan()),
+            (rnn.LayerNormGRU(4), 5, False, False, rnn.Scan()),
             (Terms(3), 11, True, False, rnn.Scan(unroll=5)),
             (rnn.LSTM(4), 3, False, True, rnn.Scan()),
             (rnn.Elman(4), 1, False, False, rnn.Scan()),
@@ -59,7 +64,8 @@ def answers(cell, steps, reverse, masked, strategy):
         ],
     ),
 )
-def test_blocks_of_steps_are_the_scan(running, cell, steps, reverse, masked, strategy):
+def test_blocks_of_steps_are_the_scan(running, monkeypatch, cell, steps, reverse, masked, strategy):
+    monkeypatch.setattr("jaxrnn.autodiff.in_blocks.TOGETHER", 4)  # it is quicker to compile
     case = functools.partial(answers, cell, steps, reverse, masked, strategy)
     running(plain(scanned))
     want = case()
@@ -75,7 +81,45 @@ def test_a_gpu_gets_blocks_and_a_tpu_the_scan():
     traced = jax.jit(lambda params, xs: rnn.unroll(cell, params, xs)[1]).trace(params, xs)
     text = {p: traced.lower(lowering_platforms=(p,)).as_text() for p in ("cuda", "tpu")}
     products = {p: t.count("dot_general") for p, t in text.items()}
-    assert products["cuda"] == products["tpu"] + 7  # of eight steps in place of one
+    assert products["cuda"] == products["tpu"] + 15  # of sixteen steps in place of one
+
+
+def test_what_lives_on_lies_under_a_product():
+    """The gradient of an LSTM's c [4, 8] is one more row of that of its sums, [4, 32]."""
+    cell = rnn.LSTM(8)
+    params, xs = cell.init(KEY, 3), jnp.zeros((32, 4, 3))
+    slope = jax.jit(jax.grad(lambda params: rnn.unroll(cell, params, xs)[1].sum())).trace(params)
+    text = {p: slope.lower(lowering_platforms=(p,)).as_text() for p in ("cuda", "tpu")}
+    product = "(tensor<5x32xf32>, tensor<32x8xf32>) -> tensor<5x8xf32>"
+    assert product in text["cuda"]
+    assert product not in text["tpu"]
+
+
+def equations(closed):
+    """All of a jaxpr's equations, those of functions that it calls among them."""
+    for eqn in closed.eqns:
+        yield eqn
+        if eqn.primitive is not loop_p and "jaxpr" in eqn.params:
+            yield from equations(eqn.params["jaxpr"])
+
+
+@pytest.mark.parametrize("cell", [rnn.DiagonalGRU(4), rnn.PeepholeLSTM(4), rnn.LayerNormLSTM(4)])
+def test_no_loop_adds_up_a_gradient(cell):
+    """All that a loop carries is a state, or its tangent."""
+    params, xs = cell.init(KEY, 3), jnp.zeros((5, 2, 3))
+    jaxpr = jax.make_jaxpr(jax.grad(lambda params: rnn.unroll(cell, params, xs)[1].sum()))(params)
+    carried = [eqn.params["num_carry"] for eqn in equations(jaxpr) if eqn.primitive is loop_p]
+    assert carried == [len(jax.tree.leaves(cell.initial_state(params)))] * 2
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda"])
+def test_a_mesh_of_one_device_may_be_explicit(platform):
+    cell, mesh = rnn.LSTM(4), jax.make_mesh((1,), ("batch",), (AxisType.Explicit,))
+    with jax.set_mesh(mesh):
+        params = jax.device_put(cell.init(KEY, 3), NamedSharding(mesh, P()))
+        xs = jax.device_put(jnp.zeros((9, 2, 3)), NamedSharding(mesh, P(None, "batch")))
+        slope = jax.jit(jax.grad(lambda params, xs: rnn.unroll(cell, params, xs)[1].sum()))
+        assert slope.trace(params, xs).lower(lowering_platforms=(platform,)).as_text()
 
 
 def test_ys_that_nothing_reads_are_not_computed():

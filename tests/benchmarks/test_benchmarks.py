@@ -113,6 +113,36 @@ def test_every_process_is_ended(monkeypatch):
     assert sorted(began) == sorted(ended) == ["jaxrnn", "plain", "torch"]
 
 
+def test_a_tpu_is_one_process_at_a_time(monkeypatch):
+    """The reference is computed on the CPU beside it."""
+    alive, most = [], []
+
+    class Quiet:
+        def __init__(self, peer, folder, environment):
+            self.platform = environment["JAX_PLATFORMS"]
+            alive.append(self)
+            most.append(sum(one.platform == "tpu" for one in alive))
+
+        def ask(self, told):
+            assert self.platform == "cpu" if "refer" in told else self.platform == "tpu"
+            return {"seconds": [0.1], "cpu": 0, "faults": 0, "flops": 1.0}
+
+        def end(self):
+            alive.remove(self)
+
+    monkeypatch.setattr(turns, "Worker", Quiet)
+    with tqdm(disable=True) as bar:
+        cases = [TINY[0], TINY[9]]
+        records = list(turns.measure(cases, ("jaxrnn", "plain", "nnx"), turns.TPU, 1, bar))
+    assert [(r["peer"], r["name"]) for r in records] == [
+        *(("jaxrnn", case.name) for case in cases),
+        *(("plain", case.name) for case in cases),
+        ("nnx", TINY[0].name),
+    ]
+    assert max(most) == 1
+    assert not alive
+
+
 @pytest.mark.parametrize(
     ("found", "options", "message"),
     [
@@ -121,7 +151,13 @@ def test_every_process_is_ended(monkeypatch):
             ["--device", "gpu"],
             "got --device gpu, but JAX finds none here (no CUDA). Install JAX for it",
         ),
+        (
+            ("", "no TPU"),
+            ["--device", "tpu"],
+            "got --device tpu, but JAX finds none here (no TPU). Install JAX for it, say jax[tpu]",
+        ),
         (("cpu", "cpu"), ["--tf32"], "got --tf32 on a CPU"),
+        (("tpu", "TPU v5 lite"), ["--tf32"], "got --tf32 on a TPU"),
         (
             ("gpu", "H100"),
             ["--devices", "2"],
