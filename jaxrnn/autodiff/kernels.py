@@ -6,10 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from jaxrnn.autodiff import in_kernel as tpu
+from jaxrnn.autodiff import in_kernel_gpu as gpu
 from jaxrnn.autodiff.rows import Kernel
 
 # How a platform makes a kernel of a loop: the plan, or the reason why there is none; the kernel.
-KERNELS: dict[str, tuple[Callable, Callable]] = {"tpu": (tpu.plan, tpu.in_kernel)}
+KERNELS: dict[str, tuple[Callable, Callable]] = {
+    "tpu": (tpu.plan, tpu.in_kernel),
+    "cuda": (gpu.plan_gpu, gpu.in_kernel_gpu),
+}
 
 
 def planned(platform: str, count: int, params: dict[str, Any]) -> Any:

@@ -329,7 +329,7 @@ loop_p = primitive("loop", multiple_results=True)
 loop_p.def_abstract_eval(_abstract)
 PLATFORMS = {
     "cpu": fused(plain(in_place), "tpu", lambda kernel: kernel.interpret),
-    "cuda": plain(in_blocks),
+    "cuda": fused(plain(in_blocks), "cuda", lambda kernel: True),
     "rocm": plain(in_blocks),
     "tpu": fused(plain(scanned), "tpu", lambda kernel: card_known()),
 }
