@@ -28,6 +28,7 @@ FUNCTIONS = {
 }
 ELEMENTWISE = FUNCTIONS | {
     *("add", "add_any", "sub", "mul", "neg", "abs", "max", "min", "square", "integer_pow", "sign"),
+    "one_minus_square",
     *("select_n", "convert_element_type", "floor", "ceil", "is_finite"),
     *("eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not"),
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax
+
 from jaxrnn.autodiff import in_kernel as tpu
 from jaxrnn.autodiff import in_kernel_gpu as gpu
 from jaxrnn.autodiff.rows import Kernel
@@ -22,28 +24,36 @@ def planned(platform: str, count: int, params: dict[str, Any]) -> Any:
     return KERNELS[platform][0](*(params[name] for name in names), count)
 
 
-def fused(run: Callable, platform: str, ready: Callable[[Kernel], bool]) -> Callable:
-    """A loop that is to be one kernel as that, if there is a plan for it; else by `run`."""
+def fused(run: Callable, platform: str, interpreted: bool = False) -> Callable:
+    """A loop that is to be one kernel as that, if there is a plan for it; else by `run`.
+
+    With `interpreted`, only where the kernel asks for Pallas's interpreter.
+    """
 
     def lower(*args: Any, **params: Any) -> list:
         kernel: Kernel | None = params["kernel"]
-        if kernel is not None and kernel.rows and ready(kernel):
-            found = planned(platform, args[params["num_consts"]].shape[0], params)
-            if not isinstance(found, str):
-                return KERNELS[platform][1](*args, plan=found, **params)
-        return run(*args, **params)
+        if kernel is None or kernel.rows is None:
+            return run(*args, **params)
+        if not (kernel.interpret if interpreted else card_known(platform)):
+            return run(*args, **params)
+        found = planned(platform, args[params["num_consts"]].shape[0], params)
+        if isinstance(found, str):
+            return run(*args, **params)
+        return KERNELS[platform][1](*args, plan=found, **params)
 
     return lower
 
 
-def card_known() -> bool:
-    """Whether the compiler of kernels knows which TPU it compiles for. A machine without one does
-    if a mesh says so: `jax.sharding.use_abstract_mesh`.
+def card_known(platform: str) -> bool:
+    """Whether the compilers of kernels know which card they compile for: one that is here, or one
+    that a mesh names (`jax.sharding.use_abstract_mesh`).
     """
-    from jax.experimental.pallas import tpu
+    if platform == "tpu":
+        from jax.experimental.pallas import tpu
 
-    try:
-        tpu.get_tpu_info()
-    except ValueError:
-        return False
-    return True
+        try:
+            return tpu.get_tpu_info() is not None
+        except ValueError:
+            return False
+    named = jax.sharding.get_abstract_mesh().abstract_device
+    return jax.default_backend() == "gpu" or "NVIDIA" in getattr(named, "device_kind", "")

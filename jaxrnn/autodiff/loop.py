@@ -43,7 +43,7 @@ from jaxrnn.autodiff._jax import (
 from jaxrnn.autodiff.hoist import before_loop
 from jaxrnn.autodiff.in_blocks import in_blocks
 from jaxrnn.autodiff.in_place import in_place
-from jaxrnn.autodiff.kernels import card_known, fused
+from jaxrnn.autodiff.kernels import fused
 from jaxrnn.autodiff.rows import ROWS, Kernel, plain
 
 Leaves = list
@@ -328,10 +328,10 @@ def _pruned(used: list[bool], eqn: Any) -> tuple[list[bool], Any]:
 loop_p = primitive("loop", multiple_results=True)
 loop_p.def_abstract_eval(_abstract)
 PLATFORMS = {
-    "cpu": fused(plain(in_place), "tpu", lambda kernel: kernel.interpret),
-    "cuda": fused(plain(in_blocks), "cuda", lambda kernel: True),
+    "cpu": fused(plain(in_place), "tpu", interpreted=True),
+    "cuda": fused(plain(in_blocks), "cuda"),
     "rocm": plain(in_blocks),
-    "tpu": fused(plain(scanned), "tpu", lambda kernel: card_known()),
+    "tpu": fused(plain(scanned), "tpu"),
 }
 lowered(loop_p, plain(scanned), PLATFORMS)
 prunable(loop_p, _pruned)
