@@ -36,6 +36,8 @@ RESULTS = pathlib.Path(__file__).parents[1] / "results"
 NUMBERS = RESULTS.parents[1] / "docs" / "numbers.md"
 # torch has no program that XLA compiles, and cuDNN's is not XLA's.
 BESIDE = [p for p in PEERS if p not in ("jaxrnn", "torch") and p not in GPU_ONLY]
+BY = ("fused",)  # the strategies of this library that stand beside its own choice
+ALL = ["jaxrnn", *(f"jaxrnn {strategy}" for strategy in BY), *BESIDE]
 TRAINED = Case("lstm", 64, 100, 64, 256, work="training")  # rows that 8 chips share
 EVERY = [*CASES, *GPU_CASES, TRAINED]
 VERSIONS = (
@@ -81,7 +83,13 @@ def main() -> None:
     add("--cell", nargs="+", choices=GATES, help="(default: all)")
     add("--shape", nargs="+", metavar="B,T,D,H", help="(default: all)")
     add("--peer", nargs="+", choices=BESIDE, help="beside jaxrnn (default: all)")
-    add("--strategy", nargs="+", choices=STRATEGIES, default=[], help="of this library, besides")
+    add(
+        "--strategy",
+        nargs="*",
+        choices=STRATEGIES,
+        default=list(BY),
+        help="of this library, besides its own choice (default: fused)",
+    )
     add(
         "--chips",
         nargs="+",
@@ -115,7 +123,7 @@ def main() -> None:
     if not jobs:
         parser.error("no case is left")
     part = (options.quick, options.work, options.cell, options.shape, options.peer, options.chips)
-    whole = not any(part) and set(options.target) == set(compilers.TARGETS)
+    whole = not any(part) and set(options.target) == set(compilers.TARGETS) and peers == ALL
     out = options.out or (RESULTS if whole else pathlib.Path("runs/benchmarks")) / "ahead.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     facts = {"date": time.strftime("%Y-%m-%d")} | {name: version(name) for name in VERSIONS}

@@ -38,11 +38,15 @@ def number(n: float | None) -> str:
     return "?" if n is None else f"{n:.1f}" if n >= 1 or not n else f"{n:.2g}"
 
 
+def a_step(record: dict[str, Any]) -> str:
+    """Launches a step; where there is none, the kernels of whole sequences, which `Fused` makes."""
+    kernels = record["outside"].get("kernel", 0)
+    fused = kernels and record["launches a step"] == 0
+    return f"{kernels} in all" if fused else number(record["launches a step"])
+
+
 def launches(record: dict[str, Any]) -> str:
-    kernels, once = record["outside"].get("kernel", 0), sum(record["outside"].values())
-    if kernels and not record["launches a step"]:  # of `Fused`: whole sequences
-        return f"{kernels} kernels (+{once - kernels})"
-    return f"{number(record['launches a step'])} (+{once})"
+    return f"{a_step(record)} (+{sum(record['outside'].values())})"
 
 
 COLUMNS: dict[str, tuple[Value, Callable[[dict[str, Any]], str]]] = {
@@ -164,7 +168,7 @@ def short(records: Records) -> str:
             each = by_case(one).get(Case(cell, *SMALL).name, {})
             row(
                 f"{card}: launches a step, {cell} {','.join(map(str, SMALL))}",
-                {p: number(r["launches a step"]) for p, r in each.items()},
+                {p: a_step(r) for p, r in each.items()},
             )
         for what, value in (
             ("launches a step", lambda r: r["launches a step"]),
