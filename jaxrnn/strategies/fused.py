@@ -39,11 +39,12 @@ class Fused(Strategy):
     for the platform that it is lowered for; `select` shows the decision and the reason. Second
     derivatives are those of `Scan`.
 
-    Kernels have been compiled for their targets and checked in Pallas's interpreter. They have not
-    been timed, so `Auto` does not choose them.
+    Kernels have been compiled for a TPU v5e and an H100 and checked in Pallas's interpreter. None
+    has been run on a card or timed, so `Auto` does not choose them.
 
     Args:
-      interpret: on a CPU run the kernel in Pallas's interpreter, to check it; very slow.
+      interpret: on a CPU run the kernels of a TPU in Pallas's interpreter, to check them; very
+        slow.
 
     Raises:
       TypeError: for an `interpret` that is no bool.
