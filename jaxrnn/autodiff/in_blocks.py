@@ -4,7 +4,7 @@ There a step of a recurrent net costs what it launches, two to three microsecond
 than its arithmetic. A scan launches, besides the product and the pointwise part of a step, a copy
 for each row that it writes and an addition to its counter. Here a few steps are one iteration: each
 writes its rows, a block of them, at once, and over a free x if one has their shape. So a step
-launches its product, its pointwise part (`in_kernels.py`) and a share of the rest.
+launches its product, its pointwise part (`fences.py`) and a share of the rest.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.autodiff._jax import ClosedJaxpr, Var, varied, varying
-from jaxrnn.autodiff.in_kernels import in_kernels
+from jaxrnn.autodiff.fences import with_fences
 from jaxrnn.autodiff.in_place import places
 
 # Steps of an iteration, fewer where they are long: compiling takes as long as a program is.
@@ -47,7 +47,7 @@ def in_blocks(
     most = max(1, min(max(unroll, together), length))
     together = min(range(most, most // 2, -1), key=lambda n: length % n)  # few steps are left over
     whole, rest = divmod(length, together)
-    step = in_kernels(jaxpr, num_consts, num_carry)
+    step = with_fences(jaxpr, num_consts, num_carry)
     # The compiler must not know these numbers: the same step at another place would be another
     # kernel, to be compiled by itself.
     index = jax.lax.optimization_barrier([jnp.int32(k) for k in range(together)])

@@ -43,8 +43,8 @@ from jaxrnn.autodiff._jax import (
 from jaxrnn.autodiff.hoist import before_loop
 from jaxrnn.autodiff.in_blocks import in_blocks
 from jaxrnn.autodiff.in_place import in_place
-from jaxrnn.autodiff.kernels import fused
-from jaxrnn.autodiff.rows import ROWS, Kernel, plain
+from jaxrnn.autodiff.kernels.lowering import fused
+from jaxrnn.autodiff.kernels.rows import ROWS, Kernel, plain
 
 Leaves = list
 Body = Callable[[Leaves, Leaves, Leaves], tuple[Leaves, Leaves]]  # (consts, carry, x) -> (carry, y)

@@ -36,9 +36,9 @@ from jax.custom_derivatives import SymbolicZero
 
 from jaxrnn.autodiff._jax import Variable, debugging, evaluate, vary_alike
 from jaxrnn.autodiff.dot import Dot
+from jaxrnn.autodiff.kernels.rows import Kernel
 from jaxrnn.autodiff.loop import loop
 from jaxrnn.autodiff.products import over_rows
-from jaxrnn.autodiff.rows import Kernel
 from jaxrnn.autodiff.step import Step, Sum, inexact, traced
 from jaxrnn.autodiff.tangent_step import TangentStep
 

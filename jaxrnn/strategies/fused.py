@@ -11,10 +11,10 @@ import jax.numpy as jnp
 from jaxrnn import controls, errors
 from jaxrnn.autodiff._jax import fixed
 from jaxrnn.autodiff.choose import choose
-from jaxrnn.autodiff.kernels import KERNELS, planned
+from jaxrnn.autodiff.kernels.lowering import KERNELS, planned
+from jaxrnn.autodiff.kernels.rows import ROWS, Kernel
 from jaxrnn.autodiff.linear_scan import forget, split_transitions
 from jaxrnn.autodiff.recurrence import recurrence
-from jaxrnn.autodiff.rows import ROWS, Kernel
 from jaxrnn.autodiff.transitions import evolve
 from jaxrnn.axes import batch_shape, step_spec, steps
 from jaxrnn.cell import Cell, LinearCell

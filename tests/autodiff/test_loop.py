@@ -14,8 +14,8 @@ from helpers.cells import Terms
 from helpers.tables import first
 from jaxrnn.autodiff._jax import dce, lowered, trace
 from jaxrnn.autodiff.in_blocks import in_blocks
+from jaxrnn.autodiff.kernels.rows import plain
 from jaxrnn.autodiff.loop import PLATFORMS, loop, loop_p, scanned
-from jaxrnn.autodiff.rows import plain
 
 KEY = jax.random.key(0)
 

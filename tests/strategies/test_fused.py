@@ -13,7 +13,7 @@ import jaxrnn as rnn
 from helpers.cases import CELLS, kinds
 from helpers.cells import Plain
 from helpers.tables import first
-from jaxrnn.autodiff import in_kernel, kernels
+from jaxrnn.autodiff.kernels import lowering, tpu
 from jaxrnn.testing import derivatives, laws
 from jaxrnn.testing.derivatives import recast
 from jaxrnn.testing.inputs import example
@@ -28,13 +28,13 @@ QUICK = ("lstm",)
 @pytest.fixture(autouse=True)
 def plans(monkeypatch):
     """The plans of all loops lowered in a test; a reason in the place of one is no kernel."""
-    made, real = [], kernels.planned
+    made, real = [], lowering.planned
 
     def planned(*args):
         made.append(real(*args))
         return made[-1]
 
-    monkeypatch.setattr(kernels, "planned", planned)
+    monkeypatch.setattr(lowering, "planned", planned)
     jax.clear_caches()
     yield made
     jax.clear_caches()
@@ -105,12 +105,12 @@ def difference(cell, strategy, xs, **controls):
 def test_tiles_of_rows_and_blocks_of_steps_that_do_not_divide_time(
     plans, monkeypatch, cell, reverse
 ):
-    monkeypatch.setattr(in_kernel, "STEPS", 3)
-    monkeypatch.setattr(in_kernel, "tiles", lambda count: [8])
+    monkeypatch.setattr(tpu, "STEPS", 3)
+    monkeypatch.setattr(tpu, "tiles", lambda count: [8])
     xs = jax.random.normal(KEY, (7, 16, 3))
     resets = jax.random.bernoulli(KEY, 0.3, (7, 16))
     assert difference(cell, FUSED, xs, resets=resets, reverse=reverse) < 1e-5
-    assert plans == [in_kernel.Plan(8, 3)] * 2
+    assert plans == [tpu.Plan(8, 3)] * 2
 
 
 def test_vmap_over_sequences_is_more_rows(plans):

@@ -9,11 +9,11 @@ import pytest
 
 import jaxrnn as rnn
 from helpers.tables import first
-from jaxrnn.autodiff import in_parts, kernels
 from jaxrnn.autodiff._jax import lowered
-from jaxrnn.autodiff.kernels import KERNELS, fused
+from jaxrnn.autodiff.kernels import lowering, parts
+from jaxrnn.autodiff.kernels.lowering import KERNELS, fused
+from jaxrnn.autodiff.kernels.rows import flat, plain
 from jaxrnn.autodiff.loop import PLATFORMS, loop_p, scanned
-from jaxrnn.autodiff.rows import flat, plain
 from jaxrnn.strategies import Fused
 
 KEY = jax.random.key(0)
@@ -116,7 +116,7 @@ def test_what_a_kernel_is_not_made_for(plans, cell, words):
 
 def test_a_gpu_gets_a_kernel_forward_and_one_backward(monkeypatch):
     """Elementwise steps by Mosaic, where units fill its blocks, others by Triton."""
-    monkeypatch.setattr(kernels, "card_known", lambda platform: True)
+    monkeypatch.setattr(lowering, "card_known", lambda platform: True)
     for cell, compiler in ((rnn.MinGRU(128), "@mosaic_gpu"), (rnn.Elman(16), "gpu.triton")):
         params, xs = cell.init(KEY, 3), jnp.zeros((2, 1, 3))
 
@@ -138,15 +138,15 @@ def test_parts_of_a_step_are_the_step():
     a, b, flag = jnp.arange(12.0), jax.random.normal(KEY, 12), jnp.asarray([True])
     for flags in (flag, ~flag):
         closed = flat(jax.make_jaxpr(step)(a, b, flags))
-        assert not any(map(in_parts.obstacle, closed.eqns))
-        assert in_parts.divisor(closed) == 4
-        run = functools.partial(in_parts.run, closed, 4, (4,))
+        assert not any(map(parts.obstacle, closed.eqns))
+        assert parts.divisor(closed) == 4
+        run = functools.partial(parts.run, closed, 4, (4,))
         args = [[*a.reshape(3, 4)], [*b.reshape(3, 4)], [flags]]
         got = run(args)
-        for parts, want in zip(got, step(a, b, flags), strict=True):
-            parts = [jnp.broadcast_to(p, (4,)) for p in parts]
+        for value, want in zip(got, step(a, b, flags), strict=True):
+            value = [jnp.broadcast_to(p, (4,)) for p in value]
             np.testing.assert_allclose(
-                np.float32(jnp.concatenate(parts)), np.float32(want.ravel()), rtol=1e-6
+                np.float32(jnp.concatenate(value)), np.float32(want.ravel()), rtol=1e-6
             )
     # Triton's own maximum loses NaN, and it has no tanh of 16 bits.
     eqns = jax.make_jaxpr(run)(args).eqns

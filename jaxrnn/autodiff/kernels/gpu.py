@@ -19,13 +19,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.autodiff import in_parts
 from jaxrnn.autodiff._jax import ClosedJaxpr, Var
-from jaxrnn.autodiff.in_kernel import stored
-from jaxrnn.autodiff.in_parts import size
 from jaxrnn.autodiff.in_place import places
+from jaxrnn.autodiff.kernels import parts
+from jaxrnn.autodiff.kernels.parts import size
+from jaxrnn.autodiff.kernels.rows import DTYPES, Kernel, flat
+from jaxrnn.autodiff.kernels.tpu import stored
 from jaxrnn.autodiff.products import row_product
-from jaxrnn.autodiff.rows import DTYPES, Kernel, flat
 
 WARP, THREADS = 32, 128  # of a block that takes units of one row, at most
 ROWS, WIDTH = 16, 16  # of a product, at least
@@ -35,7 +35,7 @@ PRODUCTS = 64  # of parts, in a step: compiling takes as long as a program is
 NOT_MOSAIC = {"sqrt", "log1p", "expm1", "pow", "erf_inv", "floor", "ceil", "is_finite"}
 
 
-class PlanGPU(NamedTuple):
+class Plan(NamedTuple):
     """How a kernel divides its work."""
 
     compiler: str  # "mosaic_gpu" or "triton"
@@ -51,23 +51,23 @@ class PlanGPU(NamedTuple):
         return f"{units} a block, which reads {steps} ahead"
 
 
-def plan_gpu(
+def plan(
     jaxpr: ClosedJaxpr, kernel: Kernel, num_consts: int, num_carry: int, length: int, count: int
-) -> PlanGPU | str:
+) -> Plan | str:
     """The plan for a GPU, or why there is none."""
     if kernel.rows is None:
         return "its rows are not known"
     if not length * count:
         return "it has no steps"
     closed = flat(jaxpr)
-    inner, weights = closed.jaxpr, in_parts.matrices(closed)
+    inner, weights = closed.jaxpr, parts.matrices(closed)
     shared_by_rows = {
         v for v, flag in zip(inner.invars[:num_consts], kernel.rows, strict=False) if not flag
     }
     used = [v for eqn in closed.eqns for v in (*eqn.invars, *eqn.outvars)]
     if strange := sorted({v.aval.dtype.name for v in (*inner.invars, *used)} - {*DTYPES}):
         return f"its step computes in {strange[0]}"
-    if strange := [why for eqn in closed.eqns if (why := in_parts.obstacle(eqn))]:
+    if strange := [why for eqn in closed.eqns if (why := parts.obstacle(eqn))]:
         return f"its step has operations that kernels have not: {strange[0]}"
     if not weights <= shared_by_rows or any(
         isinstance(v, Var) and v in weights and not (row_product(eqn) and i == 1)
@@ -77,7 +77,7 @@ def plan_gpu(
         return "its products are not all of rows with params"
     if closed.consts:
         return "its step holds an array of its own"
-    unit, card = in_parts.divisor(closed), capability()
+    unit, card = parts.divisor(closed), capability()
     power = unit & -unit  # the largest power of two in it
     if not unit:
         return "it has no units"
@@ -93,7 +93,7 @@ def plan_gpu(
         tile = min(THREADS, power if power >= WARP else above(unit, WARP))
         read = sum(max(1, size(v) // unit) for v in inner.invars[num_consts + num_carry :])
         ahead = max(1, min(STEPS, AHEAD // max(1, read), length))
-        return PlanGPU(compiler, None, unit, tile, ahead, tile // WARP)
+        return Plan(compiler, None, unit, tile, ahead, tile // WARP)
     if not has("triton"):
         return "this version of JAX compiles no products in such a kernel"
     products = [eqn.invars[1].aval for eqn in closed.eqns if row_product(eqn)]
@@ -107,7 +107,7 @@ def plan_gpu(
     memory = sum(size(v) * v.aval.dtype.itemsize for v in weights) * tile**2 // part**2
     if memory + beside > (most := shared_memory(card)):
         return f"its params take {memory:,} bytes, of {most - beside:,} in a block"
-    return PlanGPU("triton", ROWS, part, tile, 1, 8)
+    return Plan("triton", ROWS, part, tile, 1, 8)
 
 
 def above(n: int, least: int) -> int:
@@ -139,7 +139,7 @@ def has(compiler: str) -> bool:
     return True
 
 
-def in_kernel_gpu(
+def in_kernel(
     *args: Any,
     jaxpr: ClosedJaxpr,
     num_consts: int,
@@ -149,7 +149,7 @@ def in_kernel_gpu(
     unroll: int,
     free: tuple,
     kernel: Kernel,
-    plan: PlanGPU,
+    plan: Plan,
 ) -> list:
     """The loop `loop_p` as one kernel."""
     from jax.experimental import pallas as pl
@@ -158,7 +158,7 @@ def in_kernel_gpu(
     closed = flat(jaxpr)
     flags: Any = kernel.rows
     first, count = num_consts + num_carry, args[num_consts].shape[0]
-    avals, outs, weights = closed.in_avals, closed.out_avals, in_parts.matrices(closed)
+    avals, outs, weights = closed.in_avals, closed.out_avals, parts.matrices(closed)
     part, tile = plan.part, plan.tile
     shape = (tile,) if plan.rows is None else (plan.rows, tile)
 
@@ -252,7 +252,7 @@ def in_kernel_gpu(
                 state, now = both
                 ahead = rows(n, many, jnp.minimum(k + 1, times - 1))
                 for m, row in enumerate(now):
-                    results = in_parts.run(closed, part, shape, [*consts, *state, *row])
+                    results = parts.run(closed, part, shape, [*consts, *state, *row])
                     state = [
                         [jnp.broadcast_to(p, shape_of(a)) for p in value]
                         for value, a in zip(results[:num_carry], outs, strict=False)

@@ -39,7 +39,7 @@ class Fence(NamedTuple):
     columns: dict[Variable, tuple[int, int]]  # those that are columns of x, and which
 
 
-def in_kernels(jaxpr: ClosedJaxpr, num_consts: int, num_carry: int) -> Callable[..., list]:
+def with_fences(jaxpr: ClosedJaxpr, num_consts: int, num_carry: int) -> Callable[..., list]:
     """`f(*consts, *carry, *x) -> [*carry, *y]`, the step `jaxpr` with its fences."""
     body = jaxpr.jaxpr
     state = body.invars[num_consts : num_consts + num_carry]

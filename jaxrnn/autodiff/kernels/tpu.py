@@ -16,7 +16,7 @@ from jax.core import eval_jaxpr
 
 from jaxrnn.autodiff._jax import ClosedJaxpr, typed, varying
 from jaxrnn.autodiff.in_place import places
-from jaxrnn.autodiff.rows import Kernel, flat, of_all_rows, refused
+from jaxrnn.autodiff.kernels.rows import Kernel, flat, of_all_rows, refused
 
 # Bytes of a TPU core's vector memory, of which a v5e has 128 MiB and a v7x 64: what a kernel may
 # take by the account of `plan`, what the compiler may, and what the blocks of time may take.

@@ -7,14 +7,13 @@ from typing import Any
 
 import jax
 
-from jaxrnn.autodiff import in_kernel as tpu
-from jaxrnn.autodiff import in_kernel_gpu as gpu
-from jaxrnn.autodiff.rows import Kernel
+from jaxrnn.autodiff.kernels import gpu, tpu
+from jaxrnn.autodiff.kernels.rows import Kernel
 
 # How a platform makes a kernel of a loop: the plan, or the reason why there is none; the kernel.
 KERNELS: dict[str, tuple[Callable, Callable]] = {
     "tpu": (tpu.plan, tpu.in_kernel),
-    "cuda": (gpu.plan_gpu, gpu.in_kernel_gpu),
+    "cuda": (gpu.plan, gpu.in_kernel),
 }
 
 

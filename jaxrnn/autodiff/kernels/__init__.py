@@ -1,0 +1,1 @@
+"""Loops that are one kernel of an accelerator, which `Fused` asks for."""
