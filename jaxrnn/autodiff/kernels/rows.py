@@ -21,23 +21,12 @@ ROWS = "rows of a kernel"  # the name of the axis that `vmap` leaves to the lowe
 KNOWN = frozenset(
     (
         *("add", "add_any", "sub", "mul", "div", "neg", "max", "min", "clamp", "abs", "sign"),
-        *("square", "sqrt", "rsqrt", "integer_pow", "pow", "exp", "exp2", "log", "log1p", "expm1"),
-        *(
-            "tanh",
-            "one_minus_square",
-            "logistic",
-            "erf",
-            "erf_inv",
-            "sin",
-            "cos",
-            "floor",
-            "ceil",
-            "round",
-        ),
+        *("square", "sqrt", "rsqrt", "integer_pow", "pow", "exp", "exp2", "log", "log1p"),
+        *("tanh", "one_minus_square", "logistic", "erf", "erf_inv", "sin", "cos", "floor", "ceil"),
         *("select_n", "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not", "is_finite"),
-        *("convert_element_type", "broadcast_in_dim", "reshape", "squeeze", "expand_dims"),
+        *("convert_element_type", "broadcast_in_dim", "reshape", "squeeze"),
         *("slice", "split", "concatenate", "transpose", "reduce_sum", "reduce_max", "reduce_min"),
-        *("stop_gradient", "copy", "iota"),
+        *("stop_gradient", "iota", "round"),
     )
 )
 INNER = {"jit": "jaxpr", "pjit": "jaxpr", "custom_jvp_call": "call_jaxpr", "remat2": "jaxpr"}
@@ -55,12 +44,11 @@ class Kernel(NamedTuple):
     rows: tuple[bool, ...] | None = None
 
 
-def of_all_rows(jaxpr: ClosedJaxpr, kernel: Kernel | None, count: int) -> ClosedJaxpr:
+def of_all_rows(jaxpr: ClosedJaxpr, kernel: Kernel, count: int) -> ClosedJaxpr:
     """The step of one row as that of `count` of them."""
-    if kernel is None or kernel.rows is None:
-        return jaxpr
-    axes = [0 if flag else None for flag in kernel.rows]
-    both = zip(jaxpr.in_avals, kernel.rows, strict=True)
+    flags = kernel.rows or ()
+    axes = [0 if flag else None for flag in flags]
+    both = zip(jaxpr.in_avals, flags, strict=True)
     avals = [rows_of(count, a) if flag else a for a, flag in both]
     return trace(jax.vmap(jaxpr_as_fun(jaxpr), axes), *avals)
 
@@ -76,7 +64,7 @@ def flat(jaxpr: ClosedJaxpr) -> ClosedJaxpr:
     def rule(eqn: Any, *args: Any) -> list:
         if eqn.primitive is rows_p:
             return [general(*args, **eqn.params)]
-        if eqn.primitive.name in ("pvary", "pcast"):
+        if eqn.primitive.name in ("pvary", "pcast", "copy", "copy_p"):
             return list(args)
         if eqn.primitive.name not in INNER:
             return bind(eqn, *args)
@@ -116,7 +104,8 @@ def plain(run: Callable) -> Callable:
     """`run(*args, **params)`, for any loop: one of rows becomes one of all rows at once."""
 
     def lower(*args: Any, jaxpr: ClosedJaxpr, kernel: Kernel | None, **params: Any) -> list:
-        count = args[params["num_consts"]].shape[0]
-        return run(*args, jaxpr=of_all_rows(jaxpr, kernel, count), **params)
+        if kernel is not None and kernel.rows is not None:
+            jaxpr = of_all_rows(jaxpr, kernel, args[params["num_consts"]].shape[0])
+        return run(*args, jaxpr=jaxpr, **params)
 
     return lower
