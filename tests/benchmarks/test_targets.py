@@ -23,15 +23,15 @@ TARGETS = [
 pytestmark = pytest.mark.ahead
 
 # Launches a step, forward and backward together. XLA's choices vary a little from run to run (an
-# H100's LSTM was 5.9 to 6.25): half a launch is left for that.
+# H100's LSTM was once 5.9 and once 6.25): half a launch is left for that.
 LIMITS = {
-    ("h100", "lstm"): 6.25,
-    ("h100", "gru"): 6.0,
-    ("h100", "lru"): 8.0,
+    ("h100", "lstm"): 4.75,
+    ("h100", "gru"): 5.0,
+    ("h100", "lru"): 2.5,
     ("h100", "lru associative"): 2.75,
     ("v5e", "lstm"): 8.0,
-    ("v5e", "gru"): 13.0,
-    ("v5e", "lru"): 11.0,
+    ("v5e", "gru"): 10.0,
+    ("v5e", "lru"): 4.0,
     ("v5e", "lru associative"): 1.5,
 }
 SLACK = 0.5
@@ -85,7 +85,7 @@ def test_a_fused_gradient_is_two_kernels(target, programs):
 @pytest.mark.xdist_group("h100")
 def test_an_h100_launches_a_fifth_of_what_nnx_does_in_three_quarters_of_its_memory(cell, programs):
     ours, theirs = programs("h100")[cell], programs("h100")[f"nnx {cell}"]
-    assert ours["launches a step"] - SLACK <= theirs["launches a step"] / 5
+    assert ours["launches a step"] <= theirs["launches a step"] / 5
     assert ours["temporaries"] <= 0.75 * theirs["temporaries"]
 
 
