@@ -83,8 +83,14 @@ def check_law(
     checks = {
         1: lambda: [_laws.advancing(cell, given, reverse) for reverse in both],
         2: lambda: [
-            _laws.strategic(cell, given, strategies),
-            # Reversed the last strategy is enough; a causal cell meets it in `fold`.
+            # A causal cell meets the last of several strategies in `fold`, which runs the same.
+            _laws.strategic(
+                cell,
+                given,
+                strategies[:-1] if cell.causal and len(strategies) > 1 else strategies,
+                folded=strategies[-1] if strategies else None,
+            ),
+            # Reversed the last strategy is enough, there too.
             _laws.strategic(
                 cell,
                 given,
