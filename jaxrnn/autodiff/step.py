@@ -254,6 +254,11 @@ def with_sums(step: Step) -> Step:
                 size = use.aval.size
                 if inexact(v.aval) and fixed(size, largest) and size <= largest:
                     loose[id(eqn), v] = use
+    # Each is a row in memory at every step. Where they are more than a step with products reads as
+    # it is, a loop that adds up their gradients takes less.
+    rows = [use.aval.size for use in loose.values()]
+    if rows and sums and sum(rows) > sum(v.aval.size for v in step.rows):
+        loose = {}
     return step._replace(
         invariant=tuple(invariant),
         sums=tuple(sums),
