@@ -243,7 +243,8 @@ def with_sums(step: Step) -> Step:
         for v, (products, invariants, zs) in ends.items()
     ]
     # Rows no larger than those of the loop: the gradient of a matrix is added up in the loop.
-    largest = max(v.aval.size for v in (*step.carry, *step.rows))
+    sizes = [v.aval.size for v in (*step.carry, *step.rows)]
+    largest = max(sizes, default=0) if fixed(*sizes) else 0  # symbols are not compared
     loose = {}
     for eqn in step.eqns:
         for v in eqn.invars if eqn not in invariant else []:
@@ -252,7 +253,7 @@ def with_sums(step: Step) -> Step:
             if v in depends and (id(eqn), v) not in constant:
                 use = Loose(eqn, v, read_by(eqn, v), depends[v])
                 size = use.aval.size
-                if inexact(v.aval) and fixed(size, largest) and size <= largest:
+                if inexact(v.aval) and fixed(size) and size <= largest:
                     loose[id(eqn), v] = use
     # Each is a row in memory at every step. Where they are more than a step with products reads as
     # it is, a loop that adds up their gradients takes less.
