@@ -1,8 +1,9 @@
 """A loop over time that may write its results into the memory of its inputs.
 
 `loop_p` means what `lax.scan` means, as `scanned` defines it; only its lowering on one CPU device
-(`in_place.py`), on one GPU (`in_blocks.py`) and as one kernel (`kernels/`) differs. For a scan's results XLA fills new arrays
-with zeros and copies rows into them; here rows of `ys` may overwrite rows of `xs`.
+(`in_place.py`), on one GPU (`in_blocks.py`) and as one kernel (`kernels/`) differs. For a scan's
+results XLA fills new arrays with zeros and copies rows into them; here rows of `ys` may overwrite
+rows of `xs`.
 
 Three rules are not those of `lax.scan`:
 
