@@ -46,10 +46,14 @@ from jaxrnn.cells import LSTM as LSTM
 from jaxrnn.cells import RGLRU as RGLRU
 from jaxrnn.cells import S5 as S5
 from jaxrnn.cells import S6 as S6
+from jaxrnn.cells import AntisymmetricRNN as AntisymmetricRNN
+from jaxrnn.cells import CoRNN as CoRNN
+from jaxrnn.cells import CoRNNState as CoRNNState
 from jaxrnn.cells import DiagonalGRU as DiagonalGRU
 from jaxrnn.cells import DiagonalLSTM as DiagonalLSTM
 from jaxrnn.cells import EchoState as EchoState
 from jaxrnn.cells import Elman as Elman
+from jaxrnn.cells import IndRNN as IndRNN
 from jaxrnn.cells import LayerNormGRU as LayerNormGRU
 from jaxrnn.cells import LayerNormLSTM as LayerNormLSTM
 from jaxrnn.cells import LSTMState as LSTMState
@@ -83,6 +87,7 @@ from jaxrnn.combinators import Zoneout as Zoneout
 # Functions of params
 from jaxrnn.combinators import Dale as Dale
 from jaxrnn.combinators import Masked as Masked
+from jaxrnn.combinators import Orthogonal as Orthogonal
 from jaxrnn.combinators import SpectralNorm as SpectralNorm
 from jaxrnn.combinators import WeightDrop as WeightDrop
 

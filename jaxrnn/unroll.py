@@ -178,10 +178,7 @@ def fold(
     if not cell.causal:
         raise errors.not_causal(cell, "fold")
     errors.check_fold(cell, f)
-    for leaf in jax.tree.leaves(extra):
-        errors.check_array(cell, "a leaf of extra", leaf)
-        if not errors.same_shape(leaf.shape[:1], (steps(xs),)):
-            raise errors.wrong_extra(cell, leaf, xs)
+    errors.check_extra(cell, extra, xs, steps(xs))
     with errors.leaves_checked(cell, params=params, state=state, init=init):
         return _fold(cell, strategy, reverse, f, params, xs, init, extra, state, mask, resets, key)
 

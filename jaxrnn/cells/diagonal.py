@@ -13,7 +13,7 @@ from jaxrnn.authoring import input_spec, output, state_dtype
 from jaxrnn.autodiff.dot import Dot
 from jaxrnn.autodiff.products import matmul
 from jaxrnn.cell import Cell, Noise, Params
-from jaxrnn.cells.gru import GRUGates
+from jaxrnn.cells.gru import GRU_KEEPS, GRUGates
 from jaxrnn.cells.lstm import LSTMState
 from jaxrnn.initializers import Initializer
 
@@ -82,7 +82,7 @@ class DiagonalGRU(Cell):
             .set(jnp.linspace(0, 1, self.hidden, dtype=dtype))
         )
         params = {**weights(key, size, self.hidden, dtype), "b": b.reshape(-1)}
-        return initializers.replaced(self, key, params, w_x=3, w_h=3, b=3)
+        return initializers.replaced(self, key, params, w_x=3, w_h=3, b=GRU_KEEPS)
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> jax.Array:
         return jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_h"]))
@@ -176,7 +176,8 @@ class DiagonalLSTM(Cell):
         )
         p = jax.random.normal(kp, (2 * self.hidden,), dtype) * 2 / (5 * self.hidden) ** 0.5
         params = {**weights(kw, size, self.hidden, dtype), "b": b.reshape(-1), "p": p}
-        return initializers.replaced(self, key, params, w_x=3, w_h=3, b=3, p=2)
+        keeps = (1, 0, 0)  # f keeps, and what writes is 1 - f itself
+        return initializers.replaced(self, key, params, w_x=3, w_h=3, b=keeps, p=2)
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> LSTMState:
         zero = jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_h"]))

@@ -19,15 +19,19 @@ class Elman(Cell):
     """The simple recurrent network.
 
         h' = activation(x @ w_x + h @ w_h + b)
+        h' = sign(u) * relu(abs(u) + b),  u = x @ w_x + h @ w_h      with "modrelu"
         y = h'
+
+    modReLU moves every number towards zero, or away from it, by as much: it is for weights that
+    keep lengths, such as `Orthogonal`'s.
 
     Shapes: x `[..., F]`, h `[..., H]`, y `[..., H]`.
     Params: `w_x [F, H]`, `w_h [H, H]`, `b [H]`.
 
     Args:
       hidden: H.
-      activation: the name of an elementwise function in `jax.nn`, "tanh" or "relu" as a rule, or a
-        function of your own that keeps shapes.
+      activation: the name of an elementwise function in `jax.nn`, "tanh" or "relu" as a rule,
+        "modrelu", or a function of your own that keeps shapes.
       identity: begin with the identity as `w_h` and a small `w_x`; with "relu" this is the IRNN.
       w_x_init, w_h_init, b_init: initializers of `jax.nn.initializers`' protocol.
 
@@ -43,7 +47,7 @@ class Elman(Cell):
 
     Called `nn.RNN` in PyTorch, `SimpleCell` in Flax, `SimpleRNN` in Keras.
 
-    Elman 1990; identity: Le, Jaitly & Hinton 2015.
+    Elman 1990; identity: Le, Jaitly & Hinton 2015; modReLU: Arjovsky, Shah & Bengio 2016.
     """
 
     hidden: int
@@ -56,7 +60,7 @@ class Elman(Cell):
 
     def __post_init__(self) -> None:
         errors.check_size(self, "hidden", self.hidden)
-        errors.check_activation(self, self.activation)
+        errors.check_activation(self, self.activation, ("modrelu",))
         errors.check_flag(self, "identity", self.identity)
         errors.check_initializers(self)
         errors.check_unused(self, "identity", "w_h_init")
@@ -67,7 +71,7 @@ class Elman(Cell):
         if self.identity:
             w_x, w_h = (
                 1e-3 * jax.random.normal(kx, (size, self.hidden), dtype),
-                initializers.identity(self.hidden, dtype),
+                initializers.Identity()(kh, (self.hidden, self.hidden), dtype),
             )
         else:
             w_x, w_h = (
@@ -84,6 +88,9 @@ class Elman(Cell):
         return matmul(xs, params["w_x"])
 
     def step(self, params: Params, state: jax.Array, z: jax.Array, dot: Dot) -> jax.Array:
+        if self.activation == "modrelu":
+            u = z + dot(state, "w_h")
+            return jnp.sign(u) * jax.nn.relu(jnp.abs(u) + params["b"].astype(u.dtype))
         return activation(self.activation, self)(dot.add(z, "b") + dot(state, "w_h"))
 
     def readout(self, params: Params, state: jax.Array, z: jax.Array) -> jax.Array:

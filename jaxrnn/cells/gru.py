@@ -31,6 +31,12 @@ class GRUInputs(NamedTuple):
     n: jax.Array
 
 
+# What `Chrono` makes of the biases of r, z and n. Here h' = (1 - z) n + z h: z is the share of the
+# old state, so it keeps as an LSTM's f does, and what writes is 1 - z itself. Where z is the share
+# of the new state, as in `MinGRU`, its bias has the other sign.
+GRU_KEEPS = (0, 1, 0)
+
+
 class GRU(Cell):
     """The gated recurrent unit, with the reset after or before the candidate's matmul.
 
@@ -91,14 +97,14 @@ class GRU(Cell):
         b = jnp.zeros(3 * self.hidden, dtype)
         if self.reset_after:
             params = {"w_x": w_x, "w_h": w_h, "b": b, "b_n": jnp.zeros(self.hidden, dtype)}
-            return initializers.replaced(self, key, params, w_x=3, w_h=3, b=3)
+            return initializers.replaced(self, key, params, w_x=3, w_h=3, b=GRU_KEEPS)
         params = {
             "w_x": w_x,
             "w_h": w_h[:, : 2 * self.hidden],
             "w_n": w_h[:, 2 * self.hidden :],
             "b": b,
         }
-        return initializers.replaced(self, key, params, w_x=3, w_h=2, b=3)
+        return initializers.replaced(self, key, params, w_x=3, w_h=2, b=GRU_KEEPS)
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> jax.Array:
         return jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_h"]))

@@ -34,6 +34,10 @@ class LSTMGates(NamedTuple):
     o: jax.Array
 
 
+# What `Chrono` makes of the biases of i, f, g and o: c' = f c + i g is kept by f and written by i.
+LSTM_KEEPS = (-1, 1, 0, 0)
+
+
 class LSTM(Cell):
     """Long short-term memory with input, forget and output gates.
 
@@ -99,7 +103,7 @@ class LSTM(Cell):
         }
         if self.projection:
             params["w_p"] = initializers.glorot(kp, self.hidden, self.projection, 1, dtype)
-        return initializers.replaced(self, key, params, w_x=4, w_h=4, b=4)
+        return initializers.replaced(self, key, params, w_x=4, w_h=4, b=LSTM_KEEPS)
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> LSTMState:
         dtype = state_dtype(params["w_h"])

@@ -17,8 +17,8 @@ from jaxrnn.initializers import Initializer
 
 
 class Minimal(LinearCell):
-    """Cells whose gates and candidate depend on the input alone; an author says how many there are
-    and what they mean.
+    """Cells whose gates and candidate depend on the input alone; an author says which there are and
+    what they mean.
     """
 
     hidden: int
@@ -32,16 +32,17 @@ class Minimal(LinearCell):
 
     @property
     @abc.abstractmethod
-    def parts(self) -> int:
-        """The gates and the candidate."""
+    def keeps(self) -> tuple[int, ...]:
+        """What `Chrono` makes of each bias, those of the gates and of the candidate."""
 
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
+        parts = len(self.keeps)
         params = {
-            "w_x": initializers.glorot(key, size, self.hidden, self.parts, dtype),
-            "b": jnp.zeros(self.parts * self.hidden, dtype),
+            "w_x": initializers.glorot(key, size, self.hidden, parts, dtype),
+            "b": jnp.zeros(parts * self.hidden, dtype),
         }
-        return initializers.replaced(self, key, params, w_x=self.parts, b=self.parts)
+        return initializers.replaced(self, key, params, w_x=parts, b=self.keeps)
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> jax.Array:
         return jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_x"]))
@@ -87,8 +88,8 @@ class MinGRU(Minimal):
     """
 
     @property
-    def parts(self) -> int:
-        return 2
+    def keeps(self) -> tuple[int, ...]:
+        return -1, 0  # z is the share of what is new
 
     def coefficients(self, params: Params, z: jax.Array) -> tuple[jax.Array, jax.Array]:
         gate, n = jnp.split(z, 2, axis=-1)
@@ -125,8 +126,8 @@ class MinLSTM(Minimal):
     """
 
     @property
-    def parts(self) -> int:
-        return 3
+    def keeps(self) -> tuple[int, ...]:
+        return -1, 1, 0  # i = 1 - f, so f / (f + i) = f
 
     def coefficients(self, params: Params, z: jax.Array) -> tuple[jax.Array, jax.Array]:
         i, f, n = jnp.split(z, 3, axis=-1)

@@ -11,8 +11,8 @@ from jaxrnn.authoring import input_spec, output, sigmoid, state_dtype
 from jaxrnn.autodiff.dot import Dot
 from jaxrnn.autodiff.products import matmul
 from jaxrnn.cell import Cell, Noise, Params
-from jaxrnn.cells.gru import GRUGates, GRUInputs
-from jaxrnn.cells.lstm import LSTMGates, LSTMState
+from jaxrnn.cells.gru import GRU_KEEPS, GRUGates, GRUInputs
+from jaxrnn.cells.lstm import LSTM_KEEPS, LSTMGates, LSTMState
 from jaxrnn.initializers import Initializer
 
 
@@ -93,7 +93,8 @@ class LayerNormLSTM(Cell):
             "scale_c": jnp.ones(self.hidden, dtype),
             "b_c": jnp.zeros(self.hidden, dtype),
         }
-        return initializers.replaced(self, key, params, w_x=4, w_h=4, b=4, scale_x=4, scale_h=4)
+        blocks = {"w_x": 4, "w_h": 4, "b": LSTM_KEEPS, "scale_x": 4, "scale_h": 4}
+        return initializers.replaced(self, key, params, **blocks)
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> LSTMState:
         zero = jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_h"]))
@@ -182,7 +183,8 @@ class LayerNormGRU(Cell):
             "scale_x": jnp.ones(3 * self.hidden, dtype),
             "scale_h": jnp.ones(3 * self.hidden, dtype),
         }
-        return initializers.replaced(self, key, params, w_x=3, w_h=3, b=3, scale_x=3, scale_h=3)
+        blocks = {"w_x": 3, "w_h": 3, "b": GRU_KEEPS, "scale_x": 3, "scale_h": 3}
+        return initializers.replaced(self, key, params, **blocks)
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> jax.Array:
         return jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_h"]))

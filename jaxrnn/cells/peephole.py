@@ -11,7 +11,7 @@ from jaxrnn.authoring import input_spec, output, sigmoid, state_dtype
 from jaxrnn.autodiff.dot import Dot
 from jaxrnn.autodiff.products import matmul
 from jaxrnn.cell import Cell, Noise, Params
-from jaxrnn.cells.lstm import LSTMGates, LSTMState
+from jaxrnn.cells.lstm import LSTM_KEEPS, LSTMGates, LSTMState
 from jaxrnn.initializers import Initializer
 
 
@@ -73,7 +73,7 @@ class PeepholeLSTM(Cell):
             "b": initializers.gate_bias(self.hidden, (0.0, self.forget_bias, 0.0, 0.0), dtype),
             "p": jax.random.uniform(kp, (3 * self.hidden,), dtype, -0.1, 0.1),
         }
-        return initializers.replaced(self, key, params, w_x=4, w_h=4, b=4, p=3)
+        return initializers.replaced(self, key, params, w_x=4, w_h=4, b=LSTM_KEEPS, p=3)
 
     def initial_state(self, params: Params, batch_shape: tuple[int, ...] = ()) -> LSTMState:
         zero = jnp.zeros((*batch_shape, self.hidden), state_dtype(params["w_h"]))

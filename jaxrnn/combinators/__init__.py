@@ -10,6 +10,7 @@ from jaxrnn.combinators.stack import Stack as Stack
 from jaxrnn.combinators.transformed import TransformedWeights as TransformedWeights
 from jaxrnn.combinators.transforms import Dale as Dale
 from jaxrnn.combinators.transforms import Masked as Masked
+from jaxrnn.combinators.transforms import Orthogonal as Orthogonal
 from jaxrnn.combinators.transforms import SpectralNorm as SpectralNorm
 from jaxrnn.combinators.transforms import WeightDrop as WeightDrop
 from jaxrnn.combinators.zoneout import Zoneout as Zoneout

@@ -119,11 +119,13 @@ def check_rate(cell: Any, name: str, rate: Any) -> None:
         raise error(ValueError, cell, f"{name}={rate}", need, do)
 
 
-def check_positive(cell: Any, name: str, number: Any, do: str = "") -> None:
+def check_positive(cell: Any, name: str, number: Any, do: str = "", zero: bool = False) -> None:
+    """A finite number above 0, or from 0 up."""
     do = do or f"Pass {name}=1.0, say."
     check_number(cell, name, number, do)
-    if not 0 < number < math.inf:
-        raise error(ValueError, cell, f"{name}={number}", "a finite number above 0", do)
+    if not (0 < number < math.inf or (zero and number == 0)):
+        need = f"a finite number {'from 0 up' if zero else 'above 0'}"
+        raise error(ValueError, cell, f"{name}={number}", need, do)
 
 
 def check_share(cell: Any, name: str, share: Any) -> None:
@@ -150,11 +152,12 @@ ACTIVATIONS = (
 """The functions of `jax.nn` that act on each number by itself."""
 
 
-def check_activation(cell: Any, name: Any) -> None:
-    """The name of an elementwise function in `jax.nn`, or a function that hashes."""
+def check_activation(cell: Any, name: Any, own: tuple[str, ...] = ()) -> None:
+    """The name of an elementwise function in `jax.nn` or of a cell's, or a function that hashes."""
     if isinstance(name, str):
-        if name not in ACTIVATIONS:
-            need = f"the name of an elementwise function in jax.nn: {', '.join(ACTIVATIONS)}"
+        known = (*ACTIVATIONS, *own)
+        if name not in known:
+            need = f"the name of an elementwise function in jax.nn: {', '.join(known)}"
             do = 'Pass activation="tanh", say, or a function.'
             if hasattr(jax.nn, name):
                 do = f"Pass activation=jax.nn.{name} if it keeps shapes, or put Apply(f) after it."

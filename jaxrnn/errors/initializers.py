@@ -65,6 +65,29 @@ def check_param(cell: Any, field: str, params: dict[str, Any]) -> None:
         raise error(ValueError, cell, got, need, f"Leave {field} out, or change the other fields.")
 
 
+def check_keeps(cell: Any, field: str, init: Any, signs: Any) -> None:
+    """`Chrono`, for the bias of gates of which one keeps the state."""
+    if isinstance(signs, int):
+        need = "the bias of gates that keep a state, b_init of LSTM, GRU or a variant of theirs"
+        do = "Leave it out here; in a cell of your own, call it for the bias of that gate."
+        raise error(ValueError, cell, f"{field}={init!r}", need, do)
+
+
+def check_longest(init: Any, t_max: Any) -> None:
+    """The longest time that `Chrono` is for: log U(1, t_max - 1) needs one above 2."""
+    do = "Pass the longest time that matters, in steps: Chrono(100.0), say."
+    check_number("Chrono", "t_max", t_max, do)
+    if not 2 < t_max < math.inf:
+        raise error(ValueError, "Chrono", f"t_max={t_max}", "a finite number above 2", do)
+
+
+def check_square(init: Any, shape: tuple[int, ...]) -> None:
+    """The shape of a param, or of one gate's block, that has eigenvalues."""
+    if len(shape) != 2 or shape[0] != shape[1]:
+        need = "a square matrix, as each gate's block of w_h is"
+        raise error(ValueError, init, f"the shape {shape}", need, "Pass it as w_h_init.")
+
+
 def initializer_failed(cell: Any, field: str, init: Any, like: Any, why: Exception) -> Exception:
     got = (
         f"{type(why).__name__} from {field}={function_name(init)}(key, {like.shape}, {like.dtype})"
@@ -74,6 +97,8 @@ def initializer_failed(cell: Any, field: str, init: Any, like: Any, why: Excepti
         do = "Draw with jax.random: a key has no value while JAX traces."
     elif isinstance(why, ValueError) and len(like.shape) < 2:
         do = "A vector has no fan-in, and each gate's is drawn by itself: pass normal(0.1), say."
+    elif isinstance(why, ValueError):
+        do = f"Pass one that draws such a shape, or leave {field} out."
     else:
         do = "Write def init(key, shape, dtype); if it makes initializers, call it first."
     kind = ValueError if isinstance(why, ValueError) else TypeError

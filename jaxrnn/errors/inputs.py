@@ -208,11 +208,15 @@ def check_lengths(lengths: Any, steps: int) -> None:
     check_within("lengths_to_mask", "lengths", lengths, 0, steps, need, do)
 
 
-def wrong_extra(cell: Any, leaf: Any, xs: Any) -> Exception:
-    return error(
-        ValueError,
-        cell,
-        f"extra with a leaf {describe(leaf)} and inputs {describe(xs)}",
-        "the same time axis, axis 0, in both",
-        "Pass targets with one entry for each step.",
-    )
+def check_extra(cell: Any, extra: Any, xs: Any, length: Any) -> None:
+    """What goes beside the outputs of each step: arrays with the time axis of the inputs."""
+    for leaf in jax.tree.leaves(extra):
+        check_array(cell, "a leaf of extra", leaf)
+        if not same_shape(leaf.shape[:1], (length,)):
+            raise error(
+                ValueError,
+                cell,
+                f"extra with a leaf {describe(leaf)} and inputs {describe(xs)}",
+                "the same time axis, axis 0, in both",
+                "Pass targets with one entry for each step.",
+            )

@@ -34,8 +34,21 @@ def wrong_sum(other: Any) -> Exception:
         "MaskedMean",
         f"a sum with {describe(other)}",
         "another MaskedMean",
-        "Add penalties to its total: loss._replace(total=loss.total + penalty * loss.steps).",
+        "Add a penalty to its mean with loss.plus(penalty).",
     )
+
+
+def check_added(penalty: Any, kind: type) -> None:
+    """A penalty that can be added to the mean of a loss."""
+    if not (isinstance(penalty, kind) or is_number(penalty)):
+        got, do = f"a penalty {describe(penalty)}", "Sum or average it first: penalty.sum()."
+        raise error(TypeError, "MaskedMean.plus", got, "a MaskedMean or one real number", do)
+
+
+def no_recurrence(who: str, cell: Any) -> Exception:
+    """A net in which no gradient goes through time."""
+    got, need = f"{cell!r}", "a net with a recurrent cell"
+    return error(ValueError, who, got, need, "Take the net whose states are to be kept steady.")
 
 
 def check_values(values: Any, mask: Any) -> None:

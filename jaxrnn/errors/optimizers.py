@@ -52,13 +52,16 @@ def no_transformation(who: Any, got: Any) -> Exception:
     return error(TypeError, who, f"{name_of(got)} as tx", "an optax transformation", do)
 
 
-def check_clip(clip: Any) -> None:
-    """The largest norm of a gradient, or a word for none."""
-    if clip is None or (isinstance(clip, str) and clip == "auto"):
+def check_clip(clip: Any, kind: type) -> None:
+    """The largest norm of a gradient, a transformation that clips, or a word for none."""
+    if clip is None or isinstance(clip, kind) or (isinstance(clip, str) and clip == "auto"):
         return
     if not is_number(clip):
-        got, need = f"clip={name_of(clip)}", "a positive number, None or 'auto'"
-        raise error(TypeError, "optimizer", got, need, "Pass clip=1.0, say.")
+        got = f"clip={name_of(clip)}"
+        need = "a positive number, an optax transformation that clips, None or 'auto'"
+        called = f"Call it: clip={getattr(clip, '__name__', 'clip')}(1.0)."
+        do = called if callable(clip) else "Pass clip=1.0, say."
+        raise error(TypeError, "optimizer", got, need, do)
     if known(clip) and not float(clip) > 0:
         need, do = "a positive number", "Pass clip=1.0, say; None does not clip."
         raise error(ValueError, "optimizer", f"clip={clip}", need, do)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrnn.errors.configuration import check_size
 from jaxrnn.errors.inputs import check_key, holds
 from jaxrnn.errors.losses import is_number, known
 from jaxrnn.errors.message import describe, error, same_shape
@@ -128,6 +129,28 @@ def check_signature(who: str, what: str, f: Any, names: tuple[str, ...]) -> None
         raise error(TypeError, who, f"{name_of(f)} as the {what} ({why})", call, do) from None
     except ValueError:  # it has no signature
         return
+
+
+def check_windows(who: str, k1: Any, k2: Any, burn_in: Any) -> None:
+    """How often a gradient is taken, how far it reaches back, and the steps before the first."""
+    if k1 is not None and k2 is None:
+        got, need = f"k1={k1!r} without k2", "how far back a gradient reaches"
+        raise error(ValueError, who, got, need, f"Pass k2={k1!r}, or a larger one.")
+    for name, size in (("k1", k1), ("k2", k2)):
+        if size is not None:
+            check_size(who, name, size)
+    if k1 is not None and k1 > k2:
+        got, need = f"k1={k1} above k2={k2}", "windows that leave no step out"
+        raise error(ValueError, who, got, need, f"Pass k1={k2} or less.")
+    if burn_in != 0 or isinstance(burn_in, (bool, float)):
+        check_size(who, "burn_in", burn_in, "Pass burn_in=8, say, or 0 for none.")
+
+
+def check_burn_in(cell: Any, burn_in: int, length: Any) -> None:
+    """A burn-in that leaves a step to learn from."""
+    if burn_in and isinstance(length, int) and burn_in >= length:
+        got, need = f"burn_in={burn_in} of {length} steps", "a longer sequence"
+        raise error(ValueError, cell, got, need, f"Pass burn_in={max(length - 1, 0)} or less.")
 
 
 def has_objective(who: str, net: Any) -> Exception:

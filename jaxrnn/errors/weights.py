@@ -47,6 +47,13 @@ def check_matrix(transform: Any, w: Any) -> None:
         raise error(ValueError, transform, got, need, "Leave its key out of names.")
 
 
+def check_blocks(transform: Any, w: Any) -> None:
+    if w.ndim != 2 or not w.shape[0] or w.shape[1] % w.shape[0]:
+        got, need = f"a weight {describe(w)}", "square blocks side by side, [H, G*H]"
+        do = "Leave its key out of names; w_h of an LSTM has such blocks without a projection."
+        raise error(ValueError, transform, got, need, do)
+
+
 def check_connections(transform: Any, mask: Any, w: Any) -> None:
     """A mask of connections, which must broadcast to its weight."""
     pairs = zip(reversed(mask.shape), reversed(w.shape), strict=False)

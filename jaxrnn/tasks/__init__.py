@@ -18,6 +18,7 @@ from jaxrnn.tasks.recall import copy_baseline as copy_baseline
 from jaxrnn.tasks.recall import delayed_match as delayed_match
 from jaxrnn.tasks.recall import parity as parity
 from jaxrnn.tasks.recall import sequential_parity as sequential_parity
+from jaxrnn.tasks.recall import temporal_order as temporal_order
 from jaxrnn.tasks.scored import Scored as Scored
 from jaxrnn.tasks.scored import batches as batches
 from jaxrnn.tasks.scored import scored as scored

@@ -1,5 +1,5 @@
 """Tasks that test how long and how exactly a net remembers: adding, copying, parity, delayed match
-to sample.
+to sample, temporal order.
 """
 
 from __future__ import annotations
@@ -209,3 +209,47 @@ def delayed_match(key: jax.Array, delay: int = 20, batch: int = 32, stimuli: int
     return Batch(
         xs, Scored.last(same.astype(jnp.int32), jnp.full(batch, delay + 1, jnp.int32), delay + 2)
     )
+
+
+def temporal_order(key: jax.Array, length: int = 100, batch: int = 32) -> Batch:
+    """In which order two symbols came, each of them 0 or 1, among distractors (Hochreiter &
+    Schmidhuber 1997, experiment 6a; the positions of every length: Pascanu et al. 2013).
+
+        xs[t]  ~ 2, 3, 4 or 5
+        xs[p]  = a in {0, 1},    L / 10 <= p < 2 L / 10
+        xs[q]  = b in {0, 1},    5 L / 10 <= q < 6 L / 10
+        answer at the last step = 2 a + b
+
+    Positions and symbols are uniform; so is one of four answers. The trivial score: log 4 = 1.386
+    nats, a quarter of the answers right; with the second symbol alone log 2, half of them.
+
+    Args:
+      key: a PRNG key.
+      length: L, at least 10; fractions are rounded down.
+      batch: B.
+
+    Returns:
+      Tokens `xs [L, B]` below 6, `targets.values [L, B]` below 4, for
+      `scored(training.cross_entropy)`.
+
+    Example:
+      >>> batch = temporal_order(jax.random.key(0), length=10, batch=3)
+      >>> bool((batch.targets.answer == 2 * batch.xs[1] + batch.xs[5]).all())
+      True
+    """
+    errors.check_key("temporal_order", key)
+    errors.check_size("temporal_order", "length", length)
+    errors.check_size("temporal_order", "batch", batch)
+    if length < 10:
+        got, need = f"length={length}", "at least 10 steps, a tenth for each symbol"
+        raise errors.wrong_task("temporal_order", got, need, "Pass length=10 or more.")
+    others, symbols, places = jax.random.split(key, 3)
+    xs = jax.random.randint(others, (length, batch), 2, 6, jnp.int32)
+    both = jax.random.randint(symbols, (2, batch), 0, 2, jnp.int32)
+    begins = jnp.array([[length // 10], [length // 2]], jnp.int32)
+    at = begins + jax.random.randint(places, (2, batch), 0, length // 10, jnp.int32)
+    times = jnp.arange(length, dtype=jnp.int32)[:, None]
+    for place, symbol in zip(at, both, strict=True):
+        xs = jnp.where(times == place, symbol, xs)
+    last = jnp.full(batch, length - 1, jnp.int32)
+    return Batch(xs, Scored.last(2 * both[0] + both[1], last, length))

@@ -51,6 +51,20 @@ def measure(
     strategy: Strategy,
 ) -> tuple[State, MaskedMean]:
     """The recurrent state after a batch, and its loss."""
+    add, nothing = adder(cell, loss, params)
+    controls: Any = {"mask": batch.mask, "resets": batch.resets, "key": key, "strategy": strategy}
+    if cell.causal:
+        return fold(
+            cell, params, batch.xs, add, nothing, extra=batch.targets, state=state, **controls
+        )
+    state, ys = unroll(cell, params, batch.xs, state=state, **controls)
+    return state, add(nothing, params, ys, batch.targets, batch.mask)
+
+
+def adder(
+    cell: Layer, loss: LossFunction, params: Params
+) -> tuple[Callable[..., MaskedMean], MaskedMean]:
+    """What adds the loss of a piece to a total, for `fold`, and the total before the first one."""
     dtype = max(
         (wide(p.dtype) for p in jax.tree.leaves(params) if jnp.issubdtype(p.dtype, jnp.floating)),
         key=lambda d: jnp.finfo(d).bits,
@@ -63,14 +77,7 @@ def measure(
             total.total + piece.total.astype(dtype), total.steps + piece.steps.astype(jnp.int32)
         )
 
-    nothing = MaskedMean(jnp.zeros((), dtype), jnp.int32(0))
-    controls: Any = {"mask": batch.mask, "resets": batch.resets, "key": key, "strategy": strategy}
-    if cell.causal:
-        return fold(
-            cell, params, batch.xs, add, nothing, extra=batch.targets, state=state, **controls
-        )
-    state, ys = unroll(cell, params, batch.xs, state=state, **controls)
-    return state, add(nothing, params, ys, batch.targets, batch.mask)
+    return add, MaskedMean(jnp.zeros((), dtype), jnp.int32(0))
 
 
 @partial(jax.jit, static_argnums=1)

@@ -55,6 +55,23 @@ class MaskedMean(NamedTuple):
 
     __rmul__ = __mul__
 
+    def plus(self, penalty: Any) -> MaskedMean:
+        """This loss with a penalty added to its mean, over as many steps: another `MaskedMean`, by
+        its mean, or a number.
+
+        Raises:
+          TypeError: for anything else.
+
+        Example:
+          >>> loss, weights = MaskedMean.over(jnp.ones(3)), jnp.ones((2, 2))
+          >>> loss.plus(0.1 * jnp.square(weights).sum()).mean.item()
+          1.399999976158142
+        """
+        errors.check_added(penalty, MaskedMean)
+        penalty = penalty.mean if isinstance(penalty, MaskedMean) else penalty
+        penalty = jnp.asarray(penalty, self.total.dtype)
+        return MaskedMean(self.total + penalty * self.steps.astype(self.total.dtype), self.steps)
+
     @classmethod
     def over(cls, values: jax.Array, mask: Any = None) -> MaskedMean:
         """From the losses of single steps `[T, ...]`; use it for a loss of your own.

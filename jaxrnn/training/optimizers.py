@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import operator
-from typing import Any, Literal, cast
+from functools import reduce
+from typing import Any, Literal, NamedTuple, cast
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from jaxrnn import errors
@@ -16,11 +18,19 @@ from jaxrnn.params import trainable
 Transformation = optax.GradientTransformation | optax.MultiSteps
 
 
+class Clipped(NamedTuple):
+    """The state of a clip, and how many gradients it has changed."""
+
+    state: Any
+    count: jax.Array
+
+
 def optimizer(
-    rule: float | optax.Schedule | Transformation, clip: float | Literal["auto"] | None = "auto"
+    rule: float | optax.Schedule | Transformation,
+    clip: float | optax.GradientTransformation | Literal["auto"] | None = "auto",
 ) -> optax.GradientTransformationExtraArgs:
-    """Gradients clipped to a global norm, then the rule; leaves under a key `fixed` never move,
-    whatever the rule (weight decay too).
+    """Gradients clipped, then the rule; leaves under a key `fixed` never move, whatever the rule
+    (weight decay too).
 
     Gradient accumulation is `optax.MultiSteps(optimizer(rule), every_k_schedule=k)`: the mean
     gradient of k batches is clipped once, and the rule and its schedule count updates. With
@@ -30,23 +40,29 @@ def optimizer(
     Args:
       rule: an optax transformation (an `optax.MultiSteps` too), or a learning rate or a schedule
         `step -> rate` for Adam.
-      clip: the largest global norm of the trainable leaves' gradient, or None; "auto" is 1.0 for a
-        rate or a schedule and None for a transformation, which says itself what is done.
+      clip: the largest global norm of the trainable leaves' gradient (Pascanu et al. 2013); or one
+        of optax's transformations that clip: `optax.clip(1.0)` each number, `clip_by_block_rms`
+        each leaf, `adaptive_grad_clip` each unit by the norm of its weights; or None. "auto" is 1.0
+        for a rate or a schedule and None for a transformation, which says itself what is done.
+        Whether it changed a step's gradient is `metrics.clipped`.
 
     Raises:
-      TypeError: for any other rule, such as `optax.adam` that was not called.
+      TypeError: for any other rule or clip, such as `optax.adam` that was not called.
       ValueError: for a rate that is negative or not finite, or a clip that is not positive.
 
     Example:
       >>> tx = optimizer(optax.adamw(1e-3, weight_decay=0.1), clip=0.5)
+      >>> tx = optimizer(1e-3, clip=optax.adaptive_grad_clip(0.01))
     """
     if not isinstance(rule, Transformation):
         errors.check_rule(rule, optax.GradientTransformation)
         rule, clip = optax.adam(rule), 1.0 if clip == "auto" else clip
-    errors.check_clip(clip)
+    errors.check_clip(clip, optax.GradientTransformation)
     rule = transformation("optimizer", rule)
     if clip not in (None, "auto"):
-        rule = optax.chain(optax.clip_by_global_norm(clip), rule)
+        if not isinstance(clip, optax.GradientTransformation):
+            clip = optax.clip_by_global_norm(clip)
+        rule = optax.chain(counted(clip), rule)
 
     def fixed(params: Params) -> Any:
         return jax.tree.map(operator.not_, trainable(params))
@@ -56,6 +72,28 @@ def optimizer(
         optax.masked(rule, trainable, mask_compatible_extra_args=True),
         optax.masked(optax.set_to_zero(), fixed),
     )
+
+
+def counted(clip: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+    """A clip that counts the gradients it changes, where no wrapper of optax's can hide it."""
+    inner = transformation("optimizer", clip)
+
+    def init(params: Params) -> Clipped:
+        return Clipped(inner.init(params), jnp.int32(0))
+
+    def update(updates: Any, state: Clipped, params: Any = None, **extra: Any) -> Any:
+        new, within = inner.update(updates, state.state, params, **extra)
+        changed = jax.tree.leaves(jax.tree.map(lambda a, b: (a != b).any(), new, updates))
+        count = state.count + reduce(operator.or_, changed, jnp.bool_(False)).astype(jnp.int32)
+        return new, Clipped(within, count)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def clips(opt_state: Any) -> jax.Array:
+    """How many gradients have been clipped, by the state of an optimizer."""
+    parts = jax.tree.leaves(opt_state, is_leaf=lambda x: isinstance(x, Clipped))
+    return sum((x.count for x in parts if isinstance(x, Clipped)), jnp.int32(0))
 
 
 def transformation(who: Any, tx: Any) -> optax.GradientTransformationExtraArgs:

@@ -39,6 +39,8 @@ class Progress:
             if rows and "loss" in rows[0]
             else {}
         )
+        if share := np.mean([bool(row.get("clipped", False)) for row in rows] or [False]):
+            shown["clipped"] = f"{share:.0%}"
         if self.skipped:
             shown["skipped"] = str(self.skipped)
         if rows:

@@ -20,7 +20,8 @@ from jaxrnn.params import trainable
 from jaxrnn.strategies import Scan, Strategy
 from jaxrnn.training.evaluation import Objective, as_batch, check_work, measure
 from jaxrnn.training.losses import LossFunction, MaskedMean, checked
-from jaxrnn.training.optimizers import Transformation, begin, transformation
+from jaxrnn.training.optimizers import Transformation, begin, clips, transformation
+from jaxrnn.training.truncated import windows
 
 
 class TrainState(NamedTuple):
@@ -80,13 +81,15 @@ class TrainState(NamedTuple):
 
 class Metrics(NamedTuple):
     """The metrics of one training step: the mean loss of a valid step, the gradient's global norm
-    before clipping, whether the update was skipped, and the number of valid steps (tokens).
+    before clipping, whether the update was skipped, the number of valid steps (tokens), and whether
+    the `clip` of `optimizer` changed the gradient of the update.
     """
 
     loss: jax.Array
     grad_norm: jax.Array
     skipped: jax.Array
     tokens: jax.Array
+    clipped: jax.Array
 
 
 Step = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
@@ -97,6 +100,7 @@ def bptt_step(
     loss: LossFunction,
     tx: Transformation,
     *,
+    burn_in: int = 0,
     strategy: Strategy = Scan(),
 ) -> Step:
     """A training step for batches of whole sequences, which begin from the initial state (Werbos
@@ -115,6 +119,8 @@ def bptt_step(
         the loss, its gradient and the loss as a function of the params: `value`, `grad` and
         `value_fn`, for rules that ask for them, such as `optax.contrib.reduce_on_plateau` or
         `optax.lbfgs`.
+      burn_in: the first so many steps run the state warm, without a loss or a gradient
+        (Kapturowski et al. 2019).
       strategy: how the sequence is evaluated; under `Chunked` the outputs and the loss exist one
         chunk at a time.
 
@@ -138,10 +144,16 @@ def bptt_step(
       >>> state, metrics = bptt_step(net, cross_entropy, tx)(state, Batch(tokens, tokens))
     """
     check_work("bptt_step", cell, loss, strategy)
+    errors.check_windows("bptt_step", None, None, burn_in)
+    if burn_in and not cell.causal:
+        raise errors.not_causal(cell, "burn_in")
 
     def measured(
         params: Params, batch: Batch, carry: State, key: jax.Array
     ) -> tuple[State, MaskedMean]:
+        if burn_in:
+            given = (batch, None, key, strategy, None, None, burn_in)
+            return None, windows(cell, loss, params, *given)[1]
         return None, measure(cell, loss, params, batch, None, key, strategy)[1]
 
     return _step(repr(cell), measured, tx, carried=False, read=partial(as_batch, cell))
@@ -152,6 +164,9 @@ def truncated_bptt_step(
     loss: LossFunction,
     tx: Transformation,
     *,
+    k1: int | None = None,
+    k2: int | None = None,
+    burn_in: int = 0,
     strategy: Strategy = Scan(),
 ) -> Step:
     """A training step over one segment of a long sequence: the state is carried from segment to
@@ -162,16 +177,24 @@ def truncated_bptt_step(
     time, row by row, as those of `data.Segments` do. `batch.resets` says where a row begins a new
     sequence.
 
+    With k2 the gradient is cut within the segment too, as `truncated` says: every k1 steps (by
+    default k2) one is taken through the last k2, and their sum is one update. With k2 at least the
+    segment's length, and without it, it is that of the whole segment.
+
     Raises:
-      TypeError, ValueError: as `bptt_step`; ValueError for a network that looks ahead.
+      TypeError, ValueError: as `bptt_step`; ValueError for a network that looks ahead, and as
+        `truncated`.
     """
     check_work("truncated_bptt_step", cell, loss, strategy)
+    errors.check_windows("truncated_bptt_step", k1, k2, burn_in)
     if not cell.causal:
         raise errors.not_causal(cell, "truncated_bptt_step")
 
     def measured(
         params: Params, batch: Batch, carry: State, key: jax.Array
     ) -> tuple[State, MaskedMean]:
+        if burn_in or k2 is not None:
+            return windows(cell, loss, params, batch, carry, key, strategy, k1, k2, burn_in)
         return measure(cell, loss, params, batch, carry, key, strategy)
 
     read = partial(as_batch, cell, padded=False)
@@ -278,9 +301,9 @@ def _step(
         new, old = (params, opt_state, carry), (state.params, state.opt_state, state.carry)
         params, opt_state, carry = jax.tree.map(partial(jnp.where, fine), new, old)
         skipped = state.skipped + (~fine).astype(jnp.int32)
-        return TrainState(params, opt_state, state.step + 1, state.key, carry, skipped), Metrics(
-            value, norm, ~fine, total.steps
-        )
+        clipped = clips(opt_state) != clips(state.opt_state)
+        metrics = Metrics(value, norm, ~fine, total.steps, clipped)
+        return TrainState(params, opt_state, state.step + 1, state.key, carry, skipped), metrics
 
     @wraps(step)
     def checked_step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:

@@ -23,7 +23,9 @@ CASES = {name: (case.cell, case.x) for name, case in CELLS.items()} | {
 }
 
 # What has no initializer: it is drawn as a paper says, or belongs to a cell inside.
-STRUCTURED = {"nu", "theta", "gamma", "l_re", "l_im", "log_step", "log_a", "decay", "leak"}
+STRUCTURED = {"nu", "theta", "gamma", "l_re", "l_im", "log_step", "log_a", "decay", "leak"} | {
+    *("eps", "dt", "epsilon")
+}
 
 
 def fields(cell):

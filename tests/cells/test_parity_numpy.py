@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.linalg
 
 import jaxrnn as rnn
 
@@ -228,6 +229,34 @@ def selective_readout(p, h, x):
     return (h * read[..., None, :]).sum(-1) + p["d"] * x
 
 
+def antisymmetric(p, h, x):
+    matrix = p["w_h"] - p["w_h"].T - p["fixed"]["gamma"] * np.eye(H)
+    return h + p["fixed"]["eps"] * np.tanh(x @ p["w_x"] + h @ matrix + p["b"])
+
+
+def antisymmetric_gated(p, h, x):
+    a = h @ (p["w_h"] - p["w_h"].T - p["fixed"]["gamma"] * np.eye(H))
+    n, z = (x @ part(p["w_x"], k) + a + part(p["b"], k) for k in range(2))
+    return h + p["fixed"]["eps"] * sigmoid(z) * np.tanh(n)
+
+
+def independent(p, h, x):
+    return relu(x @ p["w_x"] + p["w_h"] * h + p["b"])
+
+
+def oscillatory(p, state, x):
+    (y, z), fixed = state, p["fixed"]
+    force = np.tanh(x @ p["w_x"] + y @ p["w_y"] + z @ p["w_z"] + p["b"])
+    z = z + fixed["dt"] * (force - fixed["gamma"] * y - fixed["epsilon"] * z)
+    return y + fixed["dt"] * z, z
+
+
+def orthogonal(p, state, x):
+    u = x @ p["w_x"] + state[0] @ scipy.linalg.expm((p["w_h"] - p["w_h"].T) / 2)
+    sign = np.sign(u.real)
+    return (sign * relu(sign * u + p["b"]),)
+
+
 def first(p, state, x):
     """The output of most cells: the state, or its first part."""
     return state[0] if isinstance(state, tuple) else state
@@ -252,6 +281,11 @@ CASES = {
     "minlstm": (rnn.MinLSTM(H), minlstm),
     "rg-lru": (rnn.RGLRU(), rg_lru),
     "selective": (rnn.S6(2), selective),
+    "antisymmetric": (rnn.AntisymmetricRNN(H), antisymmetric),
+    "antisymmetric gated": (rnn.AntisymmetricRNN(H, gated=True), antisymmetric_gated),
+    "independent": (rnn.IndRNN(H), independent),
+    "oscillatory": (rnn.CoRNN(H), oscillatory),
+    "orthogonal": (rnn.TransformedWeights(rnn.Elman(H, "modrelu"), rnn.Orthogonal()), orthogonal),
 }
 
 READOUTS = {"lru": complex_readout, "s5": complex_readout, "selective": selective_readout}
@@ -344,9 +378,10 @@ def test_outputs_and_gradients(name, dtype):
         assert {a.dtype for a in jax.tree.leaves((results, grads))} == {np.dtype(dtype)}
         results, grads = jax.tree.map(np.asarray, (results, grads))
     want, want_grads = reference(step, READOUTS.get(name, first), inputs, weights)
-    if isinstance(cell, rnn.EchoState):
-        assert all(not a.any() for a in jax.tree.leaves(grads[0]))
-        grads, want_grads = grads[1:], want_grads[1:]
+    if "fixed" in grads[0]:
+        assert all(not a.any() for a in jax.tree.leaves(grads[0]["fixed"]))
+        rest = ({k: g for k, g in p.items() if k != "fixed"} for p in (grads[0], want_grads[0]))
+        grads, want_grads = ((p, *g[1:]) for p, g in zip(rest, (grads, want_grads), strict=True))
     tolerance = 1e-5 if dtype == "float32" else 1e-10
     for got, need in zip(
         jax.tree.leaves((results, grads)), jax.tree.leaves((want, want_grads)), strict=True

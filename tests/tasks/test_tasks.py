@@ -18,6 +18,7 @@ SMALL = {
     "parity": (tasks.parity, {"length": 7}),
     "sequential_parity": (tasks.sequential_parity, {"length": 7}),
     "delayed_match": (tasks.delayed_match, {"delay": 3, "stimuli": 4}),
+    "temporal_order": (tasks.temporal_order, {"length": 29}),
     "dyck": (tasks.dyck, {"length": 12, **DYCK}),
     "dyck_recognition": (tasks.dyck_recognition, {"length": 12, **DYCK}),
     "listops": (tasks.listops, {"length": 40, "depth": 3, "share": 0.6}),
@@ -83,6 +84,7 @@ LAST = {
     "adding": lambda x: [x[x[:, 1] == 1, 0].sum()],
     "parity": lambda x: sum(x) % 2,
     "delayed_match": lambda x: x[0] == x[-1],
+    "temporal_order": lambda x: x[x < 2] @ np.array([2, 1]),
     "dyck_recognition": lambda x: well_formed(x, **DYCK),
     "listops": value,
 }
@@ -124,6 +126,11 @@ def test_the_inputs_are_what_the_papers_say():
         xs = np.asarray(draw("delayed_match", seed).xs)
         assert (xs[1:-1] == 4).all()
         assert len(set(zip(xs[0], xs[-1], strict=True))) == 16
+        xs = np.asarray(draw("temporal_order", seed).xs)
+        p, q = np.nonzero((xs < 2).T)[1].reshape(-1, 2).T
+        assert set(p) == {2, 3}
+        assert set(q) == {14, 15}
+        assert set(xs.ravel()) == set(range(6))
         assert (np.asarray(draw("dyck", seed).xs[0]) == 6).all()
 
 
@@ -281,6 +288,7 @@ def test_a_ragged_task_trains_the_same_under_every_strategy():
         (lambda key: tasks.adding(key, 1), "adding: got length=1"),
         (lambda key: tasks.copy(key, lag=0), "lag=0"),
         (lambda key: tasks.delayed_match(key, stimuli=1), "one stimulus"),
+        (lambda key: tasks.temporal_order(key, 9), "length=9"),
         (lambda key: tasks.dyck(key, 7), "dyck: got length=7"),
         (lambda key: tasks.listops(key, length=3), "length=3"),
         (lambda key: tasks.listops(key, share=1.0), "share"),
@@ -311,6 +319,12 @@ LEARNING = {  # settings, net, steps, the loss that is well below the trivial on
         {"delay": 5, "stimuli": 4},
         rnn.Stack((rnn.Embed(5, 8), rnn.GRU(32), rnn.Dense(2))),
         1000,
+        0.05,
+    ),
+    "temporal_order": (
+        {"length": 12},
+        rnn.Stack((rnn.Embed(6, 8), rnn.GRU(32), rnn.Dense(4))),
+        800,
         0.05,
     ),
     "dyck": (

@@ -11,6 +11,7 @@ import pytest
 import jaxrnn as rnn
 from jaxrnn import training
 from jaxrnn.training import Batch, TrainState, mse, optimizer
+from jaxrnn.training.optimizers import clips
 
 NET = rnn.Dense(2)
 PARAMS = NET.init(jax.random.key(0), 2)
@@ -56,6 +57,46 @@ def test_only_a_rate_or_a_schedule_is_clipped_unasked():
                 _, state = tx.update({"w": jnp.full(4, 50.0)}, tx.init({"w": jnp.ones(4)}))
             (adam,) = [s for s in jax.tree.leaves(state, is_leaf=is_adam) if is_adam(s)]
             close(optax.tree.norm(adam.mu) / 0.1, norm)
+
+
+@pytest.mark.parametrize(
+    ("clip", "small"),
+    [
+        (3.0, 1.0),
+        (optax.clip(2.0), 1.5),
+        (optax.clip_by_block_rms(2.0), 1.5),
+        (optax.adaptive_grad_clip(0.5), 0.4),
+    ],
+    ids=["norm", "value", "block", "adaptive"],
+)
+def test_a_clip_is_optaxs_own_and_counts_what_it_changes(clip, small):
+    """A leaf that never moves has the largest gradient, and is no part of any norm."""
+    params = {"fixed": jnp.ones(4), "v": jnp.ones((2, 2)), "w": jnp.ones(4)}
+    own = optax.clip_by_global_norm(clip) if isinstance(clip, float) else clip
+    tx, moving = optimizer(optax.sgd(1.0), clip=clip), {k: params[k] for k in "vw"}
+    state, counts = tx.init(params), []
+    for size in (small, 50.0, small, 60.0):
+        grads = {"fixed": jnp.full(4, 99.0), "v": jnp.zeros((2, 2)), "w": jnp.ones(4).at[0].set(0)}
+        grads["w"] = grads["w"] * size / 2**0.5
+        with jax.numpy_dtype_promotion("standard"):
+            updates, state = tx.update(grads, state, params)
+            want, _ = own.update({k: grads[k] for k in "vw"}, own.init(moving), moving)
+        close(updates, {"fixed": jnp.zeros(4)} | {k: -want[k] for k in "vw"})
+        counts.append(int(clips(state)))
+    assert counts == [0, 1, 1, 2]
+
+
+def test_the_metrics_and_the_history_tell_of_clipped_steps(capfd):
+    """Of three batches to an update: the mean gradient is clipped, once, and a poisoned batch is no
+    part of it."""
+    tx = optax.MultiSteps(optimizer(optax.sgd(1e-3), clip=0.01), every_k_schedule=3)
+    batches = [*PARTS[:2], POISON, PARTS[2], *PARTS]
+    step = training.bptt_step(NET, mse, tx)
+    _, history = training.fit(step, begun(tx), batches.__getitem__, 7)
+    assert history.metrics["skipped"].tolist() == [n == 2 for n in range(7)]
+    assert history.metrics["clipped"].tolist() == [n in (3, 6) for n in range(7)]
+    assert "clipped 29%" in capfd.readouterr().err
+    assert not run(optax.sgd(1e-3), [WHOLE])[1].clipped
 
 
 def is_adam(x):

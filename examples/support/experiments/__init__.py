@@ -26,3 +26,4 @@ from support.experiments.runs import report as report
 from support.experiments.runs import seeds as seeds
 from support.experiments.runs import settled as settled
 from support.experiments.runs import trained as trained
+from support.experiments.runs import write_json as write_json

@@ -69,5 +69,5 @@ CALLS = [
     at("label lengths", TypeError, ("target_mask",), ctc, LOGITS, TOKENS, target_mask=TOKENS),
     at("values as a list", TypeError, ("values", "list"), MaskedMean.over, [1.0]),
     at("complex values", TypeError, ("real",), MaskedMean.over, XS.astype(complex)),
-    at("a penalty added", TypeError, ("penalties",), lambda: MaskedMean.over(XS) + 1.0),
+    at("a penalty added", TypeError, ("loss.plus",), lambda: MaskedMean.over(XS) + 1.0),
 ]

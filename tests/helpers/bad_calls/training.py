@@ -259,6 +259,7 @@ OPTIMIZERS = [
     at("clip 0", ValueError, ("clip=0",), optimizer, TX, clip=0),
     at("clip NaN", ValueError, ("clip=nan",), optimizer, TX, clip=float("nan")),
     at("clip by word", TypeError, ("'norm'",), optimizer, TX, clip="norm"),
+    at("clip not called", TypeError, ("Call it: clip=clip(",), optimizer, TX, clip=optax.clip),
     at("clip true", TypeError, ("True",), optimizer, 0.1, clip=True),
     at("a rate that falls below 0", ValueError, ("rate",), warmup_cosine, -1.0, 10),
     at("no steps", ValueError, ("steps=0",), warmup_cosine, 0.1, 0),
@@ -334,4 +335,39 @@ REST = [
     ],
 ]
 
-CALLS = RESULTS + BATCHES + STEPS + OPTIMIZERS + REST
+CUT = partial(training.truncated, NET, cross_entropy, PARAMS)
+CUT_STEP = partial(truncated_bptt_step, NET, cross_entropy, TX)
+WINDOWS = [
+    at("k1 alone", ValueError, ("k1=4 without k2", "k2=4"), CUT_STEP, k1=4),
+    at("k1 above k2", ValueError, ("k1=4 above k2=2",), CUT_STEP, k1=4, k2=2),
+    at("k2 of none", ValueError, ("k2=0",), CUT, BATCH, k2=0),
+    at("k2 by halves", TypeError, ("k2=1.5",), CUT, BATCH, k2=1.5),
+    at("a burn-in below 0", ValueError, ("burn_in=-1",), CUT_STEP, burn_in=-1),
+    at("true as a burn-in", TypeError, ("burn_in=True",), CUT_STEP, burn_in=True),
+    at("a burn-in of all", ValueError, ("burn_in=4 of 4",), CUT, BATCH, k2=2, burn_in=4),
+    at("fewer targets cut", ValueError, ("time axis",), CUT, Batch(XS, TOKENS[:2]), k2=2),
+    at(
+        "a burn-in of a net that looks ahead",
+        ValueError,
+        ("causal",),
+        bptt_step,
+        rnn.Bidirectional(rnn.GRU(2)),
+        mse,
+        TX,
+        burn_in=2,
+    ),
+]
+
+STEADY = partial(training.vanishing_penalty, NET, PARAMS, XS)
+PENALTIES = [
+    at("tokens as activations", TypeError, ("floating",), training.activation_penalty, TOKENS),
+    at("slow under floats", TypeError, ("mask",), training.slowness_penalty, XS, XS[..., 0]),
+    at("fewer resets", ValueError, ("resets",), training.slowness_penalty, XS, None, MASK[:2]),
+    at("no recurrence", ValueError, ("recurrent",), STEADY, lambda ys: MaskedMean.over(ys)),
+    at("a steady array", TypeError, ("MaskedMean",), STEADY, lambda ys: ys.sum()),
+    at("a steady loss of two", TypeError, ("loss(ys)",), STEADY, lambda ys, mask: ys),
+    at("exact by word", TypeError, ("exact",), STEADY, lambda ys: ys, exact="no"),
+    at("a penalty of rows", TypeError, ("penalty.sum()",), MaskedMean(1.0, 1).plus, XS),
+]
+
+CALLS = RESULTS + BATCHES + STEPS + OPTIMIZERS + WINDOWS + PENALTIES + REST

@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn import controls, errors
+from jaxrnn import controls
 from jaxrnn.autodiff.dot import Dot
-from jaxrnn.axes import steps
 from jaxrnn.cell import Cell
-from jaxrnn.composite import Composite, run_children
+from jaxrnn.diagnostics.walk import Given, Prepared, checks, prepared, walk
 from jaxrnn.layer import Feedforward, Layer, Params, State
+from jaxrnn.sequence import sequence
 from jaxrnn.strategies import Scan
-from jaxrnn.unroll import Run, check_static, prepare, sequence
 
 
 class Record(NamedTuple):
@@ -58,52 +57,29 @@ def record(
       >>> seen.states.c.shape, seen.gates.f.shape
       ((5, 8), (5, 8))
     """
-    check_static(cell, Scan(), reverse, key)
-    errors.check_inputs(cell, "xs", xs)
-    with errors.leaves_checked(cell, params=params, state=state):
-        return _record(cell, reverse, params, xs, state, mask, resets, key)
+    given = Given(state, mask, resets, key)
+    with checks(cell, params, xs, given, reverse):
+        return _record(cell, reverse, params, xs, given)
 
 
 @partial(jax.jit, static_argnums=1)
-def _record(
-    cell: Layer,
-    reverse: bool,
-    params: Params,
-    xs: Any,
-    state: Any,
-    mask: Any,
-    resets: Any,
-    key: Any,
-) -> Any:
-    params, xs, state, start, mask, resets = prepare(cell, params, xs, state, mask, resets)
-    return _walk(
-        cell,
-        params,
-        state,
-        start,
-        xs,
-        Run(Scan(), reverse, mask, resets, key, jnp.arange(steps(xs))),
-    )[2]
+def _record(cell: Layer, reverse: bool, params: Params, xs: Any, given: Given) -> Any:
+    return walk(cell, prepared(cell, reverse, params, xs, given), _watched)[2]
 
 
-def _walk(
-    cell: Layer, params: Params, state: State, start: State, xs: Any, run: Run
-) -> tuple[State, Any, Any]:
-    if isinstance(cell, Composite):
-        seen: dict[int, Any] = {}
+def _watched(cell: Layer, now: Prepared, _: Any) -> tuple[State, Any, Record]:
+    last, ys, (_, seen) = watched(cell, now)
+    return last, ys, seen
 
-        def child(i: int, cell: Layer, params: Params, xs: Any, reverse: bool) -> tuple[State, Any]:
-            last, ys, seen[i] = _walk(cell, params, state[i], start[i], xs, run.child(i, reverse))
-            return last, ys
 
-        last, ys = run_children(cell, params, xs, child)
-        return last, ys, tuple(seen[i] for i in range(len(seen)))
-    kept: list[tuple[State, Any]] = []
-    last, ys = sequence(cell, params, state, start, xs, run._replace(strategy=_Watch(kept=kept)))
-    states, gates = kept[0] if kept else (None, None)
+def watched(cell: Layer, now: Prepared) -> tuple[State, Any, tuple[Any, Record]]:
+    """A layer over a sequence, its projected inputs, where it has any, and its record."""
+    kept: list[tuple[Any, State, Any]] = []
+    last, ys = sequence(cell, *now[:4], now.run._replace(strategy=_Watch(kept=kept)))
+    zs, states, gates = kept[0] if kept else (None, None, None)
     if isinstance(cell, Feedforward) and cell.gates is not None:
-        gates = cell.gates(params, controls.blank(xs, run.mask))
-    return last, ys, Record(states, gates, ys)
+        gates = cell.gates(now.params, controls.blank(now.xs, now.run.mask))
+    return last, ys, (zs, Record(states, gates, ys))
 
 
 class _Watch(Scan):
@@ -122,7 +98,7 @@ class _Watch(Scan):
             if piece.resets is not None:
                 before = jax.vmap(controls.choose, (0, None, 0))(piece.resets, piece.start, before)
             gates = cell.gates(params, before, piece.zs, Dot(params))
-        self.kept.append((states, gates))
+        self.kept.append((piece.zs, states, gates))
         return last, states
 
 
