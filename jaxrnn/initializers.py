@@ -210,7 +210,8 @@ class SpectralRadius:
 
     def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Any:
         errors.check_square(self, shape)
-        return spectral_radius((self.init or normal)(key, shape, dtype), self.radius)
+        scaled = jax.jit(spectral_radius)  # compiled once for all gates
+        return scaled((self.init or normal)(key, shape, dtype), self.radius)
 
 
 @frozen
@@ -283,7 +284,7 @@ class Chrono:
     t_max: float
 
     def __post_init__(self) -> None:
-        errors.check_longest(self, self.t_max)
+        errors.check_longest_time(self, self.t_max)
 
     def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Any:
         return jnp.log(jax.random.uniform(key, shape, dtype, 1.0, self.t_max - 1))

@@ -40,7 +40,7 @@ class IndRNN(Cell):
     Example:
       >>> cell = IndRNN(8)
       >>> params = cell.init(jax.random.key(0), features(3))
-      >>> state, ys = unroll(cell, params, jnp.ones((5, 3)), strategy=Newton())
+      >>> state, ys = unroll(cell, params, jnp.ones((5, 3)))
       >>> ys.shape
       (5, 8)
 

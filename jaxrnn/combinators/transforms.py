@@ -167,7 +167,8 @@ class Orthogonal:
     matrices of determinant 1. So training needs no constraint, and raw weights that are
     antisymmetric, as `initializers.Rotations` draws them, say by which angles planes are turned. It
     takes O(H^3) once a sequence; a product of H Householder reflections takes as much, in H steps
-    that wait for one another.
+    that wait for one another. Rounding errors grow with the largest angle: in float32 the weight is
+    orthogonal to 1e-5 at some hundreds of radians.
 
     Args:
       names: the keys of the weights, `[H, G*H]` each.

@@ -73,7 +73,7 @@ def check_keeps(cell: Any, field: str, init: Any, signs: Any) -> None:
         raise error(ValueError, cell, f"{field}={init!r}", need, do)
 
 
-def check_longest(init: Any, t_max: Any) -> None:
+def check_longest_time(init: Any, t_max: Any) -> None:
     """The longest time that `Chrono` is for: log U(1, t_max - 1) needs one above 2."""
     do = "Pass the longest time that matters, in steps: Chrono(100.0), say."
     check_number("Chrono", "t_max", t_max, do)

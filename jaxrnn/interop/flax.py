@@ -258,6 +258,9 @@ def gated(module: Any) -> None:
 def activation_of(cell: Elman) -> Any:
     """The function of an `Elman` cell's activation."""
     name = cell.activation
+    if name == "modrelu":
+        got, do = "modReLU, whose bias is no sum's", "Write the cell in Flax, and copy its params."
+        raise errors.not_convertible(cell, got, "a function of jax.nn", do)
     return getattr(jax.nn, name) if isinstance(name, str) else name
 
 

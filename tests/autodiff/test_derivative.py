@@ -44,6 +44,7 @@ CELLS = [
     rnn.GRU(H, reset_after=False),
     rnn.Zoneout(rnn.LSTM(H, projection=5), 0.1),
     Plain(H),
+    rnn.AntisymmetricRNN(H, gated=True),
 ]
 CONTROLS = {
     "bare": {},

@@ -194,6 +194,9 @@ SUMS = {
     "tied": 0.64986,
     "additive attention": 1.52129,
     "attend": -5.41545,
+    "antisymmetric": -0.21932,
+    "independent": -0.28733,
+    "oscillatory": -1.09488,
 }
 
 

@@ -1,5 +1,6 @@
 """How weights begin."""
 
+import pickle
 from functools import partial
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import jaxrnn as rnn
+from helpers.tables import first
 from jaxrnn import draws, initializers
 
 KEY = jax.random.key(0)
@@ -164,6 +166,96 @@ def test_reservoir_radius():
     np.testing.assert_allclose(largest(fixed["w_h"]), 1.1, rtol=1e-4)
     assert 0.15 < float((fixed["w_h"] != 0).mean()) < 0.25
     assert 0.2 < float(jnp.abs(fixed["w_x"]).max()) <= 0.3
+
+
+def test_identity_and_radius_are_those_of_a_gate():
+    """Square weights, gate by gate, by initializers that are values."""
+    cell = rnn.GRU(20, w_h_init=initializers.Identity(0.5))
+    for gate in np.split(cell.init(KEY, 3)["w_h"], 3, axis=1):
+        np.testing.assert_array_equal(gate, 0.5 * np.eye(20))
+    uniform = jax.nn.initializers.uniform(1.0)
+    for init in (initializers.SpectralRadius(1.5), initializers.SpectralRadius(1.5, uniform)):
+        w = rnn.GRU(20, w_h_init=init).init(KEY, 3)["w_h"]
+        assert (w.min() >= 0) == (init.init is uniform)
+        gates = np.split(np.asarray(w), 3, axis=1)
+        np.testing.assert_allclose([largest(gate) for gate in gates], 1.5, rtol=1e-4)
+
+
+def test_rotations_are_antisymmetric_blocks():
+    w = np.asarray(initializers.Rotations(0.5)(KEY, (2001, 2001)))
+    np.testing.assert_array_equal(w, -w.T)
+    angles = w[:-1:2, 1::2].diagonal()
+    assert np.count_nonzero(w) == 2 * len(angles) == 2000
+    assert uniformly(angles, -0.5, 0.5)
+
+
+def uniformly(x, low, high):
+    """Kolmogorov and Smirnov's distance to the uniform distribution is that of about a draw."""
+    shares = (np.sort(x) - low) / (high - low)
+    return np.abs(shares - (np.arange(len(x)) + 0.5) / len(x)).max() < 1.5 / len(x) ** 0.5
+
+
+CHRONO = initializers.Chrono(200.0)
+
+
+def test_chrono_draws_times_uniformly():
+    """A gate that keeps begins as log U(1, t_max - 1), its input gate with the opposite."""
+    i, f, n = np.split(np.asarray(rnn.MinLSTM(4000, b_init=CHRONO).init(KEY, 3)["b"]), 3)
+    assert uniformly(np.exp(f), 1, 199)
+    assert not uniformly(np.exp(f), 1, 190), "the test sees another range"
+    np.testing.assert_array_equal(i, -f)
+    assert not n.any()
+    other = rnn.MinLSTM(4000, b_init=CHRONO).init(jax.random.key(1), 3)["b"]
+    assert not np.array_equal(other[4000:8000], f)
+    i, f, g, o = np.split(np.asarray(rnn.LSTM(8, b_init=CHRONO).init(KEY, 3)["b"]), 4)
+    np.testing.assert_array_equal(i, -f)
+    assert f.all()
+    assert not g.any()
+    assert not o.any()
+
+
+KEEPING = [
+    *(rnn.LSTM, rnn.GRU, rnn.MinGRU, rnn.PeepholeLSTM, rnn.LayerNormLSTM, rnn.DiagonalLSTM),
+    *(rnn.MinLSTM, rnn.LayerNormGRU, rnn.DiagonalGRU),
+]
+
+
+@pytest.mark.parametrize("kind", first(3, KEEPING))
+def test_chrono_makes_states_fade_with_its_times(kind):
+    """Where nothing but biases acts, a state is multiplied by 1 - 1 / time at each step."""
+    cell = kind(50, b_init=CHRONO)
+    params = {name: leaf if name == "b" else 0 * leaf for name, leaf in cell.init(KEY, 3).items()}
+    state = jax.tree.map(jnp.ones_like, cell.initial_state(params))
+    new, _ = rnn.advance(cell, params, state, jnp.zeros(3))
+    fading = np.asarray(jax.tree.leaves(new)[-1], np.float64)  # the c of (h, c)
+    times = 1 / (1 - fading)
+    assert 2 < times.min() < 30
+    assert 170 < times.max() < 200
+    bias = np.abs(params["b"]).reshape(-1, 50).max(0)
+    np.testing.assert_allclose(times, 1 + np.exp(bias), rtol=1e-3)
+
+
+def test_initializers_are_values():
+    made = (
+        initializers.Identity,
+        initializers.SpectralRadius,
+        initializers.Rotations,
+        lambda: initializers.Chrono(9),
+    )
+    for make in made:
+        assert make() == make()
+        assert hash(make()) == hash(make())
+        assert pickle.loads(pickle.dumps(make())) == make()
+    assert repr(rnn.GRU(3, b_init=initializers.Chrono(9))).endswith("b_init=Chrono(t_max=9))")
+    init = jax.jit(lambda cell: cell.init(KEY, 3), static_argnums=0)
+    for _ in range(2):
+        params = init(rnn.GRU(3, w_h_init=initializers.Identity(), b_init=initializers.Chrono(9)))
+    assert init._cache_size() == 1
+    with jax.enable_x64(True):
+        wide = rnn.LSTM(3, w_h_init=initializers.SpectralRadius(), b_init=CHRONO)
+        leaves = jax.tree.leaves(wide.init(KEY, rnn.features(2, dtype=jnp.float64)))
+    assert {leaf.dtype for leaf in leaves} == {np.dtype("float64")}
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float32")}
 
 
 def test_linear_cells_begin_as_their_papers_say():

@@ -11,6 +11,8 @@ import pytest
 import jaxrnn as rnn
 from helpers.cells import halved, ring
 from helpers.tables import first
+from jaxrnn import initializers, training
+from jaxrnn.testing import check_cell
 
 KEY = jax.random.key(0)
 XS = jax.random.normal(jax.random.key(1), (7, 3, 2))
@@ -19,6 +21,7 @@ TRANSFORMS = {
     "masked": rnn.Masked(ring),
     "spectral": rnn.SpectralNorm(0.9, ("w_x", "w_h")),
     "own": halved,
+    "orthogonal": rnn.Orthogonal(),
 }
 
 
@@ -39,8 +42,17 @@ def by_hand(name, params):
         case "spectral":
             norm = lambda w: jnp.linalg.svd(w, compute_uv=False)[0]  # noqa: E731
             return {**params, **{n: 0.9 * params[n] / norm(params[n]) for n in ("w_x", "w_h")}}
+        case "orthogonal":
+            return {**params, "w_h": jnp.hstack([rotation(b) for b in jnp.split(w, 3, axis=1)])}
         case "own":
             return {n: p / 2 for n, p in params.items()}
+
+
+def rotation(w):
+    """The exponential of the antisymmetric part, by the eigenvalues of i times it."""
+    values, vectors = jnp.linalg.eigh(0.5j * (w - w.T).astype(jnp.complex64))
+    turned = vectors * jnp.exp(-1j * values.astype(jnp.complex64))
+    return (turned @ vectors.conj().T).real
 
 
 def shaken(params):
@@ -110,6 +122,45 @@ def test_the_norm_is_the_bound_however_large_the_weight():
     close(rnn.SpectralNorm()(zero), zero)
     grads = jax.grad(lambda p: rnn.SpectralNorm()(p)["w_h"].sum())(zero)
     assert np.isfinite(grads["w_h"]).all()
+
+
+def unlike_orthogonal(w):
+    """How far a square matrix, and its determinant, are from those of a rotation."""
+    w = np.asarray(w, np.float64)
+    return max(np.abs(w.T @ w - np.eye(len(w))).max(), abs(np.linalg.det(w) - 1))
+
+
+def test_orthogonal_weights_are_rotations_gate_by_gate():
+    params = {"w_h": jax.random.normal(KEY, (16, 48)), "b": jnp.ones(16)}
+    for scale in (1e-3, 1.0, 10.0):
+        made = rnn.Orthogonal()({**params, "w_h": scale * params["w_h"]})
+        assert max(map(unlike_orthogonal, np.split(made["w_h"], 3, axis=1))) < 1e-5, scale
+        assert made["b"] is params["b"]
+    np.testing.assert_array_equal(rnn.Orthogonal()({"w_h": jnp.zeros((3, 3))})["w_h"], np.eye(3))
+    # Antisymmetric raw weights say the angles: their eigenvalues are i times these.
+    raw = initializers.Rotations(1.0)(KEY, (6, 6))
+    turned = np.linalg.eigvals(np.asarray(rnn.Orthogonal()({"w_h": raw})["w_h"]))
+    angles = np.abs(np.asarray(raw)[::2, 1::2].diagonal())
+    np.testing.assert_allclose(np.sort(np.abs(np.angle(turned)))[::2], np.sort(angles), atol=1e-5)
+    narrow = rnn.Orthogonal()({"w_h": raw.astype(jnp.bfloat16)})["w_h"]
+    assert narrow.dtype == jnp.bfloat16
+
+
+@pytest.mark.slow
+def test_orthogonal_weights_stay_so_in_training_and_are_differentiated_in_every_mode():
+    cell = rnn.TransformedWeights(rnn.Elman(8, "modrelu"), rnn.Orthogonal())
+    check_cell(cell, rnn.features(2), laws=(6,))
+    params = cell.init(KEY, rnn.features(2))
+    tx = training.optimizer(optax.adam(0.1))
+    state = training.TrainState.create(cell, params, tx, KEY)
+    step = training.bptt_step(cell, training.mse, tx)
+    batch, losses = training.Batch(XS, jnp.ones((7, 3, 8))), []
+    for _ in range(20):
+        state, metrics = step(state, batch)
+        losses.append(float(metrics.loss))
+    assert losses[-1] < 0.7 * losses[0]
+    assert np.abs(state.params["w_h"] - params["w_h"]).max() > 0.1
+    assert unlike_orthogonal(cell.transformed(state.params)["w_h"]) < 1e-5
 
 
 def test_dropped_weights_are_the_same_at_every_step_and_scaled():

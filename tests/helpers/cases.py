@@ -143,12 +143,9 @@ CELLS = {
     ),
     # for long memories
     "antisymmetric": Case(rnn.AntisymmetricRNN(3, eps=0.5, gamma=0.1), variant=True),
-    "antisymmetric gated": Case(rnn.AntisymmetricRNN(3, True, 0.5, 0.1), variant=True),
     "independent": Case(rnn.IndRNN(3), variant=True),
     "oscillatory": Case(rnn.CoRNN(3, dt=0.3), variant=True),
-    "orthogonal": Case(
-        rnn.TransformedWeights(rnn.Elman(3, "modrelu"), rnn.Orthogonal()), variant=True
-    ),
+    "modrelu": Case(rnn.Elman(3, "modrelu"), variant=True),
 }
 
 STRATEGIES = {

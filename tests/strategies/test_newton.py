@@ -203,7 +203,7 @@ def test_solve_takes_what_unroll_takes():
     assert info.converged.all()
 
 
-@pytest.mark.parametrize("cell", [cell for cell in CELLS if cell.elementwise], ids=repr)
+@pytest.mark.parametrize("cell", [rnn.IndRNN(H), *(c for c in CELLS if c.elementwise)], ids=repr)
 def test_elementwise_cells_are(cell):
     params, xs = contracting(cell, scale=1.0)
     z = cell.project(params, xs[:1, 0])[0]

@@ -65,6 +65,8 @@ class Scale:
 
 WHOLE = INIT.constant(np.ones(16, "float32"))
 LSTM, GRU, ATTENTION = rnn.LSTM(4), rnn.GRU(4), rnn.Attention(4, 2)
+OWN = rnn.initializers
+ROTATED = rnn.TransformedWeights(rnn.LSTM(4, projection=3), rnn.Orthogonal())
 XS = jnp.ones((5, 2))
 
 CALLS = [
@@ -131,7 +133,31 @@ CALLS = [
     Bad("no projection", begin(LSTM, w_p_init=INIT.zeros), ValueError, ("w_p_init", "w_x, w_h, b")),
     Bad("no candidate", begin(GRU, w_n_init=INIT.ones), ValueError, ("w_n_init", "other fields")),
     Bad("no query", begin(ATTENTION, w_q_init=INIT.ones), ValueError, ("w_q_init", "w_k")),
+    # the library's own initializers
+    Bad("Chrono uncalled", make(rnn.LSTM, 4, b_init=OWN.Chrono), TypeError, ("Chrono()",)),
+    Bad("no time", make(OWN.Chrono, 2), ValueError, ("t_max=2", "above 2", "Chrono(100.0)")),
+    Bad("times", make(OWN.Chrono, jnp.ones(4)), TypeError, ("t_max as a float32[4]",)),
+    Bad("endless time", make(OWN.Chrono, INF), ValueError, ("t_max=inf",)),
+    Bad("weights in time", begin(LSTM, w_h_init=OWN.Chrono(9)), ValueError, ("Chrono(t_max=9)",)),
+    Bad("no gate", begin(rnn.Elman(4), b_init=OWN.Chrono(9)), ValueError, ("keep a state", "own")),
+    Bad("twice", make(rnn.LSTM, 4, forget_bias=2.0, b_init=OWN.Chrono(9)), ValueError, ("one of",)),
+    Bad(
+        "identity of inputs", begin(GRU, w_x_init=OWN.Identity()), ValueError, ("square", "(3, 4)")
+    ),
+    Bad("a vector's radius", begin(GRU, b_init=OWN.SpectralRadius()), ValueError, ("square",)),
+    Bad("no radius", make(OWN.SpectralRadius, 0), ValueError, ("radius=0", "above 0")),
+    Bad("a radius of a name", make(OWN.SpectralRadius, 1.0, "he"), TypeError, ("init='he'",)),
+    Bad("NaN of the identity", make(OWN.Identity, NAN), ValueError, ("scale=nan", "finite")),
+    Bad("an angle in degrees", make(OWN.Rotations, 90), ValueError, ("angle=90", "3.14")),
     # fields of cells
+    Bad("no step", make(rnn.AntisymmetricRNN, 4, eps=0), ValueError, ("eps=0", "above 0")),
+    Bad("unstable", make(rnn.AntisymmetricRNN, 4, gamma=-1), ValueError, ("gamma=-1", "from 0")),
+    Bad("a step for a flag", make(rnn.AntisymmetricRNN, 4, 0.1), TypeError, ("gated=0.1",)),
+    Bad("no oscillation", make(rnn.CoRNN, 4, gamma=0.0), ValueError, ("gamma=0.0", "above 0")),
+    Bad("time in words", make(rnn.CoRNN, 4, dt="small"), TypeError, ("dt as a str",)),
+    Bad("units that mix", make(rnn.IndRNN, 4, jax.nn.softmax), ValueError, ("'relu'",)),
+    Bad("not rotations", begin(ROTATED), ValueError, ("[3, 16]", "[H, G*H]", "projection")),
+    Bad("rotations of a name", make(rnn.Orthogonal, "w_h"), TypeError, ('("w_h",)',)),
     Bad("no forget bias", make(rnn.LSTM, 4, forget_bias=None), TypeError, ("forget_bias",)),
     Bad("a NaN of a bias", make(rnn.LSTM, 4, forget_bias=NAN), ValueError, ("nan", "finite")),
     Bad("an open gate", make(rnn.PeepholeLSTM, 4, INF), ValueError, ("inf", "finite")),

@@ -13,7 +13,7 @@ from jaxrnn.interop.torch import TwoBiases, from_torch, to_torch
 KEY = jax.random.key(0)
 LSTM, GRU, STACK = rnn.LSTM(2), rnn.GRU(2), rnn.Stack((rnn.GRU(2), rnn.GRU(2)))
 OF = {cell: cell.init(KEY, 3) for cell in (LSTM, GRU, STACK, rnn.Elman(2), rnn.LSTM(3))}
-WHOLE = OF[GRU]
+WHOLE, MODRELU = OF[GRU], rnn.Elman(2, "modrelu")
 BARE = {name: leaf for name, leaf in WHOLE.items() if name != "b_n"}
 LINEN, LINEN_LSTM = linen.GRUCell(2), linen.LSTMCell(2)
 VARIABLES = jax.tree.map(
@@ -85,6 +85,12 @@ CALLS = [
         ("params['b']", "Tracer", "outside jit"),
     ),
     Bad("a dense layer", lambda: to_torch(rnn.Dense(2), WHOLE), ValueError, ("torch does not",)),
+    Bad(
+        "modReLU for Flax",
+        lambda: to_linen(MODRELU, OF[rnn.Elman(2)]),
+        ValueError,
+        ("modReLU", "a function of jax.nn"),
+    ),
     Bad("linear cells", lambda: to_linen(rnn.LRU(2), WHOLE), ValueError, ("a LRU",)),
     Bad("biases=2", lambda: from_torch(torch.nn.GRU(3, 2), biases=2), ValueError, ("'both'",)),
     Bad(
