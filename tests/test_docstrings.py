@@ -18,7 +18,10 @@ MODULES = [m.name for m in pkgutil.walk_packages(rnn.__path__, "jaxrnn.") if not
 
 
 # Examples that compile much.
-LONG = ("models.", "tasks.", "training.", "cells.echo_state", "combinators.transforms")
+LONG = (
+    *("models.", "tasks.", "training.", "cells.echo_state", "combinators.transforms"),
+    "diagnostics.",
+)
 BY_LENGTH = sorted(MODULES, key=lambda name: name.removeprefix("jaxrnn.").startswith(LONG))
 SHORT = [name for name in MODULES if not name.removeprefix("jaxrnn.").startswith(LONG)]
 

@@ -15,6 +15,7 @@ from jaxrnn.diagnostics.lyapunov import lyapunov_exponents as lyapunov_exponents
 from jaxrnn.diagnostics.lyapunov import lyapunov_exponents_of as lyapunov_exponents_of
 from jaxrnn.diagnostics.memory import effective_memory as effective_memory
 from jaxrnn.diagnostics.plots import plot_effective_memory as plot_effective_memory
+from jaxrnn.diagnostics.plots import plot_first_non_finite as plot_first_non_finite
 from jaxrnn.diagnostics.plots import plot_fixed_points as plot_fixed_points
 from jaxrnn.diagnostics.plots import plot_gradient_matrix as plot_gradient_matrix
 from jaxrnn.diagnostics.plots import plot_gradient_norms as plot_gradient_norms

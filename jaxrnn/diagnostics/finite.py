@@ -30,7 +30,9 @@ class NonFinite(NamedTuple):
     `path` in the network: `(1, 0)` is the first child of its second. `term` is the array, such as
     `inputs`, `z` (projected inputs), `gates.f`, `state.c`, `outputs`, `loss`. `value` is "nan" or
     "inf", `row` its place in the batch, and `gradient` says that it is the loss's derivative by
-    the term that is not finite, and all values are.
+    the term that is not finite, and all values are. `seen` has the whole picture, which
+    `plot_first_non_finite` draws: for every term of every layer, in the order of the flow, the
+    worst of all rows at each step `[T]`, 0 for finite, 1 for inf, 2 for nan.
     """
 
     step: int | None
@@ -40,6 +42,7 @@ class NonFinite(NamedTuple):
     value: str
     row: tuple[int, ...]
     gradient: bool
+    seen: dict[str, np.ndarray]
 
     def __str__(self) -> str:
         when = "" if self.step is None else f"step {self.step}, "
@@ -143,6 +146,7 @@ def _layers(cell: Any, seen: Any, path: tuple[int, ...] = ()) -> Iterator[Found]
 def _earliest(cell: Layer, layers: Any, gradient: bool) -> NonFinite | None:
     """The first code above zero: in the run's order, or, of a gradient, in the opposite one."""
     best: tuple | None = None
+    layers = sorted(layers, key=lambda found: found.order)
     for found in layers:
         for term, arrays in found.terms.items():
             for path, codes in jax.tree_util.tree_flatten_with_path(arrays)[0]:
@@ -163,7 +167,19 @@ def _earliest(cell: Layer, layers: Any, gradient: bool) -> NonFinite | None:
     _, found, term, step, codes = best
     row = tuple(int(i) for i in np.argwhere(codes)[0])
     value = NAMES[int(codes[row])]
-    return NonFinite(step, found.path, found.layer, term, value, row, gradient)
+    return NonFinite(step, found.path, found.layer, term, value, row, gradient, _picture(layers))
+
+
+def _picture(layers: list[Found]) -> dict[str, np.ndarray]:
+    """The worst code of every term at every step."""
+    picture = {}
+    for found in layers:
+        for term in sorted(found.terms, key=TERMS.index):
+            if codes := [np.asarray(a) for a in jax.tree.leaves(found.terms[term])]:
+                place = ".".join(map(str, found.path))
+                name = f"{place} {type(found.layer).__name__} {term}".strip()
+                picture[name] = np.max([a.reshape(len(a), -1).max(axis=1) for a in codes], axis=0)
+    return picture
 
 
 def _whole(cell: Layer, codes: dict[str, Any], gradient: bool) -> NonFinite | None:
@@ -171,7 +187,7 @@ def _whole(cell: Layer, codes: dict[str, Any], gradient: bool) -> NonFinite | No
     for path, code in jax.tree_util.tree_flatten_with_path(codes)[0]:
         if code:
             term = path[0].key + jax.tree_util.keystr(path[1:])
-            return NonFinite(None, (), cell, term, NAMES[int(code)], (), gradient)
+            return NonFinite(None, (), cell, term, NAMES[int(code)], (), gradient, {})
     return None
 
 
@@ -185,7 +201,12 @@ def _code(a: jax.Array, keep: int = 0) -> jax.Array:
 
 def _codes(tree: Any, now: Prepared, batch: int) -> Any:
     """The codes `[T, ...]` of arrays with a time axis, zero under a false mask."""
-    return controls.blank(jax.tree.map(lambda a: _code(a, 1 + batch), tree), now.run.mask)
+
+    def code(a: jax.Array) -> jax.Array:
+        codes = _code(a, min(1 + batch, a.ndim))  # what all rows share has no axis for them
+        return codes.reshape(*codes.shape, *(1,) * (1 + batch - codes.ndim))
+
+    return controls.blank(jax.tree.map(code, tree), now.run.mask)
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -50,7 +50,8 @@ def gradient_norms(
 
     The derivative is total: through the output at t, all later steps, and all layers above. Under a
     false mask s_t is the state that is carried. A state that a reset replaces has no influence
-    beyond it.
+    beyond it. Each part of a state is varied by itself: an LSTM's c at t moves no output at t, for
+    that is read from h.
 
     Args:
       cell: any cell or network; static.
@@ -78,7 +79,7 @@ def gradient_norms(
       >>> cell = LSTM(8)
       >>> params = cell.init(jax.random.key(0), 3)
       >>> norms = gradient_norms(cell, params, jnp.ones((50, 3)), lambda ys: ys.sum(-1), at=-1)
-      >>> norms.c.shape, bool(norms.c[0] < norms.c[-1])
+      >>> norms.c.shape, bool(norms.h[0] < norms.h[-1])
       ((50,), True)
 
     Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013.
@@ -185,13 +186,18 @@ def _pulled(
         errors.check_losses(cell, found, (steps(now.xs), *batch))
         return found
 
-    def norm(g: jax.Array) -> jax.Array:
-        return jnp.sqrt(jnp.sum(g * g, axis=tuple(range(1 + len(batch), g.ndim))))
-
     def norms(gradients: Any) -> Any:
-        return jax.tree.map(norm, without_loops(cell, gradients))
+        tree = without_loops(cell, gradients)
+        return jax.tree.map(lambda g: norm(g, tuple(range(1 + len(batch), g.ndim))), tree)
 
     return *jax.vjp(losses, shifts_of(now)), norms
+
+
+def norm(g: jax.Array, axes: Any) -> jax.Array:
+    """The Euclidean norm, also of numbers whose squares are too small or too large."""
+    scale = jnp.max(jnp.abs(g), axis=axes, keepdims=True, initial=0)
+    scale = jnp.where((scale > 0) & jnp.isfinite(scale), scale, 1)
+    return jnp.squeeze(scale, axes) * jnp.sqrt(jnp.sum((g / scale) ** 2, axis=axes))
 
 
 def shifts_of(now: Prepared) -> Any:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxrnn import errors
 from jaxrnn.axes import steps
-from jaxrnn.diagnostics.gradients import gradient_norms
+from jaxrnn.diagnostics.gradients import gradient_norms, norm
 from jaxrnn.layer import Layer, Params, State
 
 
@@ -69,8 +69,8 @@ def effective_memory(
     errors.check_fraction("effective_memory", fraction)
     settings = {"state": state, "mask": mask, "resets": resets, "reverse": reverse, "key": key}
     norms = gradient_norms(cell, params, xs, loss, at=at, **settings)
-    at = at % steps(xs)
-    return by_layer(cell, lambda leaves: _lag(jnp.stack(leaves), at, fraction), norms)
+    at = errors.step_number("effective_memory", "at", at, steps(xs))
+    return by_layer(cell, lambda leaves: _lag(jnp.stack(leaves), at, float(fraction)), norms)
 
 
 def by_layer(cell: Any, f: Callable, tree: Any) -> Any:
@@ -84,7 +84,7 @@ def by_layer(cell: Any, f: Callable, tree: Any) -> Any:
 
 def _lag(norms: jax.Array, at: Any, fraction: float) -> jax.Array:
     """The memory of norms `[parts, T, ...]`."""
-    influence = jnp.sqrt(jnp.sum(norms**2, axis=0))
+    influence = norm(norms, 0)
     length = influence.shape[0]
     lags = jnp.abs(jnp.arange(length) - at)
     heard = influence >= fraction * influence[at]

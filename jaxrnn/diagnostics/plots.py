@@ -5,13 +5,14 @@ The figures belong to no window: `figure.savefig("name.png")` writes one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
 
 from jaxrnn import errors
+from jaxrnn.diagnostics.drawing import geometric, named, new_figure, positive, three_colours
+from jaxrnn.diagnostics.finite import NonFinite
 from jaxrnn.diagnostics.fixed_points import FixedPoints
 from jaxrnn.diagnostics.saturation import Saturation
 
@@ -25,18 +26,18 @@ def plot_gradient_norms(norms: Any) -> Any:
 
     Raises:
       ModuleNotFoundError: without matplotlib (the extra `examples`).
-      ValueError: for a tree without arrays.
+      TypeError, ValueError: for what that function does not return.
 
     Example:
       >>> figure = plot_gradient_norms({"h": jnp.ones((5, 2)), "c": jnp.ones((5, 2))})
     """
-    figure, [[axes]] = _figure(1, 1, (7, 4))
-    for name, a in _named(norms):
+    figure, [[axes]] = new_figure(1, 1, (7, 4))
+    for name, a in named("plot_gradient_norms", norms, 1):
         rows = a.reshape(len(a), -1)
         times = np.arange(len(a))
-        [line] = axes.plot(times, _geometric(rows), label=name)
+        [line] = axes.plot(times, geometric(rows), label=name)
         if rows.shape[1] > 1:
-            ends = _positive(rows.min(axis=1)), _positive(rows.max(axis=1))
+            ends = positive(rows.min(axis=1)), positive(rows.max(axis=1))
             axes.fill_between(times, *ends, color=line.get_color(), alpha=0.15, linewidth=0)
     axes.set(xlabel="step t", ylabel="norm of dL/ds at t", yscale="log")
     axes.legend()
@@ -53,17 +54,17 @@ def plot_gradient_matrix(matrix: Any) -> Any:
 
     Raises:
       ModuleNotFoundError: without matplotlib (the extra `examples`).
-      ValueError: for a tree without arrays.
+      TypeError, ValueError: for what that function does not return.
 
     Example:
       >>> figure = plot_gradient_matrix(jnp.ones((5, 5, 2)))
     """
-    named = list(_named(matrix))
-    figure, [panels] = _figure(1, len(named), (4.6 * len(named), 4))
-    pictures = [np.log10(_geometric(a.reshape(*a.shape[:2], -1))) for _, a in named]
+    found = list(named("plot_gradient_matrix", matrix, 2))
+    figure, [panels] = new_figure(1, len(found), (4.6 * len(found), 4))
+    pictures = [np.log10(geometric(a.reshape(*a.shape[:2], -1))) for _, a in found]
     low = min((p[np.isfinite(p)].min(initial=np.inf) for p in pictures), default=-1)
     high = max((p[np.isfinite(p)].max(initial=-np.inf) for p in pictures), default=0)
-    for axes, (name, _), picture in zip(panels, named, pictures, strict=True):
+    for axes, (name, _), picture in zip(panels, found, pictures, strict=True):
         limits = (low, high) if low < high else (None, None)
         shown = axes.imshow(picture, origin="lower", vmin=limits[0], vmax=limits[1])
         axes.set(xlabel="step of the state", ylabel="step of the loss", title=name)
@@ -80,12 +81,12 @@ def plot_singular_values(values: Any) -> Any:
 
     Raises:
       ModuleNotFoundError: without matplotlib (the extra `examples`).
-      ValueError: for a tree without arrays.
+      TypeError, ValueError: for what that function does not return.
 
     Example:
       >>> figure = plot_singular_values({"lag 1": jnp.ones(3), "lag 10": 0.1 * jnp.ones(3)})
     """
-    return _by_rank(values, "singular value", 1, "log")
+    return _by_rank("plot_singular_values", values, "singular value", 1, "log")
 
 
 def plot_lyapunov_exponents(exponents: Any) -> Any:
@@ -97,12 +98,14 @@ def plot_lyapunov_exponents(exponents: Any) -> Any:
 
     Raises:
       ModuleNotFoundError: without matplotlib (the extra `examples`).
-      ValueError: for a tree without arrays.
+      TypeError, ValueError: for what that function does not return.
 
     Example:
       >>> figure = plot_lyapunov_exponents(jnp.array([-0.1, -0.5]))
     """
-    return _by_rank(exponents, "Lyapunov exponent (nats per step)", 0, "linear")
+    return _by_rank(
+        "plot_lyapunov_exponents", exponents, "Lyapunov exponent (nats per step)", 0, "linear"
+    )
 
 
 def plot_saturation(shown: Any) -> Any:
@@ -114,15 +117,15 @@ def plot_saturation(shown: Any) -> Any:
 
     Raises:
       ModuleNotFoundError: without matplotlib (the extra `examples`).
-      ValueError: for a tree without gates.
+      TypeError, ValueError: for what that function does not return.
 
     Example:
-      >>> shown = saturation(rnn.cells.lstm.LSTMGates(*[jax.nn.sigmoid(jnp.ones((5, 2, 3)))] * 4))
-      >>> figure = plot_saturation(shown)
+      >>> gates = rnn.cells.lstm.LSTMGates(*[jnp.full((5, 2, 3), 0.7)] * 4)
+      >>> figure = plot_saturation(rnn.diagnostics.saturation(gates))
     """
-    named = list(_named(shown, lambda node: isinstance(node, Saturation)))
-    figure, [panels] = _figure(1, len(named), (3.4 * len(named), 3.4))
-    for axes, (name, gate) in zip(panels, named, strict=True):
+    found = list(named("plot_saturation", shown, 0, Saturation))
+    figure, [panels] = new_figure(1, len(found), (3.4 * len(found), 3.4))
+    for axes, (name, gate) in zip(panels, found, strict=True):
         shares, edges = np.asarray(gate.shares).T, np.asarray(gate.edges)
         extent = (-0.5, shares.shape[1] - 0.5, edges[0], edges[-1])
         picture = axes.imshow(shares, origin="lower", aspect="auto", extent=extent, vmin=0)
@@ -142,16 +145,16 @@ def plot_effective_memory(memory: Any) -> Any:
 
     Raises:
       ModuleNotFoundError: without matplotlib (the extra `examples`).
-      ValueError: for a tree without arrays.
+      TypeError, ValueError: for what that function does not return.
 
     Example:
       >>> figure = plot_effective_memory((jnp.array([3, 5]), jnp.array([9, 11])))
     """
-    named = list(_named(memory))
-    figure, [[axes]] = _figure(1, 1, (1.5 + 1.2 * len(named), 4))
-    means = np.array([a.mean() for _, a in named])
-    ends = [means - [a.min() for _, a in named], [a.max() for _, a in named] - means]
-    axes.bar([name or "state" for name, _ in named], means, yerr=ends, capsize=4)
+    found = list(named("plot_effective_memory", memory, 0))
+    figure, [[axes]] = new_figure(1, 1, (1.5 + 1.2 * len(found), 4))
+    means = np.array([a.mean() for _, a in found])
+    ends = [means - [a.min() for _, a in found], [a.max() for _, a in found] - means]
+    axes.bar([name or "state" for name, _ in found], means, yerr=ends, capsize=4)
     axes.set(ylabel="effective memory (steps)", xlabel="of the state in")
     return figure
 
@@ -170,17 +173,19 @@ def plot_fixed_points(found: FixedPoints, states: Any = None) -> Any:
 
     Raises:
       ModuleNotFoundError: without matplotlib (the extra `examples`).
-      ValueError: where no point was found.
+      TypeError, ValueError: for anything else, or where no point was found.
 
     Example:
       >>> cell = Elman(2)
       >>> params = {"w_x": jnp.zeros((1, 2)), "w_h": 1.5 * jnp.eye(2), "b": jnp.zeros(2)}
       >>> tries = jax.random.normal(jax.random.key(0), (50, 2))
-      >>> figure = plot_fixed_points(fixed_points(cell, params, jnp.zeros(1), tries), tries)
+      >>> found = rnn.diagnostics.fixed_points(cell, params, jnp.zeros(1), tries)
+      >>> figure = plot_fixed_points(found, tries)
     """
+    errors.check_drawn("plot_fixed_points", found, 0, FixedPoints)
     if not len(found.speeds):
         raise errors.nothing_to_draw("plot_fixed_points", "no point")
-    figure, [[plane, circle]] = _figure(1, 2, (10, 4.6))
+    figure, [[plane, circle]] = new_figure(1, 2, (10, 4.6))
     sizes = [a[0].shape for a in jax.tree.leaves(found.points)]
 
     def flat(tree: Any) -> np.ndarray:
@@ -217,11 +222,48 @@ def plot_fixed_points(found: FixedPoints, states: Any = None) -> Any:
     return figure
 
 
-def _by_rank(sets: Any, label: str, level: float, scale: str) -> Any:
-    figure, [[axes]] = _figure(1, 1, (6, 4))
-    for name, a in _named(sets):
+def plot_first_non_finite(found: NonFinite) -> Any:
+    """Which terms of which layers are finite at which steps, from the input (below) to the output,
+    with a mark at what `first_non_finite` found.
+
+    Returns:
+      The matplotlib figure.
+
+    Raises:
+      ModuleNotFoundError: without matplotlib (the extra `examples`).
+      TypeError, ValueError: for None, and for params that are not finite, which have no step.
+
+    Example:
+      >>> cell = GRU(4)
+      >>> xs = jnp.ones((9, 3)).at[5].set(jnp.nan)
+      >>> params = cell.init(jax.random.key(0), 3)
+      >>> found = rnn.diagnostics.first_non_finite(cell, params, xs)
+      >>> figure = plot_first_non_finite(found)
+    """
+    who = "plot_first_non_finite"
+    errors.check_drawn(who, found, 0, NonFinite)
+    if found.step is None:
+        raise errors.nothing_to_draw(who, f"{found.term}, which has no step")
+    picture = np.stack(list(found.seen.values()))
+    figure, [[axes]] = new_figure(1, 1, (7, 1.5 + 0.25 * len(picture)))
+    shown = axes.imshow(
+        picture, origin="lower", aspect="auto", vmin=-0.5, vmax=2.5, cmap=three_colours()
+    )
+    axes.set_yticks(range(len(picture)), list(found.seen))
+    axes.axvline(found.step, color="0.3", linewidth=1)
+    axes.set(xlabel="step t", ylabel="term", title=str(found))
+    axes.title.set(wrap=True, fontsize=9)
+    bar = figure.colorbar(shown, ax=axes, ticks=[0, 1, 2])
+    bar.set_ticklabels(["finite", "inf", "nan"])
+    bar.set_label("gradient" if found.gradient else "values")
+    return figure
+
+
+def _by_rank(who: str, sets: Any, label: str, level: float, scale: str) -> Any:
+    figure, [[axes]] = new_figure(1, 1, (6, 4))
+    for name, a in named(who, sets, 1):
         rows = a.reshape(-1, a.shape[-1])
-        mean = rows.mean(axis=0) if scale == "linear" else _geometric(rows.T)
+        mean = rows.mean(axis=0) if scale == "linear" else geometric(rows.T)
         axes.plot(np.arange(1, a.shape[-1] + 1), mean, "o-", ms=4, label=name or None)
     axes.axhline(level, color="0.6", linewidth=1)
     axes.set(xlabel="rank", ylabel=label, yscale=scale)
@@ -229,38 +271,3 @@ def _by_rank(sets: Any, label: str, level: float, scale: str) -> Any:
         axes.legend()
     axes.grid(alpha=0.3)
     return figure
-
-
-def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise errors.missing_package("matplotlib", "it draws", "examples") from None
-    figure = Figure(figsize=size, layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False)
-
-
-def _named(tree: Any, is_leaf: Any = None) -> Iterator[tuple[str, Any]]:
-    """The arrays of a tree with their places as names: `layer 1.0 c` for `tree[1][0].c`."""
-    leaves = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_leaf)[0]
-    if not leaves:
-        raise errors.nothing_to_draw("plots", "a tree without arrays")
-    for path, leaf in leaves:
-        numbers = [str(entry.idx) for entry in path if hasattr(entry, "idx")]
-        names = [str(getattr(e, "name", getattr(e, "key", ""))) for e in path]
-        layer = ["layer " + ".".join(numbers)] if numbers else []
-        shown = " ".join([*layer, *filter(None, names)]) or "state"
-        yield shown, leaf if is_leaf else np.asarray(leaf)
-
-
-def _positive(a: np.ndarray) -> np.ndarray:
-    """What a log scale can show."""
-    return np.where(a > 0, a, np.nan)
-
-
-def _geometric(rows: np.ndarray) -> np.ndarray:
-    """The geometric mean over the last axis, of the numbers above zero."""
-    logs = np.log(_positive(rows))
-    count = np.sum(~np.isnan(logs), axis=-1)
-    total = np.nansum(logs, axis=-1)
-    return np.where(count > 0, np.exp(total / np.maximum(count, 1)), np.nan)

@@ -48,7 +48,7 @@ def saturation(seen: Any, *, bins: int = 20, near: float = 0.05, mask: Any = Non
 
     Example:
       >>> cell = LSTM(8)
-      >>> seen = record(cell, cell.init(jax.random.key(0), 3), jnp.ones((5, 2, 3)))
+      >>> seen = rnn.diagnostics.record(cell, cell.init(jax.random.key(0), 3), jnp.ones((5, 2, 3)))
       >>> shown = saturation(seen, bins=10)
       >>> shown.f.shares.shape, shown.g.edges[0].item()
       ((5, 10), -1.0)

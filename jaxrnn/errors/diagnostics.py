@@ -155,3 +155,14 @@ def check_concrete(who: Any, tree: Any) -> None:
 def nothing_to_draw(who: Any, got: str) -> Exception:
     do = "Pass what the diagnostic of the same name returned."
     return error(ValueError, who, got, "something to draw", do)
+
+
+def check_drawn(who: Any, found: Any, axes: int, kind: Any) -> None:
+    """An array with so many axes, or a result of a kind."""
+    do = "Pass what the diagnostic of the same name returned."
+    if kind is not None and not isinstance(found, kind):
+        raise error(TypeError, who, describe(found), f"a {kind.__name__}", do)
+    if kind is None and not hasattr(found, "shape"):
+        raise error(TypeError, who, f"a {type(found).__name__}", "arrays of numbers", do)
+    if kind is None and len(found.shape) < axes:
+        raise error(ValueError, who, describe(found), f"arrays with at least {axes} axes", do)

@@ -91,6 +91,13 @@ def test_a_long_matrix_is_made_in_blocks():
         )
 
 
+def test_a_gradient_whose_square_is_no_number_has_a_norm():
+    cell = rnn.Elman(2, "identity")
+    params = {"w_x": jnp.ones((1, 2)), "w_h": 0.1 * jnp.eye(2), "b": jnp.zeros(2)}
+    norms = gradient_norms(cell, params, jnp.ones((31, 1)), lambda ys: ys.sum(-1), at=-1)
+    np.testing.assert_allclose(norms[0], 2**0.5 * 1e-30, rtol=1e-5)
+
+
 def test_layers_without_a_loop_have_no_norms():
     net = rnn.Stack((rnn.CausalConv(2, 2), rnn.Dense(2), rnn.LearnedState(rnn.Elman(2))))
     params = net.init(jax.random.key(0), 1)

@@ -10,10 +10,10 @@ import jaxrnn as rnn
 from jaxrnn.diagnostics import jacobian, lyapunov_exponents, lyapunov_exponents_of, singular_values
 from jaxrnn.diagnostics.jacobians import largest
 
-T, B = 5, 2
+T, B = 5, 3  # a row without flags, one that is masked, one with a reset
 NET = rnn.Stack((rnn.CausalConv(2, 2), rnn.LSTM(2), rnn.Residual(rnn.Elman(2))))
-MASK = rnn.lengths_to_mask(jnp.array([T, 3]), T)
-RESETS = jnp.zeros((T, B), bool).at[3, 1].set(True)
+MASK = rnn.lengths_to_mask(jnp.array([T, 3, T]), T)
+RESETS = jnp.zeros((T, B), bool).at[2, 2].set(True)
 
 
 @pytest.mark.parametrize("reverse", [False, pytest.param(True, marks=pytest.mark.slow)])
@@ -33,9 +33,10 @@ def test_singular_values_are_those_of_the_full_jacobian(x64, reverse):
         return jax.jacobian(lambda s: ravel_pytree(run(window, unravel(s)))[0])(flat)
 
     # Which row each number of the packed state belongs to.
-    state = NET.initial_state(params, (B,))
-    row = ravel_pytree(jax.tree.map(lambda s: s.at[1].set(1), jax.tree.map(jnp.zeros_like, state)))
-    need = np.stack([full()[row[0] == b][:, row[0] == b] for b in range(B)])
+    numbers = jax.vmap(lambda s, b: jax.tree.map(lambda a: 0 * a + b, s))
+    row = ravel_pytree(numbers(NET.initial_state(params, (B,)), jnp.arange(B, dtype=float)))[0]
+    whole = np.asarray(full())
+    need = np.stack([whole[row == b][:, row == b] for b in range(B)])
     at = 3 if reverse else 1
     made = jacobian(NET, params, xs, lag=2, at=at, **given)
     np.testing.assert_allclose(made, need, atol=1e-12)
