@@ -1,11 +1,11 @@
 """What backpropagation through a long sequence costs, and what vmap costs.
 
-    python -m benchmarks.long_sequences [--million]
+    python -m benchmarks.long_sequences [--million] [--levels]
 
 Gradient in the params of an LSTM(128) on 32 features at B=1, loss on the final state: temporaries
 as the compiler plans them, and times by turns, medians. Then a stack with embedding, head and
 per-step loss through `fold`, and `vmap` over batch-first data against native batches. Compile time
-is apart.
+is apart. With `--levels` instead what is in benchmarks/levels.py: up to ten million steps.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 import jaxrnn as rnn
+from benchmarks import levels
 from benchmarks.timing import compare
 
 
@@ -73,7 +74,10 @@ def main():
     )
     parser.add_argument("--million", action="store_true", help="also run T=1,000,000 (a minute)")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--levels", action="store_true", help="levels of chunks (minutes)")
     options = parser.parse_args()
+    if options.levels:
+        return levels.main(options.repeats)
     print(
         f"jax {jax.__version__} on {jax.devices()[0].device_kind}, {jax.device_count()} device(s)"
     )

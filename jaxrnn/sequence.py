@@ -34,19 +34,14 @@ class Run(NamedTuple):
         key = None if self.key is None else jax.random.fold_in(self.key, i)
         return self._replace(key=key, reverse=self.reverse != reverse)
 
-    def chunk(self, start: Any, size: Any) -> Run:
-        arrays = (self.mask, self.resets, self.times)
-        mask, resets, times = (slice_time(a, start, size) for a in arrays)
+    @property
+    def arrays(self) -> tuple[Any, Any, Any]:
+        """Those `[T, ...]`, which are cut as the inputs are."""
+        return self.mask, self.resets, self.times
+
+    def chunk(self, arrays: tuple[Any, Any, Any]) -> Run:
+        mask, resets, times = arrays
         return self._replace(mask=mask, resets=resets, times=times, within=True)
-
-
-def slice_time(tree: Any, start: Any, size: Any) -> Any:
-    """`size` steps from `start` on, of every array in a tree."""
-
-    def cut(a: jax.Array) -> jax.Array:
-        return a if a.shape[0] == size else jax.lax.dynamic_slice_in_dim(a, start, size)
-
-    return jax.tree.map(cut, tree)
 
 
 def sequence(
@@ -59,11 +54,11 @@ def sequence(
         return through_children(layer, params, state, start, xs, run)
     run = run._replace(resets=controls.directed(run.mask, run.resets, run.reverse))
 
-    def block(state: State, begin: Any, size: Any) -> tuple[State, Any]:
-        chunk = run.chunk(begin, size)
-        return within(layer, params, state, start, slice_time(xs, begin, size), chunk)
+    def block(state: State, inputs: Any, size: Any) -> tuple[State, Any]:
+        xs, arrays = inputs
+        return within(layer, params, state, start, xs, run.chunk(arrays))
 
-    return run.strategy.cut(block, state, steps(xs), run.reverse)
+    return run.strategy.cut(block, state, (xs, run.arrays), steps(xs), run.reverse)
 
 
 def through_children(
@@ -101,11 +96,12 @@ def within(
     def chunked(size: int, *args: Any) -> tuple[State, Any]:
         state, params, start, xs, run = unpacked(*args)
 
-        def block(state: State, begin: Any, size: Any) -> tuple[State, Any]:
-            chunk = run.chunk(begin, size)
-            return leaf(layer, params, state, start, slice_time(xs, begin, size), chunk)
+        def block(state: State, inputs: Any, size: Any) -> tuple[State, Any]:
+            xs, arrays = inputs
+            return leaf(layer, params, state, start, xs, run.chunk(arrays))
 
-        return Chunked(size, remat=False).cut(block, state, steps(xs), run.reverse)
+        cut = Chunked(size, remat=False).cut
+        return cut(block, state, (xs, run.arrays), steps(xs), run.reverse)
 
     return forward_only(whole, chunked, args, steps(xs), row)
 

@@ -14,7 +14,7 @@ from jaxrnn.autodiff._jax import split_alike, varied, varying
 from jaxrnn.axes import batch_shape, steps
 from jaxrnn.layer import Layer, Params, State
 from jaxrnn.params import check_kind, checked
-from jaxrnn.sequence import Run, sequence, slice_time, within
+from jaxrnn.sequence import Run, sequence, within
 from jaxrnn.strategies import Scan, Strategy
 
 
@@ -208,17 +208,18 @@ def _fold(
         jnp.arange(steps(xs)),
     )
 
-    def block(carry: tuple[State, Any], begin: Any, size: int) -> tuple[Any, None]:
-        state, acc = carry
-        chunk = run.chunk(begin, size)
-        state, ys = within(cell, params, state, start, slice_time(xs, begin, size), chunk)
+    def block(carry: tuple[State, Any], inputs: Any, size: Any) -> tuple[Any, None]:
+        (state, acc), (xs, extra, arrays) = carry, inputs
+        chunk = run.chunk(arrays)
+        state, ys = within(cell, params, state, start, xs, chunk)
         ys = controls.blank(ys, chunk.mask)
-        new = f(acc, params, ys, slice_time(extra, begin, size), chunk.mask)
+        new = f(acc, params, ys, extra, chunk.mask)
         errors.check_accumulator(cell, new, acc)
         return (state, new), None
 
     init = jax.tree.map(jnp.asarray, init)
-    (state, acc), _ = strategy.cut(block, (state, init), steps(xs), reverse)
+    inputs = (xs, extra, run.arrays)
+    (state, acc), _ = strategy.cut(block, (state, init), inputs, steps(xs), reverse)
     return state, acc
 
 

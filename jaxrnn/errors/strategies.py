@@ -15,6 +15,13 @@ def wrong_strategy(cell: Any, strategy: Any, name: str = "strategy") -> Exceptio
     )
 
 
+def levels_without_remat(strategy: Any) -> Exception:
+    need = "remat=True, since levels say how often a chunk is computed again"
+    do = "Leave remat out, or levels."
+    got = f"levels={strategy.levels} and remat=False"
+    return error(ValueError, strategy, got, need, do)
+
+
 def not_linear(strategy: Any, cell: Any) -> Exception:
     return error(
         TypeError,

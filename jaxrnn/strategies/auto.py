@@ -55,8 +55,10 @@ class Auto(Strategy):
         why += ", and these a fifth more time"
         return (Choice(cell, Chunked(chunks.size, inner=strategy), why),)
 
-    def cut(self, block: Block, carry: Any, length: int, reverse: bool) -> tuple[Any, Any]:
-        return (chunked(length) or Scan()).cut(block, carry, length, reverse)
+    def cut(
+        self, block: Block, carry: Any, inputs: Any, length: Any, reverse: bool
+    ) -> tuple[Any, Any]:
+        return (chunked(length) or Scan()).cut(block, carry, inputs, length, reverse)
 
     def loops(self, cell: Any) -> bool:
         return inner(cell)[0].loops(cell)

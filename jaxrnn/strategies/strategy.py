@@ -12,8 +12,8 @@ from jaxrnn.cell import Cell
 from jaxrnn.controls import Piece
 from jaxrnn.fields import frozen
 
-# block(carry, start, size) -> (carry, outputs [size, ...])
-Block = Callable[[Any, Any, int], tuple[Any, Any]]
+# block(carry, inputs [size, ...], size) -> (carry, outputs [size, ...])
+Block = Callable[[Any, Any, Any], tuple[Any, Any]]
 
 
 @dataclass_transform(frozen_default=True)
@@ -26,13 +26,16 @@ class Strategy(abc.ABC):
         frozen(cls)
         jax.tree_util.register_static(cls)
 
-    def cut(self, block: Block, carry: Any, length: int, reverse: bool) -> tuple[Any, Any]:
+    def cut(
+        self, block: Block, carry: Any, inputs: Any, length: Any, reverse: bool
+    ) -> tuple[Any, Any]:
         """Run a causal network over all T steps, by default all at once.
 
-        `block` runs it over `size` steps from `start`. Pieces follow one another in time or,
-        reversed, from the last to the first.
+        `block` runs it over a piece of `size` steps, with that part of `inputs`, a pytree of
+        arrays `[T, ...]`. Pieces follow one another in time or, reversed, from the last to the
+        first.
         """
-        return block(carry, 0, length)
+        return block(carry, inputs, length)
 
     def loops(self, cell: Any) -> bool:
         """Whether this cell's steps are run one after another, so that its time may be cut where

@@ -153,7 +153,7 @@ STRATEGIES = {
     "unrolled": rnn.Scan(unroll=2),
     "chunked": rnn.Chunked(2),  # which does not divide the number of steps
     "kept": rnn.Chunked(3, remat=False, inner=rnn.Scan(unroll=2)),
-    "cut twice": rnn.Chunked(4, inner=rnn.Chunked(2)),
+    "cut twice": rnn.Chunked(levels=2),  # by 4 and by 2
 }
 
 # Side by side in time: pieces that do not divide the number of steps, even on a CPU, where one loop
