@@ -109,6 +109,7 @@ if TYPE_CHECKING:
     from jaxrnn import initializers as initializers
     from jaxrnn import metrics as metrics
     from jaxrnn import models as models
+    from jaxrnn import online as online
     from jaxrnn import tasks as tasks
     from jaxrnn import testing as testing
     from jaxrnn import training as training
@@ -117,8 +118,8 @@ if TYPE_CHECKING:
     from jaxrnn.models import Seq2SeqBatch as Seq2SeqBatch
 
 _ROOMS = (
-    *("data", "decoding", "diagnostics", "initializers", "metrics", "models", "tasks", "testing"),
-    "training",
+    *("data", "decoding", "diagnostics", "initializers", "metrics", "models", "online"),
+    *("tasks", "testing", "training"),
 )
 _MODELS = ("EncoderDecoder", "Pooled", "Seq2SeqBatch")
 

@@ -65,8 +65,19 @@ def advance(
 def _advance(
     cell: Layer, params: Params, state: State, x: Any, mask: Any, reset: Any, key: Any, t: Any
 ) -> tuple[State, Any]:
+    params, x, mask, reset = prepare_step(cell, params, state, x, mask, reset, "advance")
+    errors.check_place(cell, t)
+    start = cell.initial_state(params, batch_shape(cell, x, 0))
+    state, y = one_step(cell, params, state, start, x, key, t, mask, reset)
+    return state, controls.blank(y, mask)
+
+
+def prepare_step(
+    cell: Layer, params: Params, state: State, x: Any, mask: Any, reset: Any, who: str
+) -> tuple[Params, Any, Any, Any]:
+    """Check all that one step takes: params with fixed leaves frozen, the input, mask and reset."""
     if not cell.causal:
-        raise errors.not_causal(cell, "advance")
+        raise errors.not_causal(cell, who)
     x = jax.tree.map(jnp.asarray, x)
     check_kind(cell, x)
     errors.check_rank(cell, x, 0)
@@ -75,10 +86,8 @@ def _advance(
         if flags is not None:
             errors.check_flags(cell, name, flags, batch, time=0)
     params = checked(cell, params, x)
-    start = cell.initial_state(params, batch)
+    start = jax.eval_shape(lambda p: cell.initial_state(p, batch), params)
     errors.check_state(cell, state, start, "state before the step")
-    errors.check_place(cell, t)
     if reset is not None and mask is not None:
         reset = reset & mask
-    state, y = one_step(cell, params, state, start, x, key, t, mask, reset)
-    return state, controls.blank(y, mask)
+    return params, x, mask, reset

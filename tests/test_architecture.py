@@ -68,6 +68,10 @@ MAY = {
         *{"axes", "autodiff", "cell", "composite", "controls", "diagnostics", "errors", "layer"},
         *{"sequence", "strategies", "unroll"},
     },
+    "online": {
+        *{"advance", "autodiff", "axes", "cell", "composite", "controls", "errors", "fields"},
+        *{"layer", "online", "params", "strategies", "training", "unroll"},
+    },
 }
 PUBLIC_ONLY = {
     "training",

@@ -19,7 +19,7 @@ MODULES = [m.name for m in pkgutil.walk_packages(rnn.__path__, "jaxrnn.") if not
 
 # Examples that compile much.
 LONG = (
-    *("models.", "tasks.", "training.", "cells.echo_state", "combinators.transforms"),
+    *("models.", "online.", "tasks.", "training.", "cells.echo_state", "combinators.transforms"),
     "diagnostics.",
 )
 BY_LENGTH = sorted(MODULES, key=lambda name: name.removeprefix("jaxrnn.").startswith(LONG))
