@@ -66,8 +66,8 @@ def fit(
       patience: stop early after so many evaluations in a row without a better one, or None.
       fetch_every: metrics are fetched from the device every so many steps; in between the loop does
         not wait for the device.
-      progress: show a progress bar with loss and steps/s; where the output is no terminal, a line
-        every ten seconds.
+      progress: show a progress bar with loss, the share of clipped steps and steps/s, of what was
+        last fetched; where the output is no terminal, a line every ten seconds.
 
     Raises:
       TypeError: for an argument of a wrong kind, and where `step` or `evaluate` returns one.

@@ -22,7 +22,7 @@ class Clipped(NamedTuple):
     """The state of a clip, and how many gradients it has changed."""
 
     state: Any
-    count: jax.Array
+    changed: jax.Array
 
 
 def optimizer(
@@ -81,11 +81,11 @@ def counted(clip: optax.GradientTransformation) -> optax.GradientTransformationE
     def init(params: Params) -> Clipped:
         return Clipped(inner.init(params), jnp.int32(0))
 
-    def update(updates: Any, state: Clipped, params: Any = None, **extra: Any) -> Any:
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
         new, within = inner.update(updates, state.state, params, **extra)
-        changed = jax.tree.leaves(jax.tree.map(lambda a, b: (a != b).any(), new, updates))
-        count = state.count + reduce(operator.or_, changed, jnp.bool_(False)).astype(jnp.int32)
-        return new, Clipped(within, count)
+        moved = jax.tree.leaves(jax.tree.map(lambda a, b: (a != b).any(), new, updates))
+        changed = reduce(operator.or_, moved, jnp.bool_(False))
+        return new, Clipped(within, state.changed + changed.astype(jnp.int32))
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -93,7 +93,7 @@ def counted(clip: optax.GradientTransformation) -> optax.GradientTransformationE
 def clips(opt_state: Any) -> jax.Array:
     """How many gradients have been clipped, by the state of an optimizer."""
     parts = jax.tree.leaves(opt_state, is_leaf=lambda x: isinstance(x, Clipped))
-    return sum((x.count for x in parts if isinstance(x, Clipped)), jnp.int32(0))
+    return sum((x.changed for x in parts if isinstance(x, Clipped)), jnp.int32(0))
 
 
 def transformation(who: Any, tx: Any) -> optax.GradientTransformationExtraArgs:

@@ -147,8 +147,8 @@ def windows(
         state = piece(*jax.lax.stop_gradient((given, state)), 0, burn_in, False)[0]
         state = jax.lax.stop_gradient(state)
     length -= burn_in
-    k2 = length if k2 is None else min(k2, length)
-    k1 = max(1, k2 if k1 is None else min(k1, k2))
+    back = length if k2 is None else min(k2, length)
+    every = max(1, back if k1 is None else min(k1, back))
 
     def window(state: State, begin: Any, size: int, silent: int, cut: int) -> tuple:
         """The states after `cut` steps and after `size`, and the loss of all but the first
@@ -165,15 +165,15 @@ def windows(
 
     def body(carry: tuple, i: jax.Array) -> tuple[tuple, None]:
         middle, _, total = carry
-        middle, last, part = again(middle, i * k1, k2, k2 - k1, k1)
+        middle, last, part = again(middle, i * every, back, back - every, every)
         return (middle, last, total + part), None
 
-    count, rest = divmod(length - k2, k1)
-    carry = window(state, 0, k2, 0, k1 if k2 < length else k2)
+    count, rest = divmod(length - back, every)
+    carry = window(state, 0, back, 0, every if back < length else back)
     carry, _ = jax.lax.scan(body, carry, jnp.arange(1, count + 1))
     middle, last, total = carry
     if rest:
-        size = k2 - k1 + rest
-        _, last, part = window(middle, (count + 1) * k1, size, k2 - k1, size)
+        size = back - every + rest
+        _, last, part = window(middle, (count + 1) * every, size, back - every, size)
         total += part
     return last, total
