@@ -116,7 +116,7 @@ def main(argv=None):
     parser.add_argument("--rates", type=float, nargs="+", default=[0.01, 0.02])
     parser.add_argument("--out", type=pathlib.Path, default=RESULTS, help="(default: %(default)s)")
     options = parser.parse_args(argv)
-    record = {"length": options.length, "most": options.steps, "net": repr(NET), "runs": []}
+    record = {"length": options.length, "most": options.steps, "runs": []}
     for arm in ARMS:
         seeds = range(options.seeds)
         record["runs"] += learn(arm, options.rates, seeds, options.length, options.steps)

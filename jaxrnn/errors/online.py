@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxrnn.errors.message import describe, error
 
@@ -10,6 +11,14 @@ from jaxrnn.errors.message import describe, error
 def online_memory(who: str, cell: Any) -> Exception:
     need, do = "a net whose params are shared by all rows", "Train it with training.make_step."
     return error(ValueError, who, f"{cell!r}, which looks at a bound memory", need, do)
+
+
+def check_differentiable(who: str, state: Any) -> None:
+    """A state whose every number has a derivative."""
+    for leaf in jax.tree.leaves(state):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            got, do = f"a state with a leaf {describe(leaf)}", "Keep such a count as floats."
+            raise error(TypeError, who, got, "a state of floating arrays", do)
 
 
 def unknown_input(who: str, cell: Any, many: int) -> Exception:

@@ -20,6 +20,7 @@ from jaxrnn.online.protocol import (
     broadcast,
     by_rows,
     initial,
+    kept,
     looked_at,
     measured,
     stepped,
@@ -148,6 +149,7 @@ class UORO(Online):
         self, params: Params, learner: RankOne, now: Now
     ) -> tuple[RankOne, tuple[MaskedMean, Params]]:
         state, left, right, key = learner
+        left, right = kept((left, right), now)
         new, loss, explicit, signal = looked_at(self, params, state, now)
         axes = len(now.batch)
 

@@ -39,6 +39,7 @@ from jaxrnn.online.protocol import (
     by_rows,
     initial,
     input_of,
+    kept,
     measured,
     row_spec,
 )
@@ -162,16 +163,16 @@ class Local(Online):
         self, params: Params, batch: tuple[int, ...], key: jax.Array | None, x: Any
     ) -> Traces:
         x = input_of(type(self).__name__, self.cell, params, x)
-        kept = patterns(self.cell, (self.cut, *specs((params, x))))
+        how = patterns(self.cell, (self.cut, *specs((params, x))))
         own = owned(self.cell, params)
-        first = tuple(direct(kept[path], lambda own: own[1], own[path])[1] for path in kept)
+        first = tuple(direct(how[path], lambda own: own[1], own[path])[1] for path in how)
         return Traces(initial(self.cell, params, batch), broadcast(first, batch))
 
     def learn(
         self, params: Params, learner: Traces, now: Now
     ) -> tuple[Traces, tuple[MaskedMean, Params]]:
         net = self.cell
-        kept = patterns(net, (self.cut, specs(params), row_spec(now)))
+        how = patterns(net, (self.cut, specs(params), row_spec(now)))
         found = places(net, params, learner.state)
         states = {path: state for path, (_, _, state) in found.items()}
 
@@ -188,7 +189,7 @@ class Local(Online):
         )(params, zeros)
         own, pull = jax.vjp(partial(owned, net), params)
         grads, influence = {}, []
-        for path, old in zip(kept, learner.influence, strict=True):
+        for path, old in zip(how, kept(learner.influence, now), strict=True):
 
             def carry(own: Any, state: State, old: Any, *now: Any, path: Place = path) -> Any:
                 cell = found[path][0]
@@ -196,11 +197,11 @@ class Local(Online):
                     lambda own, state, cut=cut: cell_step(cell, cut, own, state, *now)
                     for cut in (False, self.cut)
                 )
-                return carried(kept[path], step, own, state, old, through)
+                return carried(how[path], step, own, state, old, through)
 
             rows = by_rows(carry, now.batch, shared=1)
             trace = rows(own[path], states[path], old, inputs[path], now.mask, now.reset)
-            grads[path] = pulled(kept[path], signals[path], trace, own[path], now.batch)
+            grads[path] = pulled(how[path], signals[path], trace, own[path], now.batch)
             influence.append(trace)
         (local,) = pull(grads)
         return Traces(new, tuple(influence)), (loss, jax.tree.map(jnp.add, explicit, local))

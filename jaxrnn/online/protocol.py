@@ -160,6 +160,9 @@ class Online(abc.ABC):
 @partial(jax.jit, static_argnums=(1, 2))
 def _begin(self: Online, batch: tuple[int, ...], x: Any, params: Params, key: Any) -> Any:
     leaves, tree = x
+    errors.check_differentiable(
+        type(self).__name__, jax.eval_shape(partial(initial, self.cell), params)
+    )
     return self.begin(params, batch, key, tree.unflatten(leaves))
 
 
@@ -197,6 +200,15 @@ def stepped(
     start = cell.initial_state(params, batch)
     state, y = one_step(cell, params, state, start, x, None, 0, mask, reset)
     return state, controls.blank(y, mask)
+
+
+def kept(tree: Any, now: Now) -> Any:
+    """What a learner holds of rows that go on; zeros for those that begin anew. Products with zero
+    would say the same, but for a NaN, which a reset forgets.
+    """
+    if now.reset is None:
+        return tree
+    return controls.choose(~now.reset, tree, jax.tree.map(jnp.zeros_like, tree))
 
 
 def measured(loss: LossFunction, y: Any, now: Now) -> MaskedMean:

@@ -19,6 +19,7 @@ from jaxrnn.online.protocol import (
     by_rows,
     initial,
     input_of,
+    kept,
     looked_at,
     row_spec,
     stepped,
@@ -91,17 +92,17 @@ class RTRL(Online):
         self, params: Params, batch: tuple[int, ...], key: jax.Array | None, x: Any
     ) -> Influence:
         x = input_of("RTRL", self.cell, params, x)
-        kept = pattern(self.cell, specs((params, x)))
-        _, influence = direct(kept, partial(initial, self.cell), params)
+        how = pattern(self.cell, specs((params, x)))
+        _, influence = direct(how, partial(initial, self.cell), params)
         return Influence(initial(self.cell, params, batch), broadcast(influence, batch))
 
     def learn(
         self, params: Params, learner: Influence, now: Now
     ) -> tuple[Influence, tuple[MaskedMean, Params]]:
-        kept = pattern(self.cell, (specs(params), row_spec(now)))
-        state, influence = learner
+        how = pattern(self.cell, (specs(params), row_spec(now)))
+        state, influence = learner.state, kept(learner.influence, now)
         new, loss, explicit, signal = looked_at(self, params, state, now)
-        grads = pulled(kept, signal, influence, params, now.batch)
+        grads = pulled(how, signal, influence, params, now.batch)
 
         def carry(
             params: Params, state: State, influence: Any, x: Any, mask: Any, reset: Any
@@ -109,7 +110,7 @@ class RTRL(Online):
             def step(params: Params, state: State) -> State:
                 return stepped(self.cell, params, state, x, mask, reset)[0]
 
-            return carried(kept, step, params, state, influence, step)
+            return carried(how, step, params, state, influence, step)
 
         rows = by_rows(carry, now.batch, shared=1)
         influence = rows(params, state, influence, now.x, now.mask, now.reset)

@@ -18,8 +18,8 @@ from jaxrnn.training.optimizers import warmup_cosine as warmup_cosine
 from jaxrnn.training.penalties import activation_penalty as activation_penalty
 from jaxrnn.training.penalties import slowness_penalty as slowness_penalty
 from jaxrnn.training.scheduled import scheduled_sampling as scheduled_sampling
-from jaxrnn.training.steps import Metrics as Metrics
-from jaxrnn.training.steps import TrainState as TrainState
+from jaxrnn.training.state import Metrics as Metrics
+from jaxrnn.training.state import TrainState as TrainState
 from jaxrnn.training.steps import bptt_step as bptt_step
 from jaxrnn.training.steps import make_step as make_step
 from jaxrnn.training.steps import truncated_bptt_step as truncated_bptt_step

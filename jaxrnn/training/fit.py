@@ -13,7 +13,8 @@ from jaxrnn.training.checkpoints import Checkpoints
 from jaxrnn.training.history import History, Recorder
 from jaxrnn.training.interrupts import interrupts
 from jaxrnn.training.progress import Progress
-from jaxrnn.training.steps import Step, TrainState
+from jaxrnn.training.state import TrainState
+from jaxrnn.training.steps import Step
 
 
 def fit(

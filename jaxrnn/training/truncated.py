@@ -26,8 +26,9 @@ from jaxrnn import controls, errors
 from jaxrnn.axes import steps
 from jaxrnn.data import Batch
 from jaxrnn.layer import Layer, Params, State
-from jaxrnn.sequence import Run, slice_time, within
+from jaxrnn.sequence import Run, within
 from jaxrnn.strategies import Scan, Strategy
+from jaxrnn.strategies.chunked import sliced
 from jaxrnn.training.evaluation import adder, as_batch, check_work
 from jaxrnn.training.losses import LossFunction, MaskedMean
 from jaxrnn.unroll import prepare
@@ -131,16 +132,16 @@ def windows(
         """The state and the loss after `size` steps from `begin` on."""
         params, xs, start = given
 
-        def block(carry: tuple, offset: Any, size: Any) -> tuple[Any, None]:
-            (state, total), at = carry, begin + offset
-            chunk = run.chunk(at, size)
-            state, ys = within(cell, params, state, start, slice_time(xs, at, size), chunk)
+        def block(carry: tuple, inputs: Any, size: Any) -> tuple[Any, None]:
+            (state, total), (xs, targets, arrays) = carry, inputs
+            chunk = run.chunk(arrays)
+            state, ys = within(cell, params, state, start, xs, chunk)
             if counts:
-                ys, targets = controls.blank(ys, chunk.mask), slice_time(batch.targets, at, size)
-                total = add(total, params, ys, targets, chunk.mask)
+                total = add(total, params, controls.blank(ys, chunk.mask), targets, chunk.mask)
             return (state, total), None
 
-        return strategy.cut(block, (state, nothing), size, False)[0]
+        inputs = sliced((xs, batch.targets, run.arrays), begin, size)
+        return strategy.cut(block, (state, nothing), inputs, size, False)[0]
 
     given = (params, xs, start)
     if burn_in:

@@ -109,7 +109,7 @@ def vanishing_penalty(
         found = checked("vanishing_penalty", loss(controls.blank(ys, mask)))
         return found.total, (found, strategy.met)
 
-    shapes = [floats(m.states) for m in jax.eval_shape(forward, None)[1][1]]
+    shapes = [floats(m.before) for m in jax.eval_shape(forward, None)[1][1]]
     if not shapes:
         raise errors.no_recurrence("vanishing_penalty", cell)
     shifts = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
@@ -120,14 +120,13 @@ def vanishing_penalty(
 
 
 class Met(NamedTuple):
-    """What one cell did: its params, the states before and after each step, its z, and which steps
-    follow another one.
+    """What one cell did: its params, the state before each step, its z, and which steps follow
+    another one.
     """
 
     cell: Cell
     params: Any
     before: State
-    states: State
     zs: Any
     follows: jax.Array
 
@@ -160,7 +159,7 @@ class _Shifted(Scan):
         before = jax.tree.map(lambda s, after: shifted(s[None], after, piece), piece.state, states)
         if piece.resets is not None:
             before = jax.vmap(controls.choose, (0, None, 0))(piece.resets, piece.start, before)
-        self.met.append(Met(cell, params, before, states, piece.zs, follows(piece)))
+        self.met.append(Met(cell, params, before, piece.zs, follows(piece)))
         return last, states
 
 

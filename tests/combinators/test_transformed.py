@@ -21,7 +21,6 @@ TRANSFORMS = {
     "masked": rnn.Masked(ring),
     "spectral": rnn.SpectralNorm(0.9, ("w_x", "w_h")),
     "own": halved,
-    "orthogonal": rnn.Orthogonal(),
 }
 
 
@@ -42,17 +41,8 @@ def by_hand(name, params):
         case "spectral":
             norm = lambda w: jnp.linalg.svd(w, compute_uv=False)[0]  # noqa: E731
             return {**params, **{n: 0.9 * params[n] / norm(params[n]) for n in ("w_x", "w_h")}}
-        case "orthogonal":
-            return {**params, "w_h": jnp.hstack([rotation(b) for b in jnp.split(w, 3, axis=1)])}
         case "own":
             return {n: p / 2 for n, p in params.items()}
-
-
-def rotation(w):
-    """The exponential of the antisymmetric part, by the eigenvalues of i times it."""
-    values, vectors = jnp.linalg.eigh(0.5j * (w - w.T).astype(jnp.complex64))
-    turned = vectors * jnp.exp(-1j * values.astype(jnp.complex64))
-    return (turned @ vectors.conj().T).real
 
 
 def shaken(params):
@@ -131,19 +121,23 @@ def unlike_orthogonal(w):
 
 
 def test_orthogonal_weights_are_rotations_gate_by_gate():
-    params = {"w_h": jax.random.normal(KEY, (16, 48)), "b": jnp.ones(16)}
+    def gates(w):
+        made = rnn.Orthogonal()({"w_h": w, "b": None})
+        assert made["w_h"].dtype == w.dtype
+        return np.split(np.asarray(made["w_h"], np.float32), 3, axis=1)
+
+    w = jax.random.normal(KEY, (8, 24))
     for scale in (1e-3, 1.0, 10.0):
-        made = rnn.Orthogonal()({**params, "w_h": scale * params["w_h"]})
-        assert max(map(unlike_orthogonal, np.split(made["w_h"], 3, axis=1))) < 1e-5, scale
-        assert made["b"] is params["b"]
-    np.testing.assert_array_equal(rnn.Orthogonal()({"w_h": jnp.zeros((3, 3))})["w_h"], np.eye(3))
+        assert max(map(unlike_orthogonal, gates(scale * w))) < 1e-5, scale
+    assert 1e-5 < max(map(unlike_orthogonal, gates(w.astype(jnp.bfloat16)))) < 0.05
+    np.testing.assert_array_equal(gates(jnp.zeros((8, 24))), [np.eye(8)] * 3)
     # Antisymmetric raw weights say the angles: their eigenvalues are i times these.
-    raw = initializers.Rotations(1.0)(KEY, (6, 6))
-    turned = np.linalg.eigvals(np.asarray(rnn.Orthogonal()({"w_h": raw})["w_h"]))
-    angles = np.abs(np.asarray(raw)[::2, 1::2].diagonal())
-    np.testing.assert_allclose(np.sort(np.abs(np.angle(turned)))[::2], np.sort(angles), atol=1e-5)
-    narrow = rnn.Orthogonal()({"w_h": raw.astype(jnp.bfloat16)})["w_h"]
-    assert narrow.dtype == jnp.bfloat16
+    keys = jax.random.split(KEY, 3)
+    raw = [np.asarray(initializers.Rotations(1.0)(key, (8, 8))) for key in keys]
+    for one, turned in zip(raw, gates(jnp.hstack(raw)), strict=True):
+        angles = np.sort(np.abs(one[::2, 1::2].diagonal()))
+        found = np.sort(np.abs(np.angle(np.linalg.eigvals(turned))))[::2]
+        np.testing.assert_allclose(found, angles, atol=1e-5)
 
 
 @pytest.mark.slow

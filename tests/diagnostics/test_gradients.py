@@ -79,6 +79,7 @@ def test_norms_agree_with_differences(x64, reverse):
     close(matrix, jax.tree.map(lambda *rows: np.stack(rows), *rows))
 
 
+@pytest.mark.slow
 def test_a_long_matrix_is_made_in_blocks():
     cell = rnn.Elman(2)
     params = cell.init(jax.random.key(0), 1)
@@ -106,6 +107,7 @@ def test_layers_without_a_loop_have_no_norms():
     assert norms[2][0].shape == (3,)
 
 
+@pytest.mark.slow
 def test_they_work_in_jit_and_vmap_and_without_steps():
     cell = rnn.Elman(2)
     params = cell.init(jax.random.key(0), 1)

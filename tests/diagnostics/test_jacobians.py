@@ -46,6 +46,7 @@ def test_singular_values_are_those_of_the_full_jacobian(x64, reverse):
     assert values[0, 2] > 0.1
 
 
+@pytest.mark.slow
 def test_all_singular_values_of_the_first_step(x64):
     cell = rnn.Elman(3)
     params = cell.init(jax.random.key(0), rnn.features(2, dtype=jnp.float64))
@@ -103,6 +104,7 @@ def test_exponents_of_known_chaos(x64):
     assert abs(found[1]) < 0.01
 
 
+@pytest.mark.slow
 def test_exponents_add_up_to_the_volume_of_every_step(x64):
     """The sum of all exponents is the mean of log |det J_t|, from the initial state at a reset."""
     net = rnn.Stack((rnn.GRU(2), rnn.Elman(2)))

@@ -112,6 +112,7 @@ def test_the_first_that_is_not_finite_is_named(net, params, xs, loss, given, sai
     assert re.search(said, found), found
 
 
+@pytest.mark.slow
 def test_a_reader_of_both_directions_is_searched_layer_by_layer():
     net = rnn.Stack((rnn.Bidirectional(rnn.Elman(2)), rnn.Elman(2)))
     params = net.init(jax.random.key(0), 3)
@@ -154,6 +155,7 @@ def test_a_ghost_of_a_fixed_point_is_a_slow_point(x64):
     np.testing.assert_allclose(found.eigenvalues[~found.fixed], [[1]], atol=1e-2)
 
 
+@pytest.mark.slow
 def test_fixed_points_of_a_network_from_its_run(x64):
     """Its Jacobian by differences, and a record for candidates."""
     net = rnn.Stack((rnn.LSTM(2), rnn.Dense(2)))

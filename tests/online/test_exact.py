@@ -37,6 +37,35 @@ def test_it_is_the_gradient(small, algorithm):
     assert apart(sums, grads) < 1e-5
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        online.RTRL,
+        pytest.param(online.SnAp1, marks=pytest.mark.slow),
+        pytest.param(online.UORO, marks=pytest.mark.slow),
+        pytest.param(online.ForwardGradient, marks=pytest.mark.slow),
+    ],
+)
+def test_a_reset_forgets_even_a_nan(small, kind):
+    made, _ = small
+    xs, targets = jax.tree.map(jnp.nan_to_num, (made.xs, made.targets))
+    mask, resets = made.mask.at[0].set(True), made.resets.at[0].set(True)
+    made = made._replace(xs=xs, targets=targets, mask=mask, resets=resets)
+    algorithm = kind(NET, loss)
+    clean = algorithm.init(made.params, made.batch, jax.random.key(0))
+    kept = ("state", "influence", "left", "right", "tangent")
+    spoiled = clean._replace(
+        **{
+            name: jax.tree.map(lambda a: jnp.full_like(a, jnp.nan), getattr(clean, name))
+            for name in set(kept) & set(clean._fields)
+        }
+    )
+    got, sums, _ = forwards(algorithm, made, learner=spoiled)
+    assert abs(got - backwards(made)[0]) < 1e-5
+    want = backwards(made)[1] if kind is online.RTRL else sums
+    assert apart(sums, want) < 1e-5  # and no NaN
+
+
 @pytest.mark.parametrize("algorithm", [online.RTRL, online.SnAp1, online.EProp])
 def test_units_that_are_alone(algorithm):
     net = rnn.Stack((rnn.LearnedState(rnn.DiagonalGRU(2)), rnn.Dense(2)))

@@ -61,7 +61,8 @@ def test_a_plain_gradient_evaluates_a_step_once_and_keeps_it():
 STEPS, FEATURES = 23, 2
 
 
-@pytest.mark.parametrize("way", ["fold", pytest.param("unroll", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["fold", "unroll"])
 def test_a_prime_number_of_steps(way):
     """Values and gradients in everything, with masks, resets and noise, in reverse."""
     net = rnn.Stack((rnn.Dropout(0.3), rnn.Elman(2)))

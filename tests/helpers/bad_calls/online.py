@@ -8,6 +8,14 @@ from helpers.bad_calls import at
 from jaxrnn import online
 from jaxrnn.training import mse
 
+
+class Counting(rnn.Elman):
+    """A state of integers."""
+
+    def initial_state(self, params, batch_shape=()):
+        return jnp.zeros((*batch_shape, self.hidden), jnp.int32)
+
+
 NET = rnn.Elman(2)
 KEY = jax.random.key(0)
 PARAMS = NET.init(KEY, 2)
@@ -41,6 +49,7 @@ BEGUN = [
     at("a number of rows", TypeError, ("(4,)",), LEARNING.init, PARAMS, 4),
     at("UORO without a key", TypeError, ("jax.random.key(0)",), UORO.init, PARAMS, (4,)),
     at("a direction without a key", TypeError, ("directions",), FORWARD.init, PARAMS, (4,)),
+    at("counts as a state", TypeError, ("int32[2]",), online.RTRL(Counting(2), mse).init, PARAMS),
     at("a seed", TypeError, ("PRNG key",), UORO.init, PARAMS, (4,), 0),
     at("inputs by name", TypeError, ("features",), LEARNING.init, PARAMS, (4,), x="features"),
     at(
