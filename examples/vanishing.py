@@ -134,7 +134,7 @@ def curve(cell: rnn.Layer, steps: int, seed: int, batch: int = 8) -> list[float]
     norms = diagnostics.gradient_norms(cell, params, xs, loss, at=-1)
     whole = jnp.sqrt(sum(jnp.square(part) for part in jax.tree.leaves(norms)))
     means = np.asarray(whole, np.float64).mean(-1)[::-1]
-    return (means / means[0]).tolist()
+    return [float(f"{share:.4g}") for share in means / means[0]]
 
 
 class Wall(NamedTuple):
@@ -299,7 +299,6 @@ def one(args: argparse.Namespace, seed: int, folder: pathlib.Path) -> dict[str, 
     back = min(100, args.back)
     return {
         "curves": curves,
-        "wall": kept("wall", lambda: wall()._asdict()),
         "learnt": learnt,
         **{f"{name} back": np.log10(max(curves[name][back], 1e-300)) for name in curves},
         **{
@@ -348,7 +347,7 @@ def work(args: argparse.Namespace) -> None:
             f"Learnt means a loss below {SOLVED} of that without memory. "
             "Every net has the same number of updates and of units, "
             "but the echo state, which has four times as many and trains its readout alone. "
-            "Rates are one choice a net; none was searched for."
+            "Rates are one choice a net, and IRNN's of four settings that were tried."
         ],
     )
 
@@ -360,7 +359,7 @@ def draw(path: pathlib.Path, args: argparse.Namespace, runs: list[dict[str, Any]
         for a in axes[0]:
             a.remove()
         draw_curves(drawn.add_subplot(grid[0, :]), args, runs)
-        draw_wall(axes[1, 0], Wall(**runs[0]["wall"]))
+        draw_wall(axes[1, 0], wall())
         draw_learnt(axes[1, 1], args, runs)
 
 
@@ -422,7 +421,7 @@ def draw_learnt(axes: Any, args: argparse.Namespace, runs: list[dict[str, Any]])
     axes.set_xticks(list(places.values()), ["none", *map(str, args.lags)])
     axes.invert_yaxis()
     axes.set(xlabel="longest sequence learnt", title=f"What {args.steps} updates teach")
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="upper right")
 
 
 def main(argv: list[str] | None = None) -> None:
