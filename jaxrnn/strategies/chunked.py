@@ -25,8 +25,8 @@ and a loop of XLA runs chunks of one: the program would be hundreds of loops.
 
 from __future__ import annotations
 
-import functools
 import math
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -35,6 +35,7 @@ import jax.numpy as jnp
 from jaxrnn import errors
 from jaxrnn.autodiff._jax import at_least, fixed
 from jaxrnn.autodiff.step import inexact
+from jaxrnn.autodiff.tangent import with_tangent
 from jaxrnn.cell import Cell
 from jaxrnn.controls import Piece
 from jaxrnn.strategies.scan import Scan
@@ -184,16 +185,18 @@ def sliced(tree: Any, start: Any, size: Any) -> Any:
     return jax.tree.map(cut, tree)
 
 
-@jax.custom_jvp
-def shaded(x: jax.Array, shadow: jax.Array) -> jax.Array:
-    """`x` with the tangent of its shadow."""
+def value(_: None, x: jax.Array, shadow: jax.Array) -> jax.Array:
+    """The primal part of `shaded`."""
     return x
 
 
-shaded.defjvp(lambda primals, tangents: (primals[0], tangents[1]))
+shaded = partial(with_tangent(value, lambda _, args, x, dargs: dargs[1]), None)
+"""`shaded(x, shadow)`: x with the tangent of its shadow. The rule belongs to a primitive:
+`jax.custom_jvp` forgets its own within a loop that is differentiated twice.
+"""
 
 
-@functools.lru_cache(256)
+@lru_cache(256)
 def chosen(steps: int, size: int | None, levels: int) -> tuple[int, ...]:
     """Sizes `L m^(r-1), ..., L m, L` with all factors near T^(1/(r+1)).
 

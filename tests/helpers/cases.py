@@ -146,6 +146,7 @@ CELLS = {
     "independent": Case(rnn.IndRNN(3), variant=True),
     "oscillatory": Case(rnn.CoRNN(3, dt=0.3), variant=True),
     "modrelu": Case(rnn.Elman(3, "modrelu"), variant=True),
+    "orthogonal": Case(rnn.TransformedWeights(rnn.Elman(3), rnn.Orthogonal()), variant=True),
 }
 
 STRATEGIES = {

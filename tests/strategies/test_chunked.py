@@ -1,5 +1,6 @@
 """Time in levels of chunks: the sizes chosen, and what a gradient takes."""
 
+import functools
 from itertools import pairwise
 
 import chex
@@ -91,6 +92,26 @@ def test_a_prime_number_of_steps(way):
     chex.assert_trees_all_close(
         gradients(rnn.Chunked(2, levels=2)), gradients(rnn.Scan()), rtol=1e-4, atol=1e-5
     )
+
+
+def test_a_second_derivative_is_that_of_a_scan_either_way():
+    cell = rnn.Elman(2)
+    params, xs = cell.init(jax.random.key(0), 2), jax.random.normal(jax.random.key(1), (5, 2))
+    along = jax.tree.map(jnp.ones_like, (params, xs))
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def products(strategy, both):
+        def loss(both):
+            return jnp.sin(rnn.unroll(cell, *both, strategy=strategy)[1]).sum()
+
+        def slope(both):
+            return sum(map(jnp.vdot, *map(jax.tree.leaves, (jax.grad(loss)(both), along))))
+
+        return jax.jvp(jax.grad(loss), (both,), (along,))[1], jax.grad(slope)(both)
+
+    want, _ = products(rnn.Scan(), (params, xs))
+    for got in products(rnn.Chunked(2), (params, xs)):
+        chex.assert_trees_all_close(got, want, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
