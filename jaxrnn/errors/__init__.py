@@ -13,6 +13,7 @@ from jaxrnn.errors.diagnostics import *  # noqa: F403
 from jaxrnn.errors.fit import *  # noqa: F403
 from jaxrnn.errors.initializers import *  # noqa: F403
 from jaxrnn.errors.inputs import *  # noqa: F403
+from jaxrnn.errors.interop import *  # noqa: F403
 from jaxrnn.errors.losses import *  # noqa: F403
 from jaxrnn.errors.message import *  # noqa: F403
 from jaxrnn.errors.metrics import *  # noqa: F403

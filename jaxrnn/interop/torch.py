@@ -5,12 +5,16 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-import torch
-from torch import nn
 
 from jaxrnn import GRU, LSTM, Bidirectional, Dropout, Elman, Layer, Stack, errors
 from jaxrnn.interop.checks import check_converted
 from jaxrnn.interop.two_biases import TwoBiases as TwoBiases
+
+try:
+    import torch
+    from torch import nn
+except ModuleNotFoundError:
+    raise errors.missing_package("torch", "it is what is converted", "interop") from None
 
 
 def from_torch(module: nn.Module, *, biases: Literal["sum", "both"] = "sum") -> tuple[Layer, Any]:

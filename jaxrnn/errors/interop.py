@@ -1,0 +1,39 @@
+"""What modules of other libraries around a layer refuse."""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from jaxrnn.errors.inputs import check_array
+from jaxrnn.errors.message import describe, error, same_shape
+
+
+def check_module_flags(cell: Any, name: str, flags: Any, shape: tuple, axis: int) -> None:
+    """A mask or resets beside inputs whose time axis is `axis`, after or before the batch."""
+    check_array(cell, name, flags)
+    if not same_shape(flags.shape, shape) or flags.dtype != jnp.bool_:
+        order = "batch, then time" if axis else "time, then batch"
+        kind = ValueError if flags.dtype == jnp.bool_ else TypeError
+        do = "Lay it out as the inputs are (time_major says how), and pass lengths as seq_lengths."
+        raise error(kind, cell, f"{name} {describe(flags)}", f"booleans {shape}, {order}", do)
+
+
+def lengths_and_mask(cell: Any) -> Exception:
+    got, need = "seq_lengths and a mask", "one of them"
+    return error(ValueError, cell, got, need, "Pass mask & lengths_to_mask(lengths, T), say.")
+
+
+def wrong_rngs(who: Any, rngs: Any) -> Exception:
+    got = f"rngs={rngs!r}, a {type(rngs).__name__}"
+    return error(TypeError, who, got, "nnx.Rngs", "Pass rngs=nnx.Rngs(0).")
+
+
+def no_stream(who: Any, name: str, why: str) -> Exception:
+    got, need = f"rngs without a stream {name!r}", f"one, since {why}"
+    do = f"Pass nnx.Rngs(0), or nnx.Rngs(params=0, {name}=1)."
+    return error(ValueError, who, got, need, do.replace("params=0, params=1", "params=0"))
+
+
+def no_noise_key(who: Any, rngs: Any) -> Exception:
+    got, need = f"rngs={rngs!r}, a {type(rngs).__name__}", "nnx.Rngs, one of its streams, or a key"
+    return error(TypeError, who, got, need, "Pass rngs=nnx.Rngs(dropout=0), say.")
