@@ -107,6 +107,7 @@ if TYPE_CHECKING:
     from jaxrnn import decoding as decoding
     from jaxrnn import diagnostics as diagnostics
     from jaxrnn import initializers as initializers
+    from jaxrnn import interop as interop
     from jaxrnn import metrics as metrics
     from jaxrnn import models as models
     from jaxrnn import online as online
@@ -118,8 +119,8 @@ if TYPE_CHECKING:
     from jaxrnn.models import Seq2SeqBatch as Seq2SeqBatch
 
 _ROOMS = (
-    *("data", "decoding", "diagnostics", "initializers", "metrics", "models", "online"),
-    *("tasks", "testing", "training"),
+    *("data", "decoding", "diagnostics", "initializers", "interop", "metrics", "models"),
+    *("online", "tasks", "testing", "training"),
 )
 _MODELS = ("EncoderDecoder", "Pooled", "Seq2SeqBatch")
 

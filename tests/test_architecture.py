@@ -175,6 +175,9 @@ def test_peers_are_imported_on_request_only():
     for path in ROOT.rglob("*.py"):
         if room(path) != "interop":
             assert not PEERS & {name.split(".")[0] for name in imports(path)}, path
+    body = ast.parse((ROOT / "interop" / "__init__.py").read_text()).body
+    imported = [ast.unparse(node) for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert imported == ["import importlib", "from typing import TYPE_CHECKING, Any"]
 
 
 def test_every_public_thing_is_documented():

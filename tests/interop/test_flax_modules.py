@@ -261,6 +261,18 @@ def test_a_module_stands_where_linen_rnn_stands():
     close(got["rnn"], interop.from_linen(cell, want["rnn"]["cell"])[1])
 
 
+def test_within_linen_bidirectional():
+    half = interop.linen.Recurrent(rnn.GRU(H))
+    module = linen.Bidirectional(half, half.copy(), return_carry=True)
+    variables = module.init(jax.random.key(0), XS)
+    got = module.apply(variables, XS, seq_lengths=LENGTHS)
+    net, params = rnn.Bidirectional(rnn.GRU(H)), variables["params"]
+    params = params["forward_rnn"], params["backward_rnn"]
+    mask = rnn.lengths_to_mask(LENGTHS, T)
+    state, ys = rnn.unroll(net, params, jnp.swapaxes(XS, 0, 1), mask=mask)
+    close(got, (state, jnp.swapaxes(ys, 0, 1)))
+
+
 def test_steps_of_linen():
     module = interop.linen.Recurrent(rnn.GRU(H), return_carry=True, time_major=True)
     variables = module.init(jax.random.key(0), XS[0])

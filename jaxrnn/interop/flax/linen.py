@@ -16,7 +16,8 @@ COLLECTIONS = ("params", "fixed")
 
 
 class Recurrent(linen.Module):
-    """Any layer as a linen module, called as `linen.RNN` is and usable wherever it is.
+    """Any layer as a linen module, called as `linen.RNN` is and usable wherever it is, in
+    `linen.Bidirectional` too.
 
         ys = unroll(layer, params, inputs)[1]
 
@@ -70,6 +71,7 @@ class Recurrent(linen.Module):
         inputs: Any,
         *,
         initial_carry: Any = None,
+        init_key: Any = None,
         seq_lengths: Any = None,
         mask: Any = None,
         resets: Any = None,
@@ -85,6 +87,7 @@ class Recurrent(linen.Module):
         Args:
           inputs: `[*batch, T, F]`, or `[*batch, T]` tokens; time first with `time_major`.
           initial_carry: the state to begin with, by default the initial one.
+          init_key: of no use, since no state is drawn; `linen.Bidirectional` passes one.
           seq_lengths: integers `[*batch]`, how many steps of each row are valid.
           mask: in place of lengths, booleans `[*batch, T]`, true where the step is valid.
           resets: booleans `[*batch, T]`, true where a new sequence begins.

@@ -7,6 +7,7 @@ from flax import linen, nnx
 
 import jaxrnn as rnn
 from helpers.bad_calls import Bad
+from jaxrnn.interop import flax
 from jaxrnn.interop.flax import from_linen, from_nnx, to_linen, to_nnx
 from jaxrnn.interop.torch import TwoBiases, from_torch, to_torch
 
@@ -20,6 +21,11 @@ VARIABLES = jax.tree.map(
     lambda a: jnp.zeros(a.shape),
     jax.eval_shape(lambda: LINEN.init(KEY, jnp.zeros(2), jnp.ones(3))),
 )
+
+RNGS, XS = nnx.Rngs(0), jnp.ones((4, 5, 3))
+NNX = flax.nnx.Recurrent(rnn.Stack((LSTM, rnn.Dropout(0.5))), 3, rngs=RNGS)
+OF_LINEN = flax.linen.Recurrent(LSTM)
+MASK = jnp.ones((4, 5), bool)
 
 
 def other_way(convert, name):
@@ -119,4 +125,66 @@ CALLS = [
     Bad("linen as nnx", lambda: from_nnx(LINEN), ValueError, ("a GRUCell",)),
     Bad("an nnx class", lambda: from_nnx(nnx.GRUCell), ValueError, ("need an LSTM",)),
     Bad("a b_n for nnx", lambda: to_nnx(GRU, WHOLE | {"b_n": jnp.ones(2)}), ValueError, ("b_n",)),
+    Bad(
+        "an nnx module of a class",
+        lambda: flax.nnx.Recurrent(rnn.LSTM, 3, rngs=RNGS),
+        TypeError,
+        ("the class itself",),
+    ),
+    Bad(
+        "an nnx module of nnx's cell",
+        lambda: flax.nnx.Recurrent(nnx.GRUCell(3, 2, rngs=RNGS), 3, rngs=RNGS),
+        TypeError,
+        ("a GRUCell", "jaxrnn.Layer"),
+    ),
+    Bad(
+        "a size as a string",
+        lambda: flax.nnx.Recurrent(LSTM, "3", rngs=RNGS),
+        TypeError,
+        ("number of features",),
+    ),
+    Bad(
+        "a key for rngs",
+        lambda: flax.nnx.Recurrent(LSTM, 3, rngs=KEY),
+        TypeError,
+        ("nnx.Rngs(0)",),
+    ),
+    Bad(
+        "no stream for noise",
+        lambda: flax.nnx.Recurrent(NNX.layer, 3, rngs=nnx.Rngs(params=0)),
+        ValueError,
+        ("'dropout'", "draws noise"),
+    ),
+    Bad(
+        "no stream for weights",
+        lambda: flax.nnx.Recurrent(LSTM, 3, rngs=nnx.Rngs(dropout=0)),
+        ValueError,
+        ("'params'", "nnx.Rngs(params=0)"),
+    ),
+    Bad("a seed in a call", lambda: NNX(XS, rngs=3), TypeError, ("rngs=3", "dropout=0")),
+    Bad("params of another", lambda: NNX.set_params((WHOLE, {})), ValueError, ("['b_n']",)),
+    Bad("one step", lambda: NNX(XS[0, 0]), ValueError, ("at least 2 axes",)),
+    Bad("time first", lambda: NNX(XS, mask=MASK.T), ValueError, ("(4, 5), batch, then time",)),
+    Bad(
+        "resets in floats",
+        lambda: NNX(XS, resets=MASK.astype(float)),
+        TypeError,
+        ("resets float32",),
+    ),
+    Bad(
+        "both lengths and a mask",
+        lambda: NNX(XS, mask=MASK, seq_lengths=jnp.ones(4, int)),
+        ValueError,
+        ("one of them",),
+    ),
+    Bad("lengths in floats", lambda: NNX(XS, seq_lengths=jnp.ones(4)), TypeError, ("integers",)),
+    Bad("a carry of another batch", lambda: NNX(XS, initial_carry=()), ValueError, ("a state",)),
+    Bad("a linen module unmade", lambda: OF_LINEN.apply({}, XS), ValueError, ("params/b",)),
+    Bad(
+        "a linen module of a class",
+        lambda: flax.linen.Recurrent(rnn.LSTM).init(KEY, XS),
+        TypeError,
+        ("the class itself",),
+    ),
+    Bad("linen, a list", lambda: OF_LINEN.init(KEY, [1.0]), TypeError, ("inputs as one array",)),
 ]
