@@ -12,6 +12,7 @@ import jaxrnn as rnn
 from helpers.cases import CELLS, kinds
 
 ROOT = Path(__file__).parents[1]
+PEERS = "equinox", "flax", "haiku", "keras", "torch"
 README = (ROOT / "README.md").read_text()
 PAGES = {path.stem: path.read_text() for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
 
@@ -20,11 +21,27 @@ def snippets(page):
     return re.findall(r"```python\n(.*?)```", page, re.DOTALL)
 
 
+def peers(page):
+    """The libraries that the snippets of a page import, and that need not be there."""
+    return sorted(set(re.findall(rf"^(?:import|from) ({'|'.join(PEERS)})\b", page, re.MULTILINE)))
+
+
+def programs():
+    """Each page with snippets; where they import other libraries, each of its sections."""
+    for name, page in PAGES.items():
+        sections = page.split("\n## ") if peers(page) else [page]
+        for section in filter(snippets, sections):
+            title = section.partition("\n")[0]
+            yield pytest.param(section, id=name if section is page else f"{name}: {title}")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name, page in PAGES.items() if snippets(page)])
-def test_every_snippet_of_a_page_runs(name):
+@pytest.mark.parametrize("program", list(programs()))
+def test_every_snippet_of_a_page_runs(program):
+    for package in peers(program):
+        pytest.importorskip(package)
     scope: dict = {"__name__": "page"}
-    for snippet in snippets(PAGES[name]):
+    for snippet in snippets(program):
         exec(snippet, scope)
 
 
