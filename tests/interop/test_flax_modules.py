@@ -182,6 +182,7 @@ def test_noise_of_nnx_follows_train_and_eval():
     want = rnn.unroll(NOISY, modules[0].params, jnp.swapaxes(XS, 0, 1))[1]
     close(quiet, jnp.swapaxes(want, 0, 1))
     np.testing.assert_array_equal(modules[1](XS, deterministic=True), quiet)
+    np.testing.assert_array_equal(nnx.view(modules[1], deterministic=True)(XS), quiet)
     modules[0].train()
     assert (modules[0](XS) != quiet).any()
     rngs = [nnx.Rngs(dropout=3), nnx.Rngs(dropout=3).dropout, nnx.Rngs(dropout=3).dropout()]

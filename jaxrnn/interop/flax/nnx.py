@@ -118,6 +118,13 @@ class Recurrent(nnx.Module):
         errors.check_params(self.layer, params, have, "the module", by_inputs=False)
         jax.tree.map(lambda v, leaf: v.set_value(leaf), self.weights, params, is_leaf=is_variable)
 
+    def set_view(self, deterministic: bool | None = None) -> None:
+        """Let `nnx.view(model, deterministic=...)` turn the noise off and on, as in nnx's
+        `Dropout`.
+        """
+        if deterministic is not None:
+            self.deterministic = deterministic
+
     def __call__(
         self,
         inputs: Any,
