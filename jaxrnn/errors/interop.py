@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from jaxrnn.errors.inputs import check_array
@@ -37,3 +38,9 @@ def no_stream(who: Any, name: str, why: str) -> Exception:
 def no_noise_key(who: Any, rngs: Any) -> Exception:
     got, need = f"rngs={rngs!r}, a {type(rngs).__name__}", "nnx.Rngs, one of its streams, or a key"
     return error(TypeError, who, got, need, "Pass rngs=nnx.Rngs(dropout=0), say.")
+
+
+def other_params(cell: Any, params: Any, have: Any) -> Exception:
+    got, need = (jax.tree.map(describe, tree) for tree in (params, have))
+    do = "Are these the params of another layer, or for inputs of another size?"
+    return error(ValueError, cell, f"params {got}", f"{need}", do)

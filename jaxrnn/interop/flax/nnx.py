@@ -112,10 +112,10 @@ class Recurrent(nnx.Module):
         """Take over params of the layer, such as `from_nnx(cell)[1]`.
 
         Raises:
-          TypeError, ValueError: for params that are not like the module's.
+          ValueError: for params whose structure or shapes are not those of the module's.
         """
-        have = jax.eval_shape(lambda: self.params)
-        errors.check_params(self.layer, params, have, "the module", by_inputs=False)
+        if not errors.like(params, self.params):
+            raise errors.other_params(self.layer, params, self.params)
         jax.tree.map(lambda v, leaf: v.set_value(leaf), self.weights, params, is_leaf=is_variable)
 
     def set_view(self, deterministic: bool | None = None) -> None:

@@ -162,7 +162,13 @@ CALLS = [
         ("'params'", "nnx.Rngs(params=0)"),
     ),
     Bad("a seed in a call", lambda: NNX(XS, rngs=3), TypeError, ("rngs=3", "dropout=0")),
-    Bad("params of another", lambda: NNX.set_params((WHOLE, {})), ValueError, ("['b_n']",)),
+    Bad("params of another", lambda: NNX.set_params((WHOLE, {})), ValueError, ("'b_n'",)),
+    Bad(
+        "params of another size",
+        lambda: NNX.set_params((LSTM.init(KEY, 4), {})),
+        ValueError,
+        ("'w_x': 'float32[4, 8]'", "'w_x': 'float32[3, 8]'"),
+    ),
     Bad("one step", lambda: NNX(XS[0, 0]), ValueError, ("at least 2 axes",)),
     Bad("time first", lambda: NNX(XS, mask=MASK.T), ValueError, ("(4, 5), batch, then time",)),
     Bad(
