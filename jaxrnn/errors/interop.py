@@ -40,7 +40,7 @@ def no_noise_key(who: Any, rngs: Any) -> Exception:
     return error(TypeError, who, got, need, "Pass rngs=nnx.Rngs(dropout=0), say.")
 
 
-def other_params(cell: Any, params: Any, have: Any) -> Exception:
+def unlike_module(cell: Any, params: Any, have: Any) -> Exception:
     got, need = (jax.tree.map(describe, tree) for tree in (params, have))
     do = "Are these the params of another layer, or for inputs of another size?"
     return error(ValueError, cell, f"params {got}", f"{need}", do)

@@ -115,7 +115,7 @@ class Recurrent(nnx.Module):
           ValueError: for params whose structure or shapes are not those of the module's.
         """
         if not errors.like(params, self.params):
-            raise errors.other_params(self.layer, params, self.params)
+            raise errors.unlike_module(self.layer, params, self.params)
         jax.tree.map(lambda v, leaf: v.set_value(leaf), self.weights, params, is_leaf=is_variable)
 
     def set_view(self, deterministic: bool | None = None) -> None:
