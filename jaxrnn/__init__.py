@@ -100,6 +100,11 @@ from jaxrnn.strategies import Newton as Newton
 from jaxrnn.strategies import Scan as Scan
 from jaxrnn.strategies import Strategy as Strategy
 
+# A network in a file
+from jaxrnn.saving import load as load
+from jaxrnn.saving import save as save
+from jaxrnn.saving import save_async as save_async
+
 # Submodules, and the models, which need `training`. Each is imported at its first use, so that
 # `import jaxrnn` does not import optax.
 if TYPE_CHECKING:

@@ -68,6 +68,7 @@ MAY = {
         *{"axes", "autodiff", "cell", "composite", "controls", "diagnostics", "errors", "layer"},
         *{"sequence", "strategies", "unroll"},
     },
+    "saving": {"axes", "composite", "errors", "initializers", "layer", "saving"},
     "online": {
         *{"advance", "autodiff", "axes", "cell", "composite", "controls", "errors", "fields"},
         *{"layer", "online", "params", "strategies", "training", "unroll"},

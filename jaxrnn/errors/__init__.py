@@ -22,6 +22,7 @@ from jaxrnn.errors.online import *  # noqa: F403
 from jaxrnn.errors.optimizers import *  # noqa: F403
 from jaxrnn.errors.products import *  # noqa: F403
 from jaxrnn.errors.recurrences import *  # noqa: F403
+from jaxrnn.errors.saving import *  # noqa: F403
 from jaxrnn.errors.strategies import *  # noqa: F403
 from jaxrnn.errors.tasks import *  # noqa: F403
 from jaxrnn.errors.testing import *  # noqa: F403

@@ -100,18 +100,23 @@ def check_fit_directory(directory: Any, settings: Any, state: Any) -> dict[str, 
                 got = f"state{jax.tree_util.keystr(path)} {describe(leaf)}"
                 need, do = "arrays that are not empty, which can be saved", "Use jnp.asarray."
                 raise error(TypeError, "fit", got, need, do)
-    if settings is None:
-        return {}
-    need, do = "a mapping of names to what JSON holds", 'Write settings={"rate": 1e-3}, say.'
-    if not (isinstance(settings, Mapping) and all(isinstance(name, str) for name in settings)):
-        raise error(TypeError, "fit", f"settings as a {describe(settings)}", need, do)
+    return {} if settings is None else json_values("fit", "settings", settings, nan=True)
+
+
+def json_values(who: str, what: str, values: Any, nan: bool = False) -> dict[str, Any]:
+    """Names and values, as JSON holds them."""
+    need, do = "a mapping of names to what JSON holds", f'Write {what}={{"rate": 1e-3}}, say.'
+    if not (isinstance(values, Mapping) and all(isinstance(name, str) for name in values)):
+        raise error(TypeError, who, f"{what} as a {describe(values)}", need, do)
     found = {}
-    for name, value in settings.items():
+    for name, value in values.items():
         try:
-            found[name] = json.loads(json.dumps(value))
-        except (TypeError, ValueError):
-            got = f"settings with {name} as a {describe(value)}"
-            raise error(TypeError, "fit", got, need, do) from None
+            found[name] = json.loads(json.dumps(value, allow_nan=nan))
+        except (TypeError, ValueError, RecursionError):
+            got = f"{what} with {name} as a {describe(value)}"
+            if isinstance(value, float):
+                got = f"{what} with {name}={value}"
+            raise error(TypeError, who, got, need, do) from None
     return found
 
 
