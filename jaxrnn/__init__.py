@@ -101,6 +101,7 @@ from jaxrnn.strategies import Scan as Scan
 from jaxrnn.strategies import Strategy as Strategy
 
 # A network in a file
+from jaxrnn import saving as saving
 from jaxrnn.saving import load as load
 from jaxrnn.saving import save as save
 from jaxrnn.saving import save_async as save_async
@@ -130,12 +131,14 @@ _ROOMS = (
 _MODELS = ("EncoderDecoder", "Pooled", "Seq2SeqBatch")
 
 
-def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return importlib.import_module(f"jaxrnn.{name}")
-    if name in _MODELS:
-        return getattr(importlib.import_module("jaxrnn.models"), name)
-    raise AttributeError(f"module 'jaxrnn' has no attribute {name!r}")
+if not TYPE_CHECKING:  # to a type checker it would make a name of every misspelling
+
+    def __getattr__(name: str) -> Any:
+        if name in _ROOMS:
+            return importlib.import_module(f"jaxrnn.{name}")
+        if name in _MODELS:
+            return getattr(importlib.import_module("jaxrnn.models"), name)
+        raise AttributeError(f"module 'jaxrnn' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

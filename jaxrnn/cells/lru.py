@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import functools
 import math
 from dataclasses import KW_ONLY
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ import numpy as np
 
 from jaxrnn import errors, initializers
 from jaxrnn.authoring import input_spec, state_dtype
+from jaxrnn.autodiff.constant import constant
 from jaxrnn.autodiff.products import matmul
 from jaxrnn.autodiff.transitions import Complex, multiply_all_steps
 from jaxrnn.cell import LinearCell, Noise, Params
@@ -221,24 +223,21 @@ class S5(ComplexDiagonal):
     def init(self, key: jax.Array, x: Any) -> Params:
         size, dtype = input_spec(self, x)
         kx, ky, kd, ks = jax.random.split(key, 4)
-        values, vectors = hippo(2 * self.hidden // self.blocks)
-        values = np.tile(values, self.blocks)
-        basis = np.kron(np.eye(self.blocks), vectors)  # [2N, N]
+        own, n = (self.hidden, self.blocks), self.hidden
         w_x = jax.random.normal(kx, (size, 2 * self.hidden), dtype) / math.sqrt(size)
         w_y = jax.random.normal(ky, (2, 2 * self.hidden, size), dtype) / math.sqrt(2 * self.hidden)
         # x @ W conj(V); and (C V) h for the complex C = w_y[0] + i w_y[1]; its real part meets (Re
         # h, Im h) as the rows (Re CV, -Im CV).
-        re, im = (
-            jnp.asarray(np.ascontiguousarray(part.T), dtype) for part in (basis.real, basis.imag)
-        )
+        re, im = (constant(eigenbasis, (*own, i), (n, 2 * n), dtype) for i in range(2))
+        l_re, l_im = (constant(eigenvalues, (*own, i), (n,), dtype) for i in range(2))
         params = {
             "w_x": w_x @ jnp.concatenate([re.T, -im.T], axis=-1),
             "w_y": jnp.concatenate([re @ w_y[0] - im @ w_y[1], -(re @ w_y[1] + im @ w_y[0])])
             * 2
             / math.sqrt(2),
             "d": jax.random.normal(kd, (size,), dtype),
-            "l_re": jnp.asarray(np.real(values), dtype),
-            "l_im": jnp.asarray(np.imag(values), dtype),
+            "l_re": l_re,
+            "l_im": l_im,
             "log_step": jax.random.uniform(
                 ks, (self.hidden,), dtype, math.log(self.step_min), math.log(self.step_max)
             ),
@@ -256,6 +255,19 @@ class S5(ComplexDiagonal):
         )
 
 
+def eigenbasis(hidden: int, blocks: int, part: int) -> np.ndarray:
+    """The real or imaginary part of the eigenvectors of all blocks, transposed: `[N, 2N]`."""
+    basis = np.kron(np.eye(blocks), hippo(2 * hidden // blocks)[1])  # [2N, N]
+    return np.ascontiguousarray((basis.real, basis.imag)[part].T)
+
+
+def eigenvalues(hidden: int, blocks: int, part: int) -> np.ndarray:
+    """The real or imaginary part of the eigenvalues of all blocks, `[N]`."""
+    values = np.tile(hippo(2 * hidden // blocks)[0], blocks)
+    return (np.real(values), np.imag(values))[part]
+
+
+@functools.lru_cache(1)  # asked for four times by one `init`
 def hippo(size: int) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues with a positive imaginary part, and their eigenvectors `[size, size / 2]`, of the
     normal part of HiPPO-LegS.

@@ -47,11 +47,11 @@ def check_custom(who: str, custom: Any, own: Callable[[str], Any]) -> None:
             raise error(TypeError, who, f"custom with {name!r} as a {describe(thing)}", need, do)
 
 
-def no_network(who: str, layer: Any) -> Exception:
+def no_network(kind: type[Exception], who: str, layer: Any) -> Exception:
     name = layer.__name__ if isinstance(layer, type) else type(layer).__name__
     got = f"the class {name} itself" if isinstance(layer, type) else f"{short(layer)}"
     need, do = "a layer, Pooled or EncoderDecoder", "Pass the network itself: LSTM(8), say."
-    return error(TypeError if who.isidentifier() else ValueError, who, got, need, do)
+    return error(kind, who, got, need, do)
 
 
 def no_json(who: str, where: str, value: Any) -> Exception:
@@ -119,10 +119,10 @@ def check_leaves(who: str, arrays: Mapping[str, Any], known: Iterable[Any]) -> N
 
 def check_arrays(who: str, given: Mapping[str, Any], need: Mapping[str, Any], do: str) -> None:
     """Arrays against those that a network has: the same names and shapes, dtypes of one kind."""
-    for name in need.keys() - given.keys():
-        got = f"{', '.join(given) or 'no arrays'}, without {name}"
-        raise error(ValueError, who, short(got), f"{name} {describe(need[name])}", do)
-    for name in given.keys() - need.keys():
+    for name in [name for name in need if name not in given]:
+        got = f"no {name} among {short(', '.join(given)) or 'no arrays'}"
+        raise error(ValueError, who, got, f"{name} {describe(need[name])}", do)
+    for name in [name for name in given if name not in need]:
         known = short(", ".join(need) or "no arrays")
         raise error(ValueError, who, f"{name} {describe(given[name])}", f"only {known}", do)
     for name, leaf in need.items():

@@ -88,17 +88,17 @@ def from_json(config: Any, custom: Mapping[str, Any] = NONE) -> Any:
     return network("from_json", config, custom, math.inf)
 
 
-def check_network(who: str, layer: Any) -> None:
+def check_network(who: str, layer: Any, kind: type[Exception] = TypeError) -> None:
     """A layer, or a model made of layers."""
     model = type(layer).__name__ in MODELS and type(layer) is own(type(layer).__name__)
     if not (isinstance(layer, Layer) or model):
-        raise errors.no_network(who, layer)
+        raise errors.no_network(kind, who, layer)
 
 
 def network(who: str, config: Any, custom: Mapping[str, Any], largest: float) -> Any:
     """The network of a configuration; no size in it is above `largest`."""
     layer = decode(who, config, custom, "the network", largest, DEPTH)
-    check_network(who, layer)
+    check_network(who, layer, ValueError)
     return layer
 
 

@@ -203,6 +203,8 @@ def prepared(
     errors.check_path(who, path)
     errors.check_custom(who, custom, own)
     check_network(who, layer)
+    if state is not None and not isinstance(layer, Layer):
+        raise errors.model_state(who, layer)
     built = encode(who, layer, custom, type(layer).__name__)
     inputs = readers(layer)
     if len(inputs) > 1 and not (isinstance(x, tuple) and len(x) == len(inputs)):
@@ -214,8 +216,6 @@ def prepared(
     errors.check_arrays(who, arrays, named("params", params_like(layer, xs)), SAVED)
     batch = None
     if state is not None:
-        if not isinstance(layer, Layer):
-            raise errors.model_state(who, layer)
         parts = named("state", state)
         errors.check_leaves(who, parts, tensors.CODES)
         first, one = (jax.tree.leaves(s)[:1] for s in (state, state_like(layer, params, ())))

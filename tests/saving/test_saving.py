@@ -59,6 +59,7 @@ def test_every_layer_comes_back_as_it_was(name, tmp_path):
     same(saved.state, state)
 
 
+DRAW = jax.nn.initializers.normal(0.01)
 NET = rnn.Stack((rnn.Embed(5, 3), rnn.GRU(2)))
 PARAMS = numbers(network.params_like(NET, (rnn.TOKEN,)))
 
@@ -84,14 +85,14 @@ class WithStrategy(rnn.Feedforward):
         rnn.Elman(
             3,
             jax.nn.softmax,
-            w_h_init=rnn.initializers.SpectralRadius(0.5, rnn.initializers.normal),
+            w_h_init=rnn.initializers.SpectralRadius(0.5, DRAW),
         ),
         rnn.TransformedWeights(rnn.Elman(3, "modrelu"), rnn.Orthogonal(("w_h",))),
         WithStrategy(rnn.Newton(tol=1e-3)),
     ],
 )
 def test_fields_of_every_kind(layer):
-    custom = {"mine": rnn.initializers.normal, "WithStrategy": WithStrategy}
+    custom = {"draw": DRAW, "WithStrategy": WithStrategy}
     text = json.dumps(to_json(layer, custom))
     assert from_json(json.loads(text), custom) == layer
     assert repr(from_json(json.loads(text), custom)) == repr(layer)
@@ -317,6 +318,7 @@ def deep(depth):
 
 
 FIRST = "params.0.w"
+S5 = to_json(rnn.S5(1500))  # its `init` takes seconds and 400 MB
 BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda file: b"", "a file of 0 bytes"),
     "three bytes": (lambda file: file[:3], "a file of 3 bytes"),
@@ -344,7 +346,7 @@ BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "offsets elsewhere": (entry(FIRST, data_offsets=[4, 64]), "at the bytes 4 to 64"),
     "a larger array": (larger, "float32[64, 64]"),
     "an array too many": (more, "params.more"),
-    "an array too few": (less, "without state.1"),
+    "an array too few": (less, "no state.1 among"),
     "an unknown class": (
         config(lambda c: c["layer"].update({"class": "os.system"})),
         "the class os.system as the network",
@@ -361,6 +363,10 @@ BROKEN: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "a field of another type": (gru(hidden="two"), "hidden='two'; need an integer"),
     "a field out of its range": (gru(hidden=-2), "hidden=-2; need a positive integer"),
     "a size as of a larger file": (gru(hidden=2**40), f".hidden={2**40}"),
+    "a network that is made at great cost": (
+        config(lambda c: c["layer"]["fields"]["cells"].append(S5)),
+        "no params.2.d among",
+    ),
     "inputs as of a larger file": (
         config(lambda c: c.update(inputs=[[{"dtype": "I32", "shape": [2**50]}]])),
         "inputs of shape",
@@ -409,7 +415,7 @@ def test_a_damaged_file_is_one_clear_error(kind, good, tmp_path, monkeypatch):
     modules = set(sys.modules)
     tracemalloc.start()
     try:
-        with pytest.raises(ValueError, match="got .*; need ") as caught:
+        with pytest.raises(ValueError, match=r"got .*; need ") as caught:
             rnn.load(path)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
