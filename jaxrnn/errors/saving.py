@@ -68,6 +68,11 @@ def no_json(who: str, where: str, value: Any) -> Exception:
     return error(TypeError, who, got, need, do)
 
 
+def not_made_again(who: str, layer: Any, again: Any) -> Exception:
+    got, need = f"{layer!r}, whose fields make {again!r}", "a layer that its fields make again"
+    return error(ValueError, who, got, need, "Keep the constructor's arguments as the fields.")
+
+
 def bad_configuration(who: str, where: str, why: str) -> Exception:
     got = f"{where} with {why if len(why) <= 500 else why[:497] + '...'}"
     do = "Was it changed, or written by a newer jaxrnn?"

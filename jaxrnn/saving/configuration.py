@@ -64,14 +64,13 @@ def to_json(layer: Any, custom: Mapping[str, Any] = NONE) -> dict[str, Any]:
 
     Raises:
       TypeError: for what is no network, and for a class or a function without a name.
+      ValueError: for a layer that its fields do not make again.
 
     Example:
       >>> to_json(rnn.Dropout(0.5))
       {'class': 'Dropout', 'fields': {'rate': 0.5, 'per': 'step'}}
     """
-    errors.check_custom("to_json", custom, own)
-    check_network("to_json", layer)
-    return encode("to_json", layer, custom, type(layer).__name__)
+    return described("to_json", layer, custom)
 
 
 def from_json(config: Any, custom: Mapping[str, Any] = NONE) -> Any:
@@ -100,6 +99,17 @@ def network(who: str, config: Any, custom: Mapping[str, Any], largest: float) ->
     layer = decode(who, config, custom, "the network", largest, DEPTH)
     check_network(who, layer, ValueError)
     return layer
+
+
+def described(who: str, layer: Any, custom: Mapping[str, Any]) -> dict[str, Any]:
+    """A network's configuration, of which an equal network is made."""
+    errors.check_custom(who, custom, own)
+    check_network(who, layer)
+    config = encode(who, layer, custom, type(layer).__name__)
+    again = network(who, config, custom, math.inf)
+    if again != layer:
+        raise errors.not_made_again(who, layer, again)
+    return config
 
 
 def encode(who: str, value: Any, custom: Mapping[str, Any], where: str) -> Any:

@@ -21,7 +21,7 @@ from jaxrnn.axes import step_spec
 from jaxrnn.composite import params_spec
 from jaxrnn.layer import Layer, Params, State, like_input
 from jaxrnn.saving import tensors
-from jaxrnn.saving.configuration import NONE, check_network, encode, network, own
+from jaxrnn.saving.configuration import NONE, described, network, own
 
 FREE = 2**16
 """A size of a layer that needs no array as large in the file."""
@@ -110,9 +110,9 @@ def save_async(
       GRU(hidden=8, reset_after=True)
     """
     given = prepared("save_async", path, layer, params, x, state, metadata, custom)
-    path, arrays, described = given
+    path, arrays, said = given
     arrays = {name: np.array(a) for name, a in arrays.items()}  # the host's views of a CPU's arrays
-    return background().submit(tensors.write, path, arrays, described)
+    return background().submit(tensors.write, path, arrays, said)
 
 
 @functools.cache
@@ -146,8 +146,8 @@ def load(path: Any, *, custom: Mapping[str, Any] = NONE) -> Saved:
     errors.check_custom("load", custom, own)
     path = pathlib.Path(path).expanduser()
     with tensors.opened(path) as file:
-        described, found = tensors.read_header(path, file)
-        config = tensors.parsed(path, described.get("network", ""), "a configuration")
+        said, found = tensors.read_header(path, file)
+        config = tensors.parsed(path, said.get("network", ""), "a configuration")
         match config:
             case {"layer": built, "inputs": [*inputs], "batch": batch, "metadata": dict(metadata)}:
                 pass
@@ -174,7 +174,7 @@ def load(path: Any, *, custom: Mapping[str, Any] = NONE) -> Saved:
                 raise errors.bad_configuration(str(path), "the state", str(why)) from None
         errors.check_arrays(str(path), groups["state"], named("state", start), LOADED)
         errors.check_doubles(str(path), found)
-        arrays = tensors.read_arrays(path, file, described, found)
+        arrays = tensors.read_arrays(path, file, said, found)
     made = {name: jnp.asarray(array) for name, array in arrays.items()}
     return Saved(
         layer,
@@ -201,11 +201,9 @@ def prepared(
 ) -> tuple[pathlib.Path, dict[str, np.ndarray], dict[str, str]]:
     """What is written: where, the arrays on the host, and what is said of them."""
     errors.check_path(who, path)
-    errors.check_custom(who, custom, own)
-    check_network(who, layer)
+    built = described(who, layer, custom)
     if state is not None and not isinstance(layer, Layer):
         raise errors.model_state(who, layer)
-    built = encode(who, layer, custom, type(layer).__name__)
     inputs = readers(layer)
     if len(inputs) > 1 and not (isinstance(x, tuple) and len(x) == len(inputs)):
         raise errors.no_pair_of_inputs(who, layer, x)
@@ -235,13 +233,13 @@ def prepared(
         "batch": batch,
         "metadata": errors.json_values(who, "metadata", metadata),
     }
-    described = {
+    metadata = {
         "format": "jaxrnn",
         "version": tensors.VERSION,
         "writer": jaxrnn.__version__,
         "network": json.dumps(config, allow_nan=False),
     }
-    return pathlib.Path(path).expanduser().absolute(), jax.device_get(arrays), described
+    return pathlib.Path(path).expanduser().absolute(), jax.device_get(arrays), metadata
 
 
 def readers(layer: Any) -> tuple[Layer, ...]:
