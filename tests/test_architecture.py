@@ -54,9 +54,7 @@ MAY = {
         "composite",
         "controls",
         "errors",
-        "fields",
-        "layer",
-        "strategies",
+        *{"fields", "layer", "params", "strategies"},
     },
     "sequence": {"axes", "autodiff", "composite", "controls", "layer", "strategies"},
     "unroll": {

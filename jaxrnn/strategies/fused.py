@@ -21,6 +21,7 @@ from jaxrnn.cell import Cell, LinearCell
 from jaxrnn.composite import Composite, run_children
 from jaxrnn.controls import Piece
 from jaxrnn.layer import Feedforward, Layer, WholeSequence
+from jaxrnn.params import freeze
 from jaxrnn.strategies.auto import Choice
 from jaxrnn.strategies.scan import Scan
 from jaxrnn.strategies.strategy import Strategy
@@ -86,7 +87,8 @@ class Fused(Strategy):
             params, state, zs = tree.unflatten(
                 some.get(i, jnp.zeros(a.shape, a.dtype)) for i, a in enumerate(leaves)
             )
-            out = self.run(cell, params, piece._replace(state=state, start=state, zs=zs))
+            now = piece._replace(state=state, start=state, zs=zs)
+            out = self.run(cell, freeze(params), now)  # as `unroll` runs it
             return sum(a.astype(jnp.float32).sum() for a in jax.tree.leaves(out))
 
         gradient = jax.make_jaxpr(jax.grad(loss))({i: leaves[i] for i in moving})

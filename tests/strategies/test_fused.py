@@ -172,3 +172,10 @@ def test_what_is_no_kernel_is_a_scan_and_select_says_why():
     assert [type(c.cell) for c in both] == [rnn.LRU, rnn.LRU]
     with pytest.raises(ValueError, match='need "tpu"'):
         rnn.Fused().select(rnn.GRU(3), xs, platform="cpu")
+
+
+@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+def test_select_differentiates_what_unroll_does(platform):
+    """Scalars under the key `fixed` have no gradient, which no kernel would add up."""
+    [choice] = rnn.Fused().select(rnn.CoRNN(32), jnp.ones((16, 16, 32)), platform)
+    assert choice.strategy == rnn.Fused()
