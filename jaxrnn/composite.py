@@ -46,6 +46,13 @@ class Composite(Layer):
         """
 
     @property
+    def directions(self) -> tuple[bool, ...]:
+        """Where `compose` hands its own input to every child: whether each is run in reverse. Then
+        children that are equal cells may share a loop. By default empty: nothing is known.
+        """
+        return ()
+
+    @property
     def feature_ndim(self) -> Any:
         return self.children[0].feature_ndim
 

@@ -11,9 +11,10 @@ from jaxrnn import controls
 from jaxrnn.autodiff._jax import fixed
 from jaxrnn.autodiff.forward_only import forward_only
 from jaxrnn.axes import steps
+from jaxrnn.cell import Cell
 from jaxrnn.composite import Composite, run_children
 from jaxrnn.layer import Feedforward, Layer, Noise, Params, State, WholeSequence
-from jaxrnn.strategies import Chunked, Strategy
+from jaxrnn.strategies import Chunked, Scan, Strategy
 
 
 class Run(NamedTuple):
@@ -64,12 +65,33 @@ def sequence(
 def through_children(
     layer: Any, params: Params, state: State, start: State, xs: Any, run: Run
 ) -> tuple[State, Any]:
-    """A composite over a sequence: each child over the whole of it in turn."""
+    """A composite over a sequence: each child over the whole of it in turn, or, where they are one
+    cell, side by side.
+    """
+    if alike(layer, xs, run.strategy):
+        runs = [run.child(i, reverse) for i, reverse in enumerate(layer.directions)]
+        if not run.within:
+            flags, turns = (run.mask, run.resets), [r.reverse for r in runs]
+            resets = [controls.directed(*flags, reverse) for reverse in turns]
+            runs = [r._replace(resets=now) for r, now in zip(runs, resets, strict=True)]
+        parts = zip(layer.split(params), state, start, runs, strict=True)
+        made = looped(layer.children[0], [(*given, xs, r) for *given, r in parts])
+        return run_children(layer, params, xs, lambda i, *_: made[i])
 
     def child(i: int, layer: Layer, params: Params, xs: Any, reverse: bool) -> tuple[State, Any]:
         return sequence(layer, params, state[i], start[i], xs, run.child(i, reverse))
 
     return run_children(layer, params, xs, child)
+
+
+def alike(layer: Composite, xs: Any, strategy: Strategy) -> bool:
+    """Whether all children are one cell over the same inputs, and `Scan` loops over its steps."""
+    length = steps(xs)
+    if not layer.directions or type(strategy) is not Scan or (fixed(length) and not length):
+        return False
+    cell, *others = layer.children
+    leaf = isinstance(cell, Cell) and strategy.loops(cell) and not cell.takes_memory
+    return leaf and all(other == cell for other in others)
 
 
 def within(
@@ -80,46 +102,74 @@ def within(
         return through_children(layer, params, state, start, xs, run)
     if isinstance(layer, Feedforward | WholeSequence) or not run.strategy.loops(layer):
         return leaf(layer, params, state, start, xs, run)
+    return looped(layer, [(params, state, start, xs, run)])[0]
 
-    args = (state, params, start, xs, run.mask, run.resets, run.key, run.times)
+
+def looped(cell: Layer, members: list[tuple]) -> list[tuple[State, Any]]:
+    """A cell whose steps are run one after another, with the params, state, start, inputs and run
+    of each member.
+    """
+    args = tuple((*given, r.mask, r.resets, r.key, r.times) for *given, r in members)
+    runs = [r._replace(mask=None, resets=None, key=None, times=None) for *_, r in members]
+    _, state, _, xs, run = members[0]
     row = sum(s.size * s.dtype.itemsize for s in jax.tree.leaves(state))
-    run = run._replace(mask=None, resets=None, key=None, times=None)  # no array is closed over
 
-    def unpacked(state: State, params: Params, start: State, xs: Any, *arrays: Any) -> tuple:
+    def unpacked(args: tuple) -> list[tuple]:  # no array is closed over
         names = ("mask", "resets", "key", "times")
-        return state, params, start, xs, run._replace(**dict(zip(names, arrays, strict=True)))
+        pairs = zip(args, runs, strict=True)
+        return [(*a[:4], r._replace(**dict(zip(names, a[4:], strict=True)))) for a, r in pairs]
 
-    def whole(*args: Any) -> tuple[State, Any]:
-        state, params, start, xs, run = unpacked(*args)
-        return leaf(layer, params, state, start, xs, run)
+    def whole(*args: tuple) -> tuple[tuple, tuple]:
+        given = unpacked(args)
+        if len(given) == 1:
+            return apart([leaf(cell, *given[0])])
+        params, pieces = [p for p, *_ in given], [piece(cell, *member) for member in given]
+        made = run.strategy.together(cell, params, pieces)
+        rest = zip(params, made, pieces, strict=True)
+        return apart([(last, cell.readout(p, states, of.zs)) for p, (last, states), of in rest])
 
-    def chunked(size: int, *args: Any) -> tuple[State, Any]:
-        state, params, start, xs, run = unpacked(*args)
+    def chunked(size: int, *args: tuple) -> tuple[tuple, tuple]:
+        def alone(params: Params, state: State, start: State, xs: Any, run: Run) -> tuple:
+            def block(state: State, inputs: Any, size: Any) -> tuple[State, Any]:
+                xs, arrays = inputs
+                return leaf(cell, params, state, start, xs, run.chunk(arrays))
 
-        def block(state: State, inputs: Any, size: Any) -> tuple[State, Any]:
-            xs, arrays = inputs
-            return leaf(layer, params, state, start, xs, run.chunk(arrays))
+            cut = Chunked(size, remat=False).cut
+            return cut(block, state, (xs, run.arrays), steps(xs), run.reverse)
 
-        cut = Chunked(size, remat=False).cut
-        return cut(block, state, (xs, run.arrays), steps(xs), run.reverse)
+        return apart([alone(*member) for member in unpacked(args)])
 
-    return forward_only(whole, chunked, args, steps(xs), row)
+    states, ys = forward_only(whole, chunked, args, steps(xs), row)
+    return list(zip(states, ys, strict=True))
+
+
+def apart(pairs: list[tuple[State, Any]]) -> tuple[tuple, tuple]:
+    """The states, and the outputs."""
+    return tuple(s for s, _ in pairs), tuple(y for _, y in pairs)
+
+
+def piece(
+    layer: Any, params: Params, state: State, start: State, xs: Any, run: Run
+) -> controls.Piece:
+    """What a layer with a state is run over, its inputs projected."""
+    length, xs = steps(xs), controls.blank(xs, run.mask)
+    if not isinstance(layer, WholeSequence):
+        xs = layer.project(params, xs, Noise.at(run.key, run.times))
+    return controls.Piece(state, start, xs, run.mask, run.resets, length, run.reverse)
 
 
 def leaf(
     layer: Any, params: Params, state: State, start: State, xs: Any, run: Run
 ) -> tuple[State, Any]:
     """A layer that is no composite, over a piece of time: the last state and the outputs."""
-    xs, length = controls.blank(xs, run.mask), steps(xs)
-    noise = Noise.at(run.key, run.times)
     if isinstance(layer, Feedforward):
-        return state, layer.project(params, xs, noise)
-    zs = xs if isinstance(layer, WholeSequence) else layer.project(params, xs, noise)
-    piece = controls.Piece(state, start, zs, run.mask, run.resets, length, run.reverse)
+        xs = controls.blank(xs, run.mask)
+        return state, layer.project(params, xs, Noise.at(run.key, run.times))
+    now = piece(layer, params, state, start, xs, run)
     if isinstance(layer, WholeSequence):
-        return layer.sequence(params, piece)
-    if fixed(length) and not length:  # so that no strategy meets an empty piece
+        return layer.sequence(params, now)
+    if fixed(now.length) and not now.length:  # so that no strategy meets an empty piece
         last, states = state, jax.tree.map(lambda s: jnp.zeros((0, *s.shape), s.dtype), state)
     else:
-        last, states = run.strategy.run(layer, params, piece)
-    return last, layer.readout(params, states, zs)
+        last, states = run.strategy.run(layer, params, now)
+    return last, layer.readout(params, states, now.zs)

@@ -56,7 +56,7 @@ MAY = {
         "errors",
         *{"fields", "layer", "params", "strategies"},
     },
-    "sequence": {"axes", "autodiff", "composite", "controls", "layer", "strategies"},
+    "sequence": {"axes", "autodiff", "cell", "composite", "controls", "layer", "strategies"},
     "unroll": {
         *{"axes", "autodiff", "composite", "controls", "errors", "layer", "params", "sequence"},
         "strategies",

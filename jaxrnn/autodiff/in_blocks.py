@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.autodiff._jax import ClosedJaxpr, Var, varied, varying
+from jaxrnn.autodiff._jax import ClosedJaxpr, Var, rows_of, varied, varying
 from jaxrnn.autodiff.fences import with_fences
 from jaxrnn.autodiff.in_place import places
 
@@ -32,11 +32,17 @@ def in_blocks(
     reverse: bool,
     unroll: int,
     free: tuple,
+    members: int | None = None,
 ) -> list:
-    """The loop `loop_p` as a GPU runs it: the last carry and all ys."""
+    """The loop `loop_p` as a GPU runs it: the last carry and all ys. Members, if there are any,
+    have the first axis of each row, const and carry.
+    """
     first = num_consts + num_carry
     consts, carry, xs = list(args[:num_consts]), list(args[num_consts:first]), list(args[first:])
     rows, axes = jaxpr.out_avals[num_carry:], varying(args)
+    step = with_fences(jaxpr, num_consts, num_carry)
+    if members is not None:
+        rows, step = [rows_of(members, a) for a in rows], jax.vmap(step)
     place = places(rows, xs, free)
     again = {i for j, i in place.items() if summed(jaxpr, first + i, num_carry + j)}
     buffers = [
@@ -47,7 +53,6 @@ def in_blocks(
     most = max(1, min(max(unroll, together), length))
     together = min(range(most, most // 2, -1), key=lambda n: length % n)  # few steps are left over
     whole, rest = divmod(length, together)
-    step = with_fences(jaxpr, num_consts, num_carry)
     # The compiler must not know these numbers: the same step at another place would be another
     # kernel, to be compiled by itself.
     index = jax.lax.optimization_barrier([jnp.int32(k) for k in range(together)])

@@ -117,7 +117,7 @@ def halves(jaxpr: ClosedJaxpr, num_consts: int, num_carry: int) -> tuple[Callabl
     early, late = [], []
     for eqn in body.eqns:
         used = {v for v in eqn.invars if isinstance(v, Var)}
-        keys = any(_is_key(v) for v in (*used, *eqn.outvars))
+        keys = any(is_key(v) for v in (*used, *eqn.outvars))
         if used & waiting or eqn.effects or keys:  # keys may draw other numbers under vmap
             waiting.update(eqn.outvars)
             late.append(eqn)
@@ -137,7 +137,8 @@ def halves(jaxpr: ClosedJaxpr, num_consts: int, num_carry: int) -> tuple[Callabl
     return partial(eval_jaxpr, ahead, jaxpr.consts), partial(eval_jaxpr, after, jaxpr.consts)
 
 
-def _is_key(v: Any) -> bool:
+def is_key(v: Any) -> bool:
+    """Whether a variable holds PRNG keys."""
     aval = v.aval
     return isinstance(aval, ShapedArray) and jnp.issubdtype(aval.dtype, jax.dtypes.extended)
 

@@ -46,6 +46,7 @@ from jaxrnn.autodiff.in_blocks import in_blocks
 from jaxrnn.autodiff.in_place import in_place
 from jaxrnn.autodiff.kernels.lowering import fused
 from jaxrnn.autodiff.kernels.rows import ROWS, Kernel, plain
+from jaxrnn.autodiff.members import as_one, each, shares
 
 Leaves = list
 Body = Callable[[Leaves, Leaves, Leaves], tuple[Leaves, Leaves]]  # (consts, carry, x) -> (carry, y)
@@ -67,13 +68,31 @@ def loop(
     `free` names the xs that nothing reads after the loop: ys of their shape may take their place.
     With `kernel`, an accelerator runs the whole loop as one kernel, if it can.
     """
-    n = len(carry)
-    rows = [row_of(x) for x in xs]
+    return loops(body, [(consts, carry, xs)], length, (reverse,), unroll, free, kernel)[0]
+
+
+def loops(
+    body: Body,
+    members: Sequence[tuple[Leaves, Leaves, Leaves]],
+    length: Any,
+    reverse: tuple[bool, ...],
+    unroll: int = 1,
+    free: Sequence[int] = (),
+    kernel: Kernel | None = None,
+) -> list[tuple[Leaves, Leaves]]:
+    """The loops of one body over the consts, carry and xs of each member, of the same shapes, each
+    in a direction of its own. A GPU may run them as one.
+    """
+    consts, carry, xs = members[0]
+    n, rows = len(carry), [row_of(x) for x in xs]
     closed = trace(lambda *args: tuple(map(list, body(*args))), consts, carry, rows)
     jaxpr = closed.jaxpr
-    given = dict(zip(jaxpr.constvars, closed.consts, strict=True))
-    given |= dict(zip(jaxpr.invars, consts, strict=False))
-    given, eqns = before_loop(jaxpr.eqns, given, jaxpr.outvars)
+    shared = dict(zip(jaxpr.constvars, closed.consts, strict=True))
+    args: list = []
+    for consts, carry, xs in members:
+        given = shared | dict(zip(jaxpr.invars, consts, strict=False))
+        given, eqns = before_loop(jaxpr.eqns, given, jaxpr.outvars)
+        args += [*given.values(), *carry, *xs]
     inner = jaxpr.replace(
         constvars=[],
         invars=[*given, *jaxpr.invars[len(consts) :]],
@@ -81,9 +100,7 @@ def loop(
         debug_info=jaxpr.debug_info.with_unknown_names(),
     )
     outs = loop_p.bind(
-        *given.values(),
-        *carry,
-        *xs,
+        *args,
         jaxpr=ClosedJaxpr(inner, []),
         num_consts=len(given),
         num_carry=n,
@@ -93,7 +110,7 @@ def loop(
         free=tuple(free),
         kernel=kernel,
     )
-    return outs[:n], outs[n:]
+    return [(some[:n], some[n:]) for some in shares(outs, len(members))]
 
 
 def parts(args: Sequence, num_consts: int, num_carry: int) -> list[list]:
@@ -112,10 +129,14 @@ def scanned(
     reverse: bool,
     unroll: int,
     free: tuple,
+    members: int | None = None,
 ) -> list:
-    """The meaning of the primitive: a `lax.scan`."""
+    """The meaning of the primitive, for each member: a `lax.scan`. As one, they have the first axis
+    of each row, const and carry.
+    """
     consts, carry, xs = parts(args, num_consts, num_carry)
     step = jax.extend.core.jaxpr_as_fun(jaxpr)
+    step = step if members is None else jax.vmap(step)
 
     def body(carry: list, x: list) -> tuple[list, list]:
         outs = step(*consts, *carry, *x)
@@ -132,13 +153,14 @@ def _abstract(
     num_consts: int,
     num_carry: int,
     length: Any,
+    reverse: tuple[bool, ...],
     kernel: Kernel | None,
     **_: Any,
 ) -> list:
     outs = jaxpr.out_avals
     if kernel is not None and kernel.rows is not None:
         outs = [rows_of(args[num_consts].shape[0], a) for a in outs]
-    return outs[:num_carry] + [rows_of(length, y) for y in outs[num_carry:]]
+    return [*outs[:num_carry], *(rows_of(length, y) for y in outs[num_carry:])] * len(reverse)
 
 
 def _batched(
@@ -149,20 +171,24 @@ def _batched(
     jaxpr: ClosedJaxpr,
     num_consts: int,
     num_carry: int,
+    reverse: tuple[bool, ...],
     kernel: Kernel | None,
     **params: Any,
 ) -> tuple[list, list]:
-    params |= {"num_consts": num_consts, "num_carry": num_carry}
+    params |= {"num_consts": num_consts, "num_carry": num_carry, "reverse": reverse}
     if all(dim is None for dim in dims):
         outs = loop_p.bind(*args, jaxpr=jaxpr, kernel=kernel, **params)
         return outs, [None] * len(outs)
+    size = len(args) // len(reverse)  # of one member; what one has an axis in, all have
     first_x, moved, batched = num_consts + num_carry, [], []
+    alike = [any(dim is not None for dim in dims[i::size]) for i in range(size)]
     rows = kernel.rows if kernel is not None and kernel.rows else (False,) * len(args)
     # More rows of the same: all that differs between them has an axis of rows already.
     joined = any(rows) and all(row for row, dim in zip(rows, dims, strict=True) if dim is not None)
     joined = joined and axis.explicit_mesh_axis is None
-    for i, (a, dim) in enumerate(zip(args, dims, strict=True)):
-        if dim is None and num_consts <= i < first_x:
+    for k, (a, dim) in enumerate(zip(args, dims, strict=True)):
+        i = k % size
+        if dim is None and (num_consts <= i < first_x or alike[i]):
             a, dim = batching.broadcast(a, axis.size, 0, axis.explicit_mesh_axis), 0
         place = int(i >= first_x) + (rows[i] and not joined)
         moved.append(a if dim is None else jnp.moveaxis(a, dim, place))
@@ -170,14 +196,15 @@ def _batched(
     if joined:
         return _more_rows(axis.size, moved, batched, jaxpr=jaxpr, kernel=kernel, **params)
     if kernel is not None and axis.name == ROWS:
-        kernel = kernel._replace(rows=tuple(batched))
+        kernel = kernel._replace(rows=tuple(batched))  # it has one member
         outs = loop_p.bind(*moved, jaxpr=jaxpr, kernel=kernel, **params)
         behind = 0
     else:
-        body, _ = batching.batch_jaxpr(jaxpr, axis, batched, instantiate=True)
+        body, _ = batching.batch_jaxpr(jaxpr, axis, batched[:size], instantiate=True)
         outs = loop_p.bind(*moved, jaxpr=body, kernel=kernel, **params)
         behind = int(any(rows))
-    return outs, [behind] * num_carry + [1 + behind] * (len(outs) - num_carry)
+    ys = len(outs) // len(reverse) - num_carry
+    return outs, ([behind] * num_carry + [1 + behind] * ys) * len(reverse)
 
 
 def _more_rows(size: int, args: list, batched: list, **params: Any) -> tuple[list, list]:
@@ -212,7 +239,7 @@ def _transposed(
     num_consts: int,
     num_carry: int,
     length: Any,
-    reverse: bool,
+    reverse: tuple[bool, ...],
     unroll: int,
     free: tuple,
     kernel: Kernel | None,
@@ -221,6 +248,14 @@ def _transposed(
     params |= {"length": length, "reverse": reverse, "unroll": unroll, "free": free}
     if kernel is not None and kernel.rows is not None:
         return _transposed_rows(cts, args, kernel, params)
+    groups = list(zip(shares(cts, len(reverse)), shares(args, len(reverse)), strict=True))
+    if len({_asked(cts[num_carry:], args) for cts, args in groups}) > 1:  # other loops
+        return [
+            ct
+            for (cts, args), back in zip(groups, reverse, strict=True)
+            for ct in _transposed(cts, *args, kernel=kernel, **params | {"reverse": (back,)})
+        ]
+    cts, args = groups[0]
     linear = [ad.is_undefined_primal(a) for a in args]
     consts, carry, xs = parts(range(len(args)), num_consts, num_carry)
     u_consts, u_xs = ([i for i in group if not linear[i]] for group in (consts, xs))
@@ -235,7 +270,7 @@ def _transposed(
 
         def forward(*values: Any) -> list:
             ins = u | dict(zip(moving, values, strict=True))
-            env = dict(zip(jaxpr.jaxpr.invars, [ins[i] for i in range(len(args))], strict=True))
+            env = dict(zip(jaxpr.jaxpr.invars, [ins[i] for i in range(len(avals))], strict=True))
             evaluate(jaxpr.eqns, env)
             outs = [read(env, v) for v in jaxpr.jaxpr.outvars]
             return [*outs[:num_carry], *[outs[j] for j in arrived]]
@@ -245,23 +280,20 @@ def _transposed(
         dk, dc, dx = parts(dots, len(k), num_carry)
         return [*dc, *[s + d for s, d in zip(sums, dk, strict=True)]], dx
 
-    state = [ad.instantiate_zeros(ct) for ct in cts[:num_carry]]
-    state += [typed_zeros(avals[i]) for i in k]
-    rows = [args[i] for i in u_xs] + [cts[j] for j in arrived]
+    members = []
+    for cts, args in groups:
+        state = [ad.instantiate_zeros(ct) for ct in cts[:num_carry]]
+        state += [typed_zeros(avals[i]) for i in k]
+        rows = [args[i] for i in u_xs] + [cts[j] for j in arrived]
+        members.append(([args[i] for i in u_consts], state, rows))
     first = num_consts + num_carry
-    last, dxs = loop(
-        body,
-        [args[i] for i in u_consts],
-        state,
-        rows,
-        length,
-        not reverse,
-        unroll,
-        [u_xs.index(first + i) for i in free if first + i in u_xs],
-        kernel,
-    )
-    back = dict(zip((*carry, *k, *x), (*last, *dxs), strict=True))
-    return [back.get(i) if linear[i] else None for i in range(len(args))]
+    free = [u_xs.index(first + i) for i in free if first + i in u_xs]
+    turned = tuple(not back for back in reverse)
+    backs = [
+        dict(zip((*carry, *k, *x), (*last, *dxs), strict=True))
+        for last, dxs in loops(body, members, length, turned, unroll, free, kernel)
+    ]
+    return [back.get(i) if linear[i] else None for back in backs for i in range(len(linear))]
 
 
 def _transposed_rows(cts: Sequence, args: tuple, kernel: Kernel, params: dict) -> list:
@@ -307,35 +339,51 @@ def _transposed_rows(cts: Sequence, args: tuple, kernel: Kernel, params: dict) -
     return [found.get(i) for i in range(len(args))]
 
 
+def _asked(cts: Sequence, args: Sequence) -> tuple[tuple[bool, ...], ...]:
+    """Which ys have a cotangent, and which arguments are asked for one."""
+    arrived = tuple(type(ct) is not ad.Zero for ct in cts)
+    return arrived, tuple(map(ad.is_undefined_primal, args))
+
+
 def _pruned(used: list[bool], eqn: Any) -> tuple[list[bool], Any]:
-    """The loop without the ys that nothing reads, and without what only they need."""
+    """The loop without the ys and the members that nothing reads, and without what only they
+    need.
+    """
     params = dict(eqn.params)
     jaxpr, (consts, carry) = params["jaxpr"], (params["num_consts"], params["num_carry"])
-    if not any(used):
+    count, size = len(params["reverse"]), len(jaxpr.in_avals)
+    uses = shares(used, count)
+    alive = [k for k in range(count) if any(uses[k])]
+    if not alive:
         return [False] * len(eqn.invars), None
-    keep = [*[True] * carry, *used[carry:]]
-    needs = [*[False] * consts, *[True] * carry, *[False] * (len(eqn.invars) - consts - carry)]
+    keep = [*[True] * carry, *(any(uses[k][j] for k in alive) for j in range(carry, len(uses[0])))]
+    needs = [*[False] * consts, *[True] * carry, *[False] * (size - consts - carry)]
     inner, reads = without(jaxpr.jaxpr, keep, needs)
     left = [i for i, read in enumerate(reads) if read]
     params |= {"jaxpr": ClosedJaxpr(inner, jaxpr.consts), "num_consts": sum(reads[:consts])}
+    params["reverse"] = tuple(params["reverse"][k] for k in alive)
     xs = [i - consts - carry for i in left if i >= consts + carry]
     params["free"] = tuple(xs.index(i) for i in params["free"] if i in xs)
     if (kernel := params["kernel"]) is not None and kernel.rows is not None:
         params["kernel"] = kernel._replace(rows=tuple(kernel.rows[i] for i in left))
-    outvars = [v for v, kept in zip(eqn.outvars, keep, strict=True) if kept]
-    return reads, eqn.replace(invars=[eqn.invars[i] for i in left], outvars=outvars, params=params)
+    invars, outvars = shares(eqn.invars, count), shares(eqn.outvars, count)
+    invars = [invars[k][i] for k in alive for i in left]
+    outvars = [v for k in alive for v, kept in zip(outvars[k], keep, strict=True) if kept]
+    reads = [read and k in alive for k in range(count) for read in reads]
+    return reads, eqn.replace(invars=invars, outvars=outvars, params=params)
 
 
 loop_p = primitive("loop", multiple_results=True)
 loop_p.def_abstract_eval(_abstract)
+DEFAULT = each(plain(scanned))
 PLATFORMS = {
-    "cpu": fused(plain(in_place), "tpu", interpreted=True),
-    "cuda": fused(plain(in_blocks), "cuda"),
-    "rocm": plain(in_blocks),
-    "tpu": fused(plain(scanned), "tpu"),
+    "cpu": each(fused(plain(in_place), "tpu", interpreted=True)),
+    "cuda": as_one(fused(plain(in_blocks), "cuda")),
+    "rocm": as_one(plain(in_blocks)),
+    "tpu": as_one(fused(plain(scanned), "tpu")),
 }
-lowered(loop_p, plain(scanned), PLATFORMS)
+lowered(loop_p, DEFAULT, PLATFORMS)
 prunable(loop_p, _pruned)
-ad.primitive_jvps[loop_p] = derived_jvp(plain(scanned))
+ad.primitive_jvps[loop_p] = derived_jvp(DEFAULT)
 ad.primitive_transposes[loop_p] = _transposed
 batching.fancy_primitive_batchers[loop_p] = _batched

@@ -37,19 +37,21 @@ from jax.custom_derivatives import SymbolicZero
 from jaxrnn.autodiff._jax import Variable, debugging, evaluate, vary_alike
 from jaxrnn.autodiff.dot import Dot
 from jaxrnn.autodiff.kernels.rows import Kernel
-from jaxrnn.autodiff.loop import loop
+from jaxrnn.autodiff.loop import loops
 from jaxrnn.autodiff.products import over_rows
 from jaxrnn.autodiff.step import Step, Sum, inexact, traced
 from jaxrnn.autodiff.tangent_step import TangentStep
 
+Member = tuple[list, list, list]  # the constants, the state to begin with, and the rows of zs
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Recurrence:
-    """The static part of a recurrence."""
+    """The static part of a recurrence, of one or several members."""
 
     step: Step
     length: Any
-    reverse: bool
+    reverse: tuple[bool, ...]
     unroll: int
     kernel: Kernel | None
 
@@ -68,44 +70,65 @@ def recurrence(
 
     Reversed, t runs from T-1 to 0; `zs_t` and the states `[T, ...]` keep their places.
     """
-    params, state, zs = vary_alike(params, state, zs)
+    return recurrences(step, [(params, state, zs)], length, (reverse,), unroll, kernel)[0]
 
-    def body(state: Any, z: Any) -> tuple[Any, Any]:
-        state = step(params, state, z, Dot(params))
-        return state, state
 
-    if debugging():
+def recurrences(
+    step: Callable,
+    members: Sequence[tuple[Any, Any, Any]],
+    length: Any,
+    reverse: tuple[bool, ...],
+    unroll: int = 1,
+    kernel: Kernel | None = None,
+) -> list[tuple[Any, Any]]:
+    """The recurrences of one step over the params, state and zs of each member, each in a direction
+    of its own. Where these are of the same shapes, a GPU runs them as one loop.
+    """
+    members = vary_alike(*members)
+    flat = [tuple(map(jax.tree.flatten, member)) for member in members]
+    kinds = [[(tree, [*map(jax.typeof, leaves)]) for leaves, tree in groups] for groups in flat]
+    if any(kind != kinds[0] for kind in kinds):
+        pairs = zip(members, reverse, strict=True)
+        return [recurrence(step, *m, length, back, unroll, kernel) for m, back in pairs]
+
+    def scan(params: Any, state: Any, zs: Any, reverse: bool) -> tuple[Any, Any]:
+        def body(state: Any, z: Any) -> tuple[Any, Any]:
+            state = step(params, state, z, Dot(params))
+            return state, state
+
         return jax.lax.scan(
             body, state, zs, None if jax.tree.leaves(zs) else length, reverse, unroll
         )
-    (consts, tree), (carry, state_tree), (rows, z_tree) = map(jax.tree.flatten, (params, state, zs))
 
-    def flat(consts: list, carry: list, row: list) -> list:
+    tree, state_tree, z_tree = (tree for _, tree in flat[0])
+
+    def step_of_leaves(consts: list, carry: list, row: list) -> list:
         p = tree.unflatten(consts)
         new = step(p, state_tree.unflatten(carry), z_tree.unflatten(row), Dot(p))
         return state_tree.flatten_up_to(new)
 
-    found = traced(flat, consts, carry, rows, always=kernel is not None)
+    leaves: list = [tuple(leaves for leaves, _ in groups) for groups in flat]
+    found = None if debugging() else traced(step_of_leaves, leaves, always=kernel is not None)
     if found is None:
-        return jax.lax.scan(
-            body, state, zs, None if jax.tree.leaves(zs) else length, reverse, unroll
-        )
+        return [scan(*member, back) for member, back in zip(members, reverse, strict=True)]
     consts, inner = found
-    last, states = deferred(Recurrence(inner, length, reverse, unroll, kernel), consts, carry, rows)
-    return state_tree.unflatten(last), state_tree.unflatten(states)
+    static = Recurrence(inner, length, reverse, unroll, kernel)
+    given = [(values, *rest) for values, (_, *rest) in zip(consts, leaves, strict=True)]
+    return [tuple(map(state_tree.unflatten, out)) for out in deferred(static, given)]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def deferred(static: Recurrence, consts: list, carry: list, rows: list) -> tuple[list, list]:
-    """The last state and all states, with a derivative of its own."""
-    last, states, _ = forward(static, [], consts, carry, rows)
-    return last, states
+def deferred(static: Recurrence, members: list[Member]) -> list[tuple[list, list]]:
+    """The last state and all states of each member, with a derivative of their own."""
+    return [(last, states) for last, states, _ in forward(static, [], members)]
 
 
 def forward(
-    static: Recurrence, keep: list[Variable], consts: list, carry: list, rows: list
-) -> tuple[list, list, dict[Variable, jax.Array]]:
-    """The last state, all states, and for every variable to be kept its values at all steps."""
+    static: Recurrence, keep: list[Variable], members: list[Member]
+) -> list[tuple[list, list, dict[Variable, jax.Array]]]:
+    """For each member the last state, all states, and for every variable to be kept its values at
+    all steps.
+    """
     step = static.step
     inside = [v for v in keep if v not in step.rows]
 
@@ -115,18 +138,25 @@ def forward(
 
     free = [i for i, v in enumerate(step.rows) if v not in keep]
     options = (static.length, static.reverse, static.unroll, free, static.kernel)
-    last, ys = loop(body, consts, carry, rows, *options)
-    kept = dict(zip(step.rows, rows, strict=True))
-    return last, ys[: len(carry)], kept | dict(zip(inside, ys[len(carry) :], strict=True))
+    outs, n = [], len(step.carry)
+    for (*_, rows), (last, ys) in zip(members, loops(body, members, *options), strict=True):
+        kept = dict(zip((*step.rows, *inside), (*rows, *ys[n:]), strict=True))
+        outs.append((last, ys[:n], kept))
+    return outs
 
 
 @partial(deferred.defjvp, symbolic_zeros=True)
 def deferred_jvp(static: Recurrence, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
     """The derivative of `deferred`: a forward loop that keeps values, then a linear loop."""
-    step, length, (consts, carry, rows) = static.step, static.length, primals
-    values = dict(zip(step.consts, consts, strict=True))
-    dconsts = nonzero(step.consts, tangents[0])
-    drows = nonzero(step.rows, tangents[2])
+    step, length, [members], [dots] = static.step, static.length, primals, tangents
+    moves = [(nonzero(step.consts, d[0]), nonzero(step.rows, d[2])) for d in dots]
+    if any([list(dw), list(dz)] != [*map(list, moves[0])] for dw, dz in moves):  # other loops
+        outs: list = []
+        for member, d, back in zip(members, dots, static.reverse, strict=True):
+            alone = dataclasses.replace(static, reverse=(back,))
+            outs.append([one for [one] in deferred_jvp(alone, ([member],), ([d],))])
+        return tuple(map(list, zip(*outs, strict=True)))
+    dconsts, drows = moves[0]
     moving = [s for s in step.sums if dconsts.keys() & s.params]
     found = (e for s in moving for e, *_ in s.products if e.invars[1] in dconsts)
     inputs = dict.fromkeys(e.invars[0] for e in found)  # in order: equal programs have one cache
@@ -137,44 +167,57 @@ def deferred_jvp(static: Recurrence, primals: tuple, tangents: tuple) -> tuple[A
     dz = [v for v in step.rows if v in drows or v in taken]
     dsums = [s.var for s in apart]
     loose = [use for use in step.loose if dconsts.keys() & use.params]
-    inner = TangentStep.of(step, (consts, carry, rows), list(dconsts), dz, dsums, loose)
+    inner = TangentStep.of(step, members[0], list(dconsts), dz, dsums, loose)
 
-    keep = [v for v in dict.fromkeys((*inner.kept, *inputs)) if v not in values]
-    last, states, kept = forward(static, keep, consts, carry, rows)
-    for v in inputs.keys() & values.keys():
-        kept[v] = jnp.broadcast_to(values[v], (length, *values[v].shape))
+    keep = [v for v in dict.fromkeys((*inner.kept, *inputs)) if v not in step.consts]
+    made = forward(static, keep, members)
 
-    def p(s: Sum) -> jax.Array:
-        return perturbation(step, s, values, dconsts, kept, length)
+    def linear(member: Member, d: Member, move: tuple[dict, dict], kept: dict) -> Member:
+        """What the linear loop of a member reads."""
+        (consts, carry, _), (dconsts, drows) = member, move
+        values = dict(zip(step.consts, consts, strict=True))
+        for v in inputs.keys() & values.keys():
+            kept[v] = jnp.broadcast_to(values[v], (length, *values[v].shape))
 
-    drows |= {z: drows[z] + p(s) if z in drows else p(s) for z, s in taken.items()}
-    drows |= {s.var: p(s) for s in apart}
-    shifts = shifted(step, [use.var for use in loose], values, dconsts)
-    drows |= {
-        use: jnp.broadcast_to(d, (length, *use.aval.shape))
-        for use, d in zip(loose, shifts, strict=True)
-    }
+        def p(s: Sum) -> jax.Array:
+            return perturbation(step, s, values, dconsts, kept, length)
+
+        drows |= {z: drows[z] + p(s) if z in drows else p(s) for z, s in taken.items()}
+        drows |= {s.var: p(s) for s in apart}
+        shifts = shifted(step, [use.var for use in loose], values, dconsts)
+        drows |= {
+            use: jnp.broadcast_to(d, (length, *use.aval.shape))
+            for use, d in zip(loose, shifts, strict=True)
+        }
+        dcarry = [
+            jnp.zeros_like(a) if isinstance(d, SymbolicZero) else d
+            for a, d in zip(carry, d[1], strict=True)
+            if inexact(a)
+        ]
+        return (
+            [*(values[v] for v in inner.consts), *(dconsts[v] for v in inner.dconsts)],
+            dcarry,
+            [*(kept[v] for v in inner.kept), *(drows[v] for v in inner.drows)],
+        )
 
     def body(consts: list, carry: list, row: list) -> tuple[list, list]:
         new = inner(consts, carry, row)
         return new, new
 
-    dlast, dstates = loop(
+    kept = [k for *_, k in made]
+    found = loops(
         body,
-        [*(values[v] for v in inner.consts), *(dconsts[v] for v in inner.dconsts)],
-        [
-            jnp.zeros_like(a) if isinstance(d, SymbolicZero) else d
-            for a, d in zip(carry, tangents[1], strict=True)
-            if inexact(a)
-        ],
-        [*(kept[v] for v in inner.kept), *(drows[v] for v in inner.drows)],
+        [linear(*of) for of in zip(members, dots, moves, kept, strict=True)],
         length,
         static.reverse,
         static.unroll,
         free=[i for i, v in enumerate(inner.kept) if v not in inputs],
         kernel=static.kernel,
     )
-    return (last, states), (with_float0(last, dlast), with_float0(states, dstates))
+    return [(last, states) for last, states, _ in made], [
+        (with_float0(last, dlast), with_float0(states, dstates))
+        for (last, states, _), (dlast, dstates) in zip(made, found, strict=True)
+    ]
 
 
 def nonzero(names: list[Variable], tangents: list) -> dict[Variable, Any]:

@@ -14,7 +14,7 @@ is traced once. Four things are read off the jaxpr, and nothing else is known of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -133,25 +133,31 @@ class Step(NamedTuple):
 
 
 def traced(
-    f: Callable, consts: list, carry: list, rows: list, always: bool = False
-) -> tuple[list, Step] | None:
-    """Constants, and `f(consts, carry, row) -> carry` as a `Step` over them; rows have a time axis.
+    f: Callable, members: Sequence[tuple[list, list, list]], always: bool = False
+) -> tuple[list[list], Step] | None:
+    """The constants of each member, and `f(consts, carry, row) -> carry` as a `Step` over them.
+
+    Members are the consts, carry and rows of each, of the same shapes; rows have a time axis.
 
     None where nothing can be deferred, unless `always`, or where a step does more than compute (it
     prints, say).
     """
+    consts, carry, rows = members[0]
     closed = trace(f, consts, carry, [row_of(a) for a in rows])
     if closed.effects:
         return None
     closed, _ = dce(closed, inputs=True)
     jaxpr, n, m = closed.jaxpr, len(consts), len(carry)
-    given = dict(zip(jaxpr.constvars, closed.consts, strict=True))
-    given |= dict(zip(jaxpr.invars[:n], consts, strict=True))
-    given, eqns = before_loop(jaxpr.eqns, given, jaxpr.outvars)
+    shared = dict(zip(jaxpr.constvars, closed.consts, strict=True))
+    values = []
+    for consts, *_ in members:
+        given = shared | dict(zip(jaxpr.invars[:n], consts, strict=True))
+        given, eqns = before_loop(jaxpr.eqns, given, jaxpr.outvars)
+        values.append(list(given.values()))
     ins = jaxpr.invars
     step = Step(list(given), ins[n : n + m], ins[n + m :], eqns, jaxpr.outvars)
     step = with_sums(step)
-    return (list(given.values()), step) if step.sums or step.loose or always else None
+    return (values, step) if step.sums or step.loose or always else None
 
 
 def with_sums(step: Step) -> Step:

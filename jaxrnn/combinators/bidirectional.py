@@ -61,6 +61,10 @@ class Bidirectional(Composite):
         return False
 
     @property
+    def directions(self) -> tuple[bool, ...]:
+        return (False, True)
+
+    @property
     def children(self) -> tuple[Layer, ...]:
         return (self.forward, self.forward if self.backward is None else self.backward)
 

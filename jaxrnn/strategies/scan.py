@@ -1,9 +1,10 @@
 """One step after another."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from jaxrnn import controls, errors
-from jaxrnn.autodiff.recurrence import recurrence
+from jaxrnn.autodiff.recurrence import recurrences
 from jaxrnn.cell import Cell, LinearCell
 from jaxrnn.controls import Piece
 from jaxrnn.strategies.linear_cell import linear
@@ -41,13 +42,18 @@ class Scan(Strategy):
     def run(self, cell: Cell, params: Any, piece: Piece) -> tuple[Any, Any]:
         if isinstance(cell, LinearCell):
             return linear(cell, params, piece, unroll=self.unroll)
-        step, inputs = controls.controlled(cell), (piece.zs, piece.mask, piece.resets)
-        return recurrence(
-            step,
-            (params, piece.start),
-            piece.state,
-            inputs,
-            piece.length,
-            piece.reverse,
-            self.unroll,
-        )
+        return self.together(cell, [params], [piece])[0]
+
+    def together(
+        self, cell: Cell, params: Sequence[Any], pieces: Sequence[Piece]
+    ) -> list[tuple[Any, Any]]:
+        """A cell that is not linear, over several pieces of one length, each by params of its own:
+        `run` of each, on a GPU as one loop.
+        """
+        members = [
+            ((own, piece.start), piece.state, (piece.zs, piece.mask, piece.resets))
+            for own, piece in zip(params, pieces, strict=True)
+        ]
+        reverse = tuple(piece.reverse for piece in pieces)
+        step, length = controls.controlled(cell), pieces[0].length
+        return recurrences(step, members, length, reverse, self.unroll)

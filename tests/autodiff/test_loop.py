@@ -15,7 +15,8 @@ from helpers.tables import first
 from jaxrnn.autodiff._jax import dce, lowered, trace
 from jaxrnn.autodiff.in_blocks import in_blocks
 from jaxrnn.autodiff.kernels.rows import plain
-from jaxrnn.autodiff.loop import PLATFORMS, loop, loop_p, scanned
+from jaxrnn.autodiff.loop import DEFAULT, PLATFORMS, loop, loop_p
+from jaxrnn.autodiff.members import as_one
 
 KEY = jax.random.key(0)
 
@@ -26,7 +27,7 @@ def running():
 
     def run(f):
         jax.clear_caches()
-        lowered(loop_p, plain(scanned), PLATFORMS | {"cpu": f})
+        lowered(loop_p, DEFAULT, PLATFORMS | {"cpu": f})
 
     yield run
     run(PLATFORMS["cpu"])
@@ -67,9 +68,9 @@ def answers(cell, steps, reverse, masked, strategy):
 def test_blocks_of_steps_are_the_scan(running, monkeypatch, cell, steps, reverse, masked, strategy):
     monkeypatch.setattr("jaxrnn.autodiff.in_blocks.TOGETHER", 4)  # it is quicker to compile
     case = functools.partial(answers, cell, steps, reverse, masked, strategy)
-    running(plain(scanned))
+    running(DEFAULT)
     want = case()
-    running(plain(in_blocks))
+    running(as_one(plain(in_blocks)))
     got = case()
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6), got, want)
 

@@ -16,7 +16,10 @@ def equations(jaxpr, primitive):
 def loops(jaxpr, reverse):
     """Every loop in a jaxpr that runs in the given direction: the library's and `lax.scan`'s."""
     for name in ("loop", "scan"):
-        yield from (eqn for eqn in equations(jaxpr, name) if eqn.params["reverse"] == reverse)
+        for eqn in equations(jaxpr, name):
+            ways = eqn.params["reverse"]  # the library's has one for each member
+            if reverse in (ways if isinstance(ways, tuple) else (ways,)):
+                yield eqn
 
 
 def body(eqn):

@@ -13,7 +13,8 @@ from jaxrnn.autodiff._jax import lowered
 from jaxrnn.autodiff.kernels import lowering, parts
 from jaxrnn.autodiff.kernels.lowering import KERNELS, fused
 from jaxrnn.autodiff.kernels.rows import flat, plain
-from jaxrnn.autodiff.loop import PLATFORMS, loop_p, scanned
+from jaxrnn.autodiff.loop import DEFAULT, PLATFORMS, loop_p, scanned
+from jaxrnn.autodiff.members import each
 from jaxrnn.strategies import Fused
 
 KEY = jax.random.key(0)
@@ -30,10 +31,10 @@ def plans(monkeypatch):
 
     def run(f):
         jax.clear_caches()
-        lowered(loop_p, plain(scanned), PLATFORMS | {"cpu": f})
+        lowered(loop_p, DEFAULT, PLATFORMS | {"cpu": f})
 
     monkeypatch.setitem(KERNELS, "cuda", (recorded, kernel))
-    run(fused(plain(scanned), "cuda", interpreted=True))
+    run(each(fused(plain(scanned), "cuda", interpreted=True)))
     yield made
     run(PLATFORMS["cpu"])
 
