@@ -65,26 +65,21 @@ def sequence(
 def through_children(
     layer: Any, params: Params, state: State, start: State, xs: Any, run: Run
 ) -> tuple[State, Any]:
-    """A composite over a sequence: each child over the whole of it in turn, or, where they are one
-    cell, side by side.
+    """A composite over a sequence: each child over the whole of it in turn, or side by side where
+    they are one cell.
     """
-    if alike(layer, xs, run.strategy):
-        runs = [run.child(i, reverse) for i, reverse in enumerate(layer.directions)]
-        if not run.within:
-            flags, turns = (run.mask, run.resets), [r.reverse for r in runs]
-            resets = [controls.directed(*flags, reverse) for reverse in turns]
-            runs = [r._replace(resets=now) for r, now in zip(runs, resets, strict=True)]
-        parts = zip(layer.split(params), state, start, runs, strict=True)
-        made = looped(layer.children[0], [(*given, xs, r) for *given, r in parts])
-        return run_children(layer, params, xs, lambda i, *_: made[i])
+    together = one_cell(layer, xs, run.strategy)
+    made = side_by_side(layer, params, state, start, xs, run) if together else []
 
-    def child(i: int, layer: Layer, params: Params, xs: Any, reverse: bool) -> tuple[State, Any]:
-        return sequence(layer, params, state[i], start[i], xs, run.child(i, reverse))
+    def child(i: int, inner: Layer, params: Params, x: Any, reverse: bool) -> tuple[State, Any]:
+        if made and x is xs and reverse == layer.directions[i]:
+            return made[i]
+        return sequence(inner, params, state[i], start[i], x, run.child(i, reverse))
 
     return run_children(layer, params, xs, child)
 
 
-def alike(layer: Composite, xs: Any, strategy: Strategy) -> bool:
+def one_cell(layer: Composite, xs: Any, strategy: Strategy) -> bool:
     """Whether all children are one cell over the same inputs, and `Scan` loops over its steps."""
     length = steps(xs)
     if not layer.directions or type(strategy) is not Scan or (fixed(length) and not length):
@@ -92,6 +87,20 @@ def alike(layer: Composite, xs: Any, strategy: Strategy) -> bool:
     cell, *others = layer.children
     leaf = isinstance(cell, Cell) and strategy.loops(cell) and not cell.takes_memory
     return leaf and all(other == cell for other in others)
+
+
+def side_by_side(
+    layer: Any, params: Params, state: State, start: State, xs: Any, run: Run
+) -> list[tuple[State, Any]]:
+    """All children of a composite, which are one cell, over its inputs."""
+    members = []
+    for i, (p, s, begin) in enumerate(zip(layer.split(params), state, start, strict=True)):
+        own = run.child(i, layer.directions[i])
+        if not run.within:
+            resets = controls.directed(own.mask, own.resets, own.reverse)
+            own = own._replace(resets=resets)
+        members.append((p, s, begin, xs, own))
+    return looped(layer.children[0], members)
 
 
 def within(
@@ -105,7 +114,7 @@ def within(
     return looped(layer, [(params, state, start, xs, run)])[0]
 
 
-def looped(cell: Layer, members: list[tuple]) -> list[tuple[State, Any]]:
+def looped(cell: Any, members: list[tuple]) -> list[tuple[State, Any]]:
     """A cell whose steps are run one after another, with the params, state, start, inputs and run
     of each member.
     """

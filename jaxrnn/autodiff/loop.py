@@ -39,7 +39,6 @@ from jaxrnn.autodiff._jax import (
     rows_of,
     trace,
     typed_zeros,
-    without,
 )
 from jaxrnn.autodiff.hoist import before_loop
 from jaxrnn.autodiff.in_blocks import in_blocks
@@ -47,6 +46,7 @@ from jaxrnn.autodiff.in_place import in_place
 from jaxrnn.autodiff.kernels.lowering import fused
 from jaxrnn.autodiff.kernels.rows import ROWS, Kernel, plain
 from jaxrnn.autodiff.members import as_one, each, shares
+from jaxrnn.autodiff.prune import pruned
 
 Leaves = list
 Body = Callable[[Leaves, Leaves, Leaves], tuple[Leaves, Leaves]]  # (consts, carry, x) -> (carry, y)
@@ -88,11 +88,16 @@ def loops(
     closed = trace(lambda *args: tuple(map(list, body(*args))), consts, carry, rows)
     jaxpr = closed.jaxpr
     shared = dict(zip(jaxpr.constvars, closed.consts, strict=True))
-    args: list = []
-    for consts, carry, xs in members:
-        given = shared | dict(zip(jaxpr.invars, consts, strict=False))
-        given, eqns = before_loop(jaxpr.eqns, given, jaxpr.outvars)
-        args += [*given.values(), *carry, *xs]
+    made = [
+        before_loop(jaxpr.eqns, shared | dict(zip(jaxpr.invars, k, strict=False)), jaxpr.outvars)
+        for k, *_ in members
+    ]
+    args = [
+        a
+        for (given, _), (_, carry, xs) in zip(made, members, strict=True)
+        for a in (*given.values(), *carry, *xs)
+    ]
+    given, eqns = made[0]
     inner = jaxpr.replace(
         constvars=[],
         invars=[*given, *jaxpr.invars[len(consts) :]],
@@ -249,20 +254,21 @@ def _transposed(
     if kernel is not None and kernel.rows is not None:
         return _transposed_rows(cts, args, kernel, params)
     groups = list(zip(shares(cts, len(reverse)), shares(args, len(reverse)), strict=True))
-    if len({_asked(cts[num_carry:], args) for cts, args in groups}) > 1:  # other loops
+    if len({_asked(own[num_carry:], some) for own, some in groups}) > 1:  # other loops
         return [
             ct
-            for (cts, args), back in zip(groups, reverse, strict=True)
-            for ct in _transposed(cts, *args, kernel=kernel, **params | {"reverse": (back,)})
+            for (own, some), back in zip(groups, reverse, strict=True)
+            for ct in _transposed(own, *some, kernel=kernel, **params | {"reverse": (back,)})
         ]
-    cts, args = groups[0]
-    linear = [ad.is_undefined_primal(a) for a in args]
-    consts, carry, xs = parts(range(len(args)), num_consts, num_carry)
+    first, size = num_consts + num_carry, len(jaxpr.in_avals)
+    linear = [ad.is_undefined_primal(a) for a in args[:size]]
+    consts, carry, xs = parts(range(size), num_consts, num_carry)
     u_consts, u_xs = ([i for i in group if not linear[i]] for group in (consts, xs))
     k, x = ([i for i in group if linear[i]] for group in (consts, xs))
     moving = [*k, *carry, *x]
     avals = jaxpr.in_avals
-    arrived = [j for j in range(num_carry, len(cts)) if type(cts[j]) is not ad.Zero]
+    outs = range(num_carry, len(jaxpr.out_avals))
+    arrived = [j for j in outs if type(cts[j]) is not ad.Zero]
 
     def body(u_const: list, state: list, row: list) -> tuple[list, list]:
         ct, sums = state[:num_carry], state[num_carry:]
@@ -270,7 +276,7 @@ def _transposed(
 
         def forward(*values: Any) -> list:
             ins = u | dict(zip(moving, values, strict=True))
-            env = dict(zip(jaxpr.jaxpr.invars, [ins[i] for i in range(len(avals))], strict=True))
+            env = dict(zip(jaxpr.jaxpr.invars, [ins[i] for i in range(size)], strict=True))
             evaluate(jaxpr.eqns, env)
             outs = [read(env, v) for v in jaxpr.jaxpr.outvars]
             return [*outs[:num_carry], *[outs[j] for j in arrived]]
@@ -281,19 +287,18 @@ def _transposed(
         return [*dc, *[s + d for s, d in zip(sums, dk, strict=True)]], dx
 
     members = []
-    for cts, args in groups:
-        state = [ad.instantiate_zeros(ct) for ct in cts[:num_carry]]
+    for own, some in groups:
+        state = [ad.instantiate_zeros(ct) for ct in own[:num_carry]]
         state += [typed_zeros(avals[i]) for i in k]
-        rows = [args[i] for i in u_xs] + [cts[j] for j in arrived]
-        members.append(([args[i] for i in u_consts], state, rows))
-    first = num_consts + num_carry
-    free = [u_xs.index(first + i) for i in free if first + i in u_xs]
+        rows = [some[i] for i in u_xs] + [own[j] for j in arrived]
+        members.append(([some[i] for i in u_consts], state, rows))
+    left = [u_xs.index(first + i) for i in free if first + i in u_xs]
     turned = tuple(not back for back in reverse)
     backs = [
         dict(zip((*carry, *k, *x), (*last, *dxs), strict=True))
-        for last, dxs in loops(body, members, length, turned, unroll, free, kernel)
+        for last, dxs in loops(body, members, length, turned, unroll, left, kernel)
     ]
-    return [back.get(i) if linear[i] else None for back in backs for i in range(len(linear))]
+    return [back.get(i) if linear[i] else None for back in backs for i in range(size)]
 
 
 def _transposed_rows(cts: Sequence, args: tuple, kernel: Kernel, params: dict) -> list:
@@ -345,34 +350,6 @@ def _asked(cts: Sequence, args: Sequence) -> tuple[tuple[bool, ...], ...]:
     return arrived, tuple(map(ad.is_undefined_primal, args))
 
 
-def _pruned(used: list[bool], eqn: Any) -> tuple[list[bool], Any]:
-    """The loop without the ys and the members that nothing reads, and without what only they
-    need.
-    """
-    params = dict(eqn.params)
-    jaxpr, (consts, carry) = params["jaxpr"], (params["num_consts"], params["num_carry"])
-    count, size = len(params["reverse"]), len(jaxpr.in_avals)
-    uses = shares(used, count)
-    alive = [k for k in range(count) if any(uses[k])]
-    if not alive:
-        return [False] * len(eqn.invars), None
-    keep = [*[True] * carry, *(any(uses[k][j] for k in alive) for j in range(carry, len(uses[0])))]
-    needs = [*[False] * consts, *[True] * carry, *[False] * (size - consts - carry)]
-    inner, reads = without(jaxpr.jaxpr, keep, needs)
-    left = [i for i, read in enumerate(reads) if read]
-    params |= {"jaxpr": ClosedJaxpr(inner, jaxpr.consts), "num_consts": sum(reads[:consts])}
-    params["reverse"] = tuple(params["reverse"][k] for k in alive)
-    xs = [i - consts - carry for i in left if i >= consts + carry]
-    params["free"] = tuple(xs.index(i) for i in params["free"] if i in xs)
-    if (kernel := params["kernel"]) is not None and kernel.rows is not None:
-        params["kernel"] = kernel._replace(rows=tuple(kernel.rows[i] for i in left))
-    invars, outvars = shares(eqn.invars, count), shares(eqn.outvars, count)
-    invars = [invars[k][i] for k in alive for i in left]
-    outvars = [v for k in alive for v, kept in zip(outvars[k], keep, strict=True) if kept]
-    reads = [read and k in alive for k in range(count) for read in reads]
-    return reads, eqn.replace(invars=invars, outvars=outvars, params=params)
-
-
 loop_p = primitive("loop", multiple_results=True)
 loop_p.def_abstract_eval(_abstract)
 DEFAULT = each(plain(scanned))
@@ -383,7 +360,7 @@ PLATFORMS = {
     "tpu": as_one(fused(plain(scanned), "tpu")),
 }
 lowered(loop_p, DEFAULT, PLATFORMS)
-prunable(loop_p, _pruned)
+prunable(loop_p, pruned)
 ad.primitive_jvps[loop_p] = derived_jvp(DEFAULT)
 ad.primitive_transposes[loop_p] = _transposed
 batching.fancy_primitive_batchers[loop_p] = _batched

@@ -149,15 +149,17 @@ def traced(
     closed, _ = dce(closed, inputs=True)
     jaxpr, n, m = closed.jaxpr, len(consts), len(carry)
     shared = dict(zip(jaxpr.constvars, closed.consts, strict=True))
-    values = []
-    for consts, *_ in members:
-        given = shared | dict(zip(jaxpr.invars[:n], consts, strict=True))
-        given, eqns = before_loop(jaxpr.eqns, given, jaxpr.outvars)
-        values.append(list(given.values()))
+    made = [
+        before_loop(jaxpr.eqns, shared | dict(zip(jaxpr.invars, k, strict=False)), jaxpr.outvars)
+        for k, *_ in members
+    ]
+    given, eqns = made[0]
     ins = jaxpr.invars
     step = Step(list(given), ins[n : n + m], ins[n + m :], eqns, jaxpr.outvars)
     step = with_sums(step)
-    return (values, step) if step.sums or step.loose or always else None
+    if not (step.sums or step.loose or always):
+        return None
+    return [list(values.values()) for values, _ in made], step
 
 
 def with_sums(step: Step) -> Step:

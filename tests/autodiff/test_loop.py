@@ -12,25 +12,13 @@ from jax.sharding import PartitionSpec as P
 import jaxrnn as rnn
 from helpers.cells import Terms
 from helpers.tables import first
-from jaxrnn.autodiff._jax import dce, lowered, trace
+from jaxrnn.autodiff._jax import dce, trace
 from jaxrnn.autodiff.in_blocks import in_blocks
 from jaxrnn.autodiff.kernels.rows import plain
-from jaxrnn.autodiff.loop import DEFAULT, PLATFORMS, loop, loop_p
+from jaxrnn.autodiff.loop import DEFAULT, loop, loop_p
 from jaxrnn.autodiff.members import as_one
 
 KEY = jax.random.key(0)
-
-
-@pytest.fixture
-def running():
-    """A function that makes this CPU run loops as one platform does."""
-
-    def run(f):
-        jax.clear_caches()
-        lowered(loop_p, DEFAULT, PLATFORMS | {"cpu": f})
-
-    yield run
-    run(PLATFORMS["cpu"])
 
 
 def answers(cell, steps, reverse, masked, strategy):
