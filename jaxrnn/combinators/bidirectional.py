@@ -19,7 +19,8 @@ class Bidirectional(Composite):
 
     The backward cell begins at each row's last valid step, so padding needs no reordering. Its
     output at t depends on what comes after t, so `advance` and `fold` refuse it. Where it is run
-    in reverse, both directions turn around.
+    in reverse, both directions turn around. On a GPU or a TPU two equal cells are one loop under
+    `Scan`, whose products are batched.
 
     Shapes: x `[T, ..., F]`, y `[T, ..., P + Q]` with concat, `[T, ..., P]` with sum, mean and
     product, and the pair `([T, ..., P], [T, ..., Q])` with none. Params and state: the pairs

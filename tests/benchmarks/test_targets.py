@@ -27,10 +27,12 @@ pytestmark = pytest.mark.ahead
 LIMITS = {
     ("h100", "lstm"): 4.75,
     ("h100", "gru"): 5.0,
+    ("h100", "lstm both ways"): 4.75,
     ("h100", "lru"): 2.5,
     ("h100", "lru associative"): 2.75,
     ("v5e", "lstm"): 8.0,
     ("v5e", "gru"): 10.0,
+    ("v5e", "lstm both ways"): 9.0,
     ("v5e", "lru"): 4.0,
     ("v5e", "lru associative"): 1.5,
 }

@@ -96,6 +96,7 @@ def trained(target):
 PROGRAMS = {
     "lstm": gradient(rnn.LSTM(H), rnn.Scan()),
     "gru": gradient(rnn.GRU(H), rnn.Scan()),
+    "lstm both ways": gradient(rnn.Bidirectional(rnn.LSTM(H)), rnn.Scan()),
     "lru": gradient(rnn.LRU(H), rnn.Scan()),
     "lru associative": gradient(rnn.LRU(H), rnn.Associative()),
     "fused lstm": gradient(rnn.LSTM(64), rnn.Fused()),
