@@ -2,6 +2,8 @@
 cell gives in each direction by itself.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -112,6 +114,44 @@ class Changed(rnn.Bidirectional):
 
     def compose(self, params, x, child):
         return child(0, 2 * x), child(1, x)
+
+
+class Apart(rnn.Composite):
+    """Three cells over one input, added up."""
+
+    @property
+    def children(self):
+        return (rnn.Elman(3),) * 3
+
+    def compose(self, params, x, child):
+        return child(0, x) + child(1, x) + child(2, x)
+
+
+class Trio(Apart):
+    """The same, side by side."""
+
+    @property
+    def directions(self):
+        return (False,) * 3
+
+
+def test_a_composite_of_ones_own_says_that_its_children_read_its_input():
+    params, xs = Trio().init(KEY, F), jax.random.normal(KEY, (T, B, F))
+    mask, resets = jax.random.bernoulli(KEY, 0.7, (2, T, B))
+
+    def loss(net, params):
+        def total(acc, params, ys, extra, mask):
+            return acc + jnp.sum(jnp.sin(ys))
+
+        given = {"mask": mask, "resets": resets, "reverse": True}
+        state, acc = rnn.fold(net, params, xs, total, jnp.float32(0), **given)
+        return acc, state
+
+    close(
+        *(jax.jit(jax.grad(partial(loss, net), has_aux=True))(params) for net in (Trio(), Apart()))
+    )
+    program = loops(lambda p: run(Trio(), p, xs), params)
+    assert (program, len(loops(lambda p: run(Apart(), p, xs), params))) == ([(False,) * 3], 3)
 
 
 class Called(Plain):
