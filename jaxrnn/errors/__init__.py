@@ -19,6 +19,7 @@ from jaxrnn.errors.message import *  # noqa: F403
 from jaxrnn.errors.metrics import *  # noqa: F403
 from jaxrnn.errors.models import *  # noqa: F403
 from jaxrnn.errors.online import *  # noqa: F403
+from jaxrnn.errors.onnx import *  # noqa: F403
 from jaxrnn.errors.optimizers import *  # noqa: F403
 from jaxrnn.errors.products import *  # noqa: F403
 from jaxrnn.errors.recurrences import *  # noqa: F403

@@ -126,9 +126,9 @@ def not_concrete(cell: Any, path: str, leaf: Any) -> Exception:
     return error(TypeError, cell, got, "arrays whose values are known", do)
 
 
-def unknown_biases(got: Any) -> Exception:
+def unknown_biases(who: str, got: Any) -> Exception:
     do = "Leave it out to have one bias, their sum."
-    return error(ValueError, "from_torch", f"biases={got!r}", "'sum' or 'both'", do)
+    return error(ValueError, who, f"biases={got!r}", "'sum' or 'both'", do)
 
 
 def missing_leaf(module: Any, path: tuple[str, ...], variables: Any) -> Exception:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxrnn import GRU, LSTM, Bidirectional, Dropout, Elman, Layer, Stack, errors
 from jaxrnn.interop.checks import check_converted
 from jaxrnn.interop.two_biases import TwoBiases as TwoBiases
+from jaxrnn.interop.two_biases import with_biases
 
 try:
     import torch
@@ -43,10 +44,9 @@ def from_torch(module: nn.Module, *, biases: Literal["sum", "both"] = "sum") -> 
       (5, 2, 8)
     """
     if biases not in ("sum", "both"):
-        raise errors.unknown_biases(biases)
-    both = biases == "both"
+        raise errors.unknown_biases("from_torch", biases)
     if isinstance(module, nn.RNNCellBase):
-        return layer(module, "", both)
+        return layer(module, "", biases)
     if not isinstance(module, nn.RNNBase):
         raise errors.not_convertible(
             module,
@@ -56,9 +56,9 @@ def from_torch(module: nn.Module, *, biases: Literal["sum", "both"] = "sum") -> 
         )
     layers: list[tuple[Layer, Any]] = []
     for i in range(module.num_layers):
-        cell, params = layer(module, f"_l{i}", both)
+        cell, params = layer(module, f"_l{i}", biases)
         if module.bidirectional:
-            cell, params = Bidirectional(cell), (params, layer(module, f"_l{i}_reverse", both)[1])
+            cell, params = Bidirectional(cell), (params, layer(module, f"_l{i}_reverse", biases)[1])
         if i and module.dropout:
             layers.append((Dropout(module.dropout), {}))
         layers.append((cell, params))
@@ -67,7 +67,7 @@ def from_torch(module: nn.Module, *, biases: Literal["sum", "both"] = "sum") -> 
     return Stack(tuple(cell for cell, _ in layers)), tuple(params for _, params in layers)
 
 
-def layer(module: Any, suffix: str, both: bool) -> tuple[Layer, Any]:
+def layer(module: Any, suffix: str, biases: str) -> tuple[Layer, Any]:
     """One direction of one layer."""
 
     def array(name: str) -> jax.Array:
@@ -88,9 +88,7 @@ def layer(module: Any, suffix: str, both: bool) -> tuple[Layer, Any]:
             cell, b_h, params["b_n"] = GRU(hidden), b_h[: 2 * hidden], b_h[2 * hidden :]
         case _:
             cell = Elman(hidden, activation=module.nonlinearity)
-    params |= {"b": b_x, "b_h": b_h}
-    two = TwoBiases(cell)
-    return (two, params) if both else (cell, two.split(params)[0])
+    return with_biases(cell, params | {"b": b_x, "b_h": b_h}, biases)
 
 
 def to_torch(cell: Layer, params: Any) -> nn.RNNBase:
