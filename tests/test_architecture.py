@@ -82,7 +82,7 @@ PUBLIC_ONLY = {
     "metrics",
     "tasks",
 }
-PEERS = {"flax", "torch", "keras", "equinox", "haiku"}
+PEERS = {"flax", "onnx", "torch", "keras", "equinox", "haiku"}
 
 
 def imports(path):

@@ -12,7 +12,7 @@ import jaxrnn as rnn
 from helpers.cases import CELLS, kinds
 
 ROOT = Path(__file__).parents[1]
-PEERS = "equinox", "flax", "haiku", "keras", "torch"
+PEERS = "equinox", "flax", "haiku", "keras", "onnx", "onnxruntime", "torch"
 README = (ROOT / "README.md").read_text()
 PAGES = {path.stem: path.read_text() for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
 

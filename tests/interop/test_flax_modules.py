@@ -285,7 +285,7 @@ def test_steps_of_linen():
     close(state, carry)
 
 
-@pytest.mark.parametrize("name", ["flax", "torch"])
+@pytest.mark.parametrize("name", ["flax", "onnx", "torch"])
 def test_without_the_package_the_error_names_the_extra(name, monkeypatch):
     room = importlib.import_module("jaxrnn.interop")
     monkeypatch.delitem(vars(room), name, raising=False)

@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto
 
 from jaxrnn import Layer, LSTMState, Stack, errors, lengths_to_mask, unroll
-from jaxrnn.interop.onnx.graph import MOVES, Graph, array, key, read, recurrent, spec
+from jaxrnn.interop.onnx.graph import MOVES, Graph, array, key, read, recurrent, source, spec
 from jaxrnn.interop.onnx.nodes import Node, check_shapes, layer_of, node_of
 
 Model = onnx.ModelProto | str | os.PathLike
@@ -188,7 +188,7 @@ def begins(graph: Graph, name: str) -> str:
             return "zero" if zero else "as a constant that is not zero"
         if node.op_type not in MOVES:
             return made_by(graph, name)
-        name = node.input[0]
+        name = source(node)
     zero = not array(graph, graph.constants[name], graph.who, name).any()
     return "zero" if zero else "as a constant that is not zero"
 
@@ -217,7 +217,7 @@ def check_chain(graph: Graph, indices: list[int], nodes: list[Node], k: int, h: 
             made = made_by(graph, name) if index is not None else f"{name!r}"
             raise refuse(f"the inputs of the second come from {made.removeprefix('made by ')}")
         between.append(graph.nodes[index])
-        name = between[-1].input[0]
+        name = source(between[-1])
 
     # Whatever the nodes between do, it must do to numbers that are all different what we do.
     steps, rows, d = 2, 3, first.directions

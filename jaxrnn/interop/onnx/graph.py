@@ -54,7 +54,7 @@ class Graph(NamedTuple):
             index = self.maker(name, index)
             if index is None or self.nodes[index].op_type != "Identity":
                 return None
-            name = self.nodes[index].input[0]
+            name = source(self.nodes[index])
         return self.constants[name]
 
     def label(self, index: int) -> str:
@@ -66,6 +66,11 @@ class Graph(NamedTuple):
 def key(node: Any) -> str:
     """A node's name, or, where it has none, that of its first output."""
     return node.name or next(filter(None, node.output), "")
+
+
+def source(node: Any) -> str:
+    """The name of a node's first input."""
+    return next(iter(node.input), "")
 
 
 def read(model: Any, who: str) -> Graph:
