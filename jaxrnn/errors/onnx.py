@@ -40,7 +40,7 @@ def wrong_attribute(node: str, name: str, value: Any, need: str) -> Exception:
     return error(ValueError, node, f"{name}={value!r}", need, do)
 
 
-def wrong_inputs(node: str, got: str, need: str) -> Exception:
+def invalid_node(node: str, got: str, need: str) -> Exception:
     do = "Is the node valid? onnx.checker.check_model says more."
     return error(ValueError, node, got, need, do)
 
@@ -53,9 +53,11 @@ def unlike_node(node: str, name: str, array: Any, need: tuple[Any, ...]) -> Exce
     return error(ValueError, node, got, f"{name} of shape {shape}", do)
 
 
-def wrong_tensor(node: str, name: str, got: str, need: str) -> Exception:
+def wrong_tensor(
+    node: str, name: str, got: str, need: str, do: str = "Save the model again."
+) -> Exception:
     """A tensor of a file that is not what it says, or of another kind."""
-    return error(ValueError, node, f"{name} {got}", need, "Save the model again.")
+    return error(ValueError, node, f"{name} {got}", need, do)
 
 
 def not_constant(node: str, name: str, op: str) -> Exception:

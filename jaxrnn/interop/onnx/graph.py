@@ -44,7 +44,7 @@ class Graph(NamedTuple):
         index = self.makers.get(name)
         if index is not None and before is not None and index >= before:
             got = f"{name!r}, used before it is made"
-            raise errors.wrong_inputs(self.who, got, "nodes in order")
+            raise errors.invalid_node(self.who, got, "nodes in order")
         return index
 
     def constant(self, name: str) -> TensorProto | None:
@@ -97,7 +97,7 @@ def read(model: Any, who: str) -> Graph:
             constants.setdefault(node.output[0], values[0])
         for name in filter(None, node.output):
             if makers.setdefault(name, index) != index:
-                raise errors.wrong_inputs(who, f"{name!r} made twice", "one node for each name")
+                raise errors.invalid_node(who, f"{name!r} made twice", "one node for each name")
     return Graph(who, graph.node, makers, constants, folder)
 
 
@@ -156,8 +156,8 @@ def array(graph: Graph, tensor: TensorProto, label: str, name: str, **kinds: Any
     shape, dtype = spec(tensor, label, name, **kinds)
     if tensor.data_location == TensorProto.EXTERNAL:
         if graph.folder is None:
-            need = "data within the model, or beside its file"
-            raise errors.wrong_tensor(label, name, "outside the model", f"{need}: pass its path")
+            need, do = "data within the model, or the path of its file", "Pass the path."
+            raise errors.wrong_tensor(label, name, "outside the model", need, do)
         given, tensor = tensor, TensorProto()  # loading writes into it
         tensor.CopyFrom(given)
         if "length" not in outside(tensor, label, name):

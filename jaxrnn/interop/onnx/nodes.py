@@ -70,22 +70,25 @@ def node_of(graph: Graph, index: int) -> Node:
     for attribute in proto.attribute:
         name = attribute.name
         value = helper.get_attribute_value(attribute) if attribute.type in kinds.values() else "?"
-        if kinds.get(name) != attribute.type:
+        if name not in kinds:
             raise errors.wrong_attribute(label, name, value, f"one of {', '.join(sorted(kinds))}")
+        if kinds[name] != attribute.type:
+            need = f"one of type {AttributeProto.AttributeType.Name(kinds[name])}"
+            raise errors.invalid_node(label, f"{name}={value!r}", need)
         said[name] = value
     said["direction"] = said["direction"].decode(errors="replace")
     if said["direction"] not in DIRECTIONS:
         need = " or ".join(DIRECTIONS)
-        raise errors.wrong_attribute(label, "direction", said["direction"], need)
+        raise errors.invalid_node(label, f"direction={said['direction']!r}", need)
     if said["layout"] not in (0, 1):
-        raise errors.wrong_attribute(label, "layout", said["layout"], "0 or 1")
+        raise errors.invalid_node(label, f"layout={said['layout']}", "0 or 1")
     for name in ("clip", "activation_alpha", "activation_beta", "input_forget"):
         if said.get(name):
             raise errors.wrong_attribute(label, name, said[name], f"a node without {name}")
     names, roles = list(proto.input), INPUTS[op]
     if len(names) > len(roles) or not all([*names, "", "", ""][:3]):
         need = f"X, W and R, and at most {', '.join(roles[3:])}"
-        raise errors.wrong_inputs(label, f"inputs {names}", need)
+        raise errors.invalid_node(label, f"inputs {names}", need)
     inputs = {role: name for role, name in zip(roles, names, strict=False) if name}
     made = Node(label, op, said, inputs, (), next(iter(proto.output), ""))
     return made._replace(activations=activations(made))
@@ -110,7 +113,7 @@ def check_shapes(node: Node, arrays: dict[str, Any]) -> None:
     d, first = node.directions, arrays["R"].shape[-1] if len(arrays["R"].shape) == 3 else None
     h = node.attributes.get("hidden_size", first)
     if isinstance(h, int) and h < 1:
-        raise errors.wrong_attribute(node.label, "hidden_size", h, "a size from 1")
+        raise errors.invalid_node(node.label, f"hidden_size={h}", "a size from 1")
     g, w, x = len(ORDER[node.op]), arrays["W"].shape, getattr(arrays.get("X"), "shape", ())
     rows = None
     if len(x) == 3:
@@ -137,7 +140,7 @@ def check_shapes(node: Node, arrays: dict[str, Any]) -> None:
             raise errors.unlike_node(node.label, role, arrays[role], shape)
     dtypes = {role: str(arrays[role].dtype) for role in ("W", "R", "B", "P") if role in arrays}
     if len(set(dtypes.values())) > 1:
-        raise errors.wrong_inputs(node.label, f"weights of dtypes {dtypes}", "weights of one")
+        raise errors.invalid_node(node.label, f"weights of dtypes {dtypes}", "weights of one dtype")
 
 
 def blocks(array: Any, order: tuple[int, ...]) -> Any:
