@@ -115,7 +115,9 @@ def declared(*extras):
     names = {re.match(r"[\w-]+", need)[0] for need in needs}
     return (
         {
-            {"orbax-checkpoint": "orbax", "dm-haiku": "haiku"}.get(n, n.replace("-", "_"))
+            {"orbax-checkpoint": "orbax", "dm-haiku": "haiku", "protobuf": "google"}.get(
+                n, n.replace("-", "_")
+            )
             for n in names
         }
         | set(sys.stdlib_module_names)

@@ -48,6 +48,7 @@ def from_onnx(
         not fit the node, by the name of the first; states or lengths that are fixed.
 
     Example:
+      >>> from jaxrnn.interop.onnx import to_onnx
       >>> model = to_onnx(LSTM(8), LSTM(8).init(jax.random.key(0), features(3)))
       >>> layer, params = from_onnx(model)
       >>> unroll(layer, params, jnp.ones((5, 2, 3)))[1].shape
@@ -95,6 +96,7 @@ def run_onnx(model: Model, inputs: dict[str, Any], node: str | None = None) -> t
         node does not have, that are missing, or that do not fit.
 
     Example:
+      >>> from jaxrnn.interop.onnx import to_onnx
       >>> model = to_onnx(GRU(8), GRU(8).init(jax.random.key(0), features(3)))
       >>> y, y_h = run_onnx(model, {"X": jnp.ones((5, 2, 3))})
       >>> y.shape, y_h.shape
