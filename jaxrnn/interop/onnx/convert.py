@@ -29,7 +29,7 @@ def from_onnx(
     is `mask=lengths_to_mask(lengths, T)`, and `initial_h` and `initial_c` are `state`.
 
     A file is only read: nothing in it is executed, and names, dtypes and sizes are checked before
-    an array is made.
+    an array is made. Doubles become float32 unless JAX's x64 is on.
 
     Args:
       model: the model, or the path of its file, which weights outside of it lie beside.

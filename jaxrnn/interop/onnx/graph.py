@@ -89,6 +89,10 @@ def read(model: Any, who: str) -> Graph:
     if not isinstance(model, onnx.ModelProto):
         raise errors.not_a_model(who, model)
     graph = model.graph
+    names = [tensor.name for tensor in graph.initializer]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+    check_words(who, names)
     constants = {tensor.name: tensor for tensor in graph.initializer}
     makers: dict[str, int] = {}
     for index, node in enumerate(graph.node):
@@ -99,6 +103,13 @@ def read(model: Any, who: str) -> Graph:
             if makers.setdefault(name, index) != index:
                 raise errors.invalid_node(who, f"{name!r} made twice", "one node for each name")
     return Graph(who, graph.node, makers, constants, folder)
+
+
+def check_words(who: str, words: list[Any]) -> None:
+    """Names in UTF-8: protobuf gives bytes for anything else."""
+    for word in words:
+        if not isinstance(word, str):
+            raise errors.invalid_node(who, f"the name {word!r}", "names in UTF-8")
 
 
 def recurrent(graph: Graph, node: str | None) -> list[int]:
@@ -145,6 +156,7 @@ def spec(tensor: TensorProto, label: str, name: str, kinds: tuple[int, ...] = FL
 def outside(tensor: TensorProto, label: str, name: str) -> dict[str, int]:
     """Where the data of a tensor lies in a file of its own: its offset and length."""
     said = {entry.key: entry.value for entry in tensor.external_data}
+    check_words(label, [*said, *said.values()])
     numbers = {key: said[key] for key in ("offset", "length") if key in said}
     if not all(value.isdecimal() and len(value) < 20 for value in numbers.values()):
         raise errors.wrong_tensor(label, name, f"outside the file at {numbers}", "numbers from 0")

@@ -36,6 +36,9 @@ if importlib.util.find_spec("onnx"):
     FOLDER = pathlib.Path(tempfile.mkdtemp())
     (FOLDER / "text.onnx").write_text("no model at all")
 
+    OF_BYTES = OF_LSTM.SerializeToString().replace(b"LSTM", b"LST\xff")
+    (FOLDER / "name.onnx").write_bytes(OF_BYTES)
+
     def changed(change, model=OF_LSTM):
         """A model after a change of its graph."""
         made = copy.deepcopy(model)
@@ -105,6 +108,7 @@ if importlib.util.find_spec("onnx"):
         at("no file", FileNotFoundError, ("No such file",), from_onnx, FOLDER / "none.onnx"),
         at("a folder", ValueError, ("a folder",), from_onnx, FOLDER),
         at("a text", ValueError, ("text.onnx",), from_onnx, FOLDER / "text.onnx"),
+        at("a name in bytes", ValueError, ("UTF-8",), from_onnx, FOLDER / "name.onnx"),
         at("biases=1", ValueError, ("from_onnx", "'both'"), from_onnx, OF_LSTM, biases=1),
         at("another name", ValueError, ("'lstm'", "'LSTM'"), from_onnx, OF_LSTM, "lstm"),
         at(
