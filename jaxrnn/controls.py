@@ -48,6 +48,26 @@ def controlled(cell: Any) -> Callable:
     return lifted
 
 
+def states_before(piece: Piece, states: Any) -> Any:
+    """The state that each step of a piece begins from, given the states after each of them."""
+
+    def before(first: jax.Array, after: jax.Array) -> jax.Array:
+        return delayed(first[None], after, piece.reverse)
+
+    found = jax.tree.map(before, piece.state, states)
+    if piece.resets is None:
+        return found
+    return jax.vmap(choose, (0, None, 0))(piece.resets, piece.start, found)
+
+
+def delayed(first: jax.Array, after: jax.Array, reverse: bool) -> jax.Array:
+    """What was there before each step: `first [1, ...]` before the first one met, and for the
+    others what the step before them left, `after [T, ...]`.
+    """
+    parts = [after[1:], first] if reverse else [first, after[:-1]]
+    return jnp.concatenate(parts)[: after.shape[0]]
+
+
 def directed(mask: Any, resets: Any, reverse: bool) -> Any:
     """The resets as a run in the given direction meets them; those under a false mask are ignored.
 

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from jaxrnn import controls
 from jaxrnn.autodiff.dot import Dot
@@ -94,15 +93,7 @@ class _Watch(Scan):
         last, states = super().run(cell, params, piece)
         gates = None
         if cell.gates is not None:
-            before = jax.tree.map(partial(_before, piece.reverse), piece.state, states)
-            if piece.resets is not None:
-                before = jax.vmap(controls.choose, (0, None, 0))(piece.resets, piece.start, before)
+            before = controls.states_before(piece, states)
             gates = cell.gates(params, before, piece.zs, Dot(params))
         self.kept.append((piece.zs, states, gates))
         return last, states
-
-
-def _before(reverse: bool, first: jax.Array, after: jax.Array) -> jax.Array:
-    """The states before each step, from the first state and those after each step."""
-    pieces = [after[1:], first[None]] if reverse else [first[None], after[:-1]]
-    return jnp.concatenate(pieces)[: after.shape[0]]

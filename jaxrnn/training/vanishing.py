@@ -156,9 +156,7 @@ class _Shifted(Scan):
             piece.length,
             piece.reverse,
         )
-        before = jax.tree.map(lambda s, after: shifted(s[None], after, piece), piece.state, states)
-        if piece.resets is not None:
-            before = jax.vmap(controls.choose, (0, None, 0))(piece.resets, piece.start, before)
+        before = controls.states_before(piece, states)
         self.met.append(Met(cell, params, before, piece.zs, follows(piece)))
         return last, states
 
@@ -177,17 +175,11 @@ def added(state: State, shift: list | None) -> State:
     return tree.unflatten(moved)
 
 
-def shifted(first: jax.Array, after: jax.Array, piece: controls.Piece) -> jax.Array:
-    """What was there before each step, from the first and from what each step left."""
-    parts = [after[1:], first] if piece.reverse else [first, after[:-1]]
-    return jnp.concatenate(parts)[: after.shape[0]]
-
-
 def follows(piece: controls.Piece) -> jax.Array:
     """Which steps, `[T]` or `[T, ...]`, go on from a step of the same sequence."""
     valid = jnp.ones(piece.length, bool) if piece.mask is None else piece.mask
     some = jax.lax.cummax(valid.astype(jnp.int32), reverse=piece.reverse).astype(bool)
-    found = valid & shifted(jnp.zeros_like(some[:1]), some, piece)
+    found = valid & controls.delayed(jnp.zeros_like(some[:1]), some, piece.reverse)
     if piece.resets is None:
         return found
     return found.reshape(found.shape + (1,) * (piece.resets.ndim - found.ndim)) & ~piece.resets
