@@ -3,6 +3,7 @@
 import re
 import sys
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -207,3 +208,17 @@ def test_a_plot_without_matplotlib_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ModuleNotFoundError, match=r'pip install -e ".\[examples\]"'):
         diagnostics.plot_gradient_norms(jnp.ones(3))
+
+
+@pytest.mark.parametrize(("reverse", "fresh", "other"), [(False, (0, 2), -1), (True, (3, 1), 1)])
+def test_gates_are_those_of_the_state_that_a_step_begins_from(reverse, fresh, other):
+    cell = rnn.LSTM(2)
+    params = cell.init(jax.random.key(0), 2)
+    xs = jax.random.normal(jax.random.key(1), (4, 2))
+    resets = jnp.arange(4) == 2  # a cut between 1 and 2
+    seen = diagnostics.record(cell, params, xs, resets=resets, reverse=reverse)
+    zs, start = cell.project(params, xs), cell.initial_state(params)
+    for t in range(4):
+        before = start if t in fresh else jax.tree.map(lambda s, i=t + other: s[i], seen.states)
+        want = cell.gates(params, before, zs[t], rnn.Dot(params))
+        chex.assert_trees_all_close(jax.tree.map(lambda g, t=t: g[t], seen.gates), want, rtol=1e-5)
