@@ -14,7 +14,11 @@ import jax
 import jax.extend
 import numpy as np
 from jax._src import checkify, dispatch, source_info_util
-from jax._src.core import mapped_leading_aval, unmapped_leading_aval
+from jax._src.core import (
+    InconclusiveDimensionOperation,
+    mapped_leading_aval,
+    unmapped_leading_aval,
+)
 from jax._src.interpreters import batching
 from jax._src.interpreters import partial_eval as pe
 from jax.core import Tracer
@@ -210,7 +214,7 @@ def at_least(n: Any, least: int) -> bool:
     """Whether `n >= least`; of a symbol only where its constraints say so."""
     try:
         return bool(n >= least)
-    except jax.errors.InconclusiveDimensionOperation:
+    except InconclusiveDimensionOperation:
         return False
 
 
