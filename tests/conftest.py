@@ -1,5 +1,6 @@
 """Strict promotion of dtypes in every test; hypothesis the same on every machine."""
 
+import gc
 import os
 import pathlib
 import signal
@@ -16,6 +17,8 @@ import hypothesis
 import jax
 import pytest
 
+# Tracing makes millions of small objects, few of them in cycles.
+gc.set_threshold(20_000, 50, 50)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 hypothesis.settings.register_profile(
