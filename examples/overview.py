@@ -47,7 +47,7 @@ training and scoring, all seeds; while `pronounce`, `pronounce_long` and `transl
 did much other work (a seed of `pronounce` or `translate` takes four to five minutes where it does
 none). Choices were made on a part of the training set, and the test set was read once, except where
 a section says otherwise.
-This page is made by `overview.py` from the records in [results/](results).
+This page is made by `overview.py` from the records in `results/`.
 """
 
 

@@ -18,6 +18,8 @@ import numpy as np
 from jaxrnn import draws, errors
 from jaxrnn.fields import frozen
 
+__all__ = ["Chrono", "Identity", "Rotations", "SpectralRadius"]
+
 Initializer = Callable[[jax.Array, tuple[int, ...], Any], Any]
 """The protocol of `jax.nn.initializers`: from a key, a shape and a dtype to an array."""
 

@@ -15,6 +15,8 @@ from jaxrnn import errors
 from jaxrnn.data import pad
 from jaxrnn.training.losses import MaskedMean
 
+__all__ = ["accuracy", "bleu", "confusion", "edit_distance", "exact_match", "token_error_rate", "word_error_rate"]
+
 
 def predicted(logits: jax.Array) -> jax.Array:
     """The likeliest tokens `[T, ...]` of logits `[T, ..., V]`, -1 where one is NaN; tokens are

@@ -64,9 +64,7 @@ class Buckets:
       buckets: the largest number of shapes.
       seed: the seed of the shuffling.
 
-    Returns:
-      A callable, `buckets(step) -> Padded`, pure in the step; `per_epoch` batches make an epoch.
-
+    It is called as `buckets(step) -> Padded`, pure in the step; `per_epoch` batches make an epoch.
     It pickles as its arguments, so that workers can be handed one.
 
     Raises:

@@ -51,8 +51,7 @@ class Segments:
       length: T, the steps of a segment.
       keep_last: whether the last, shorter segment of each stream is visited.
 
-    Returns:
-      A callable: `segments(step) -> Batch` of `[length, batch]` arrays, pure in the step.
+    It is called as `segments(step) -> Batch` of `[length, batch]` arrays, pure in the step.
 
     Raises:
       TypeError: for tokens, a size or a step that are not integers.

@@ -17,6 +17,8 @@ try:
 except ModuleNotFoundError:
     raise errors.missing_package("torch", "it is what is converted", "interop") from None
 
+__all__ = ["TwoBiases", "from_torch", "to_torch"]
+
 
 def from_torch(module: nn.Module, *, biases: Literal["sum", "both"] = "sum") -> tuple[Layer, Any]:
     """The cell and params that compute what a torch module computes.

@@ -15,6 +15,8 @@ from jaxrnn.testing import laws as _laws
 from jaxrnn.testing.inputs import Given, example
 from jaxrnn.testing.observe import LAWS as LAWS
 from jaxrnn.testing.observe import TOLERANCE
+
+__all__ = ["LAWS", "LawError", "check_cell"]
 from jaxrnn.testing.observe import LawError as LawError
 
 

@@ -12,6 +12,8 @@ from jaxrnn.composite import params_spec
 from jaxrnn.interop.flax.sequences import run
 from jaxrnn.params import is_fixed
 
+__all__ = ["Recurrent"]
+
 COLLECTIONS = ("params", "fixed")
 
 

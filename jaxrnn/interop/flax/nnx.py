@@ -14,6 +14,8 @@ from jaxrnn.interop.flax.sequences import run
 from jaxrnn.layer import like_input
 from jaxrnn.params import is_fixed
 
+__all__ = ["Fixed", "Recurrent"]
+
 
 class Fixed(nnx.Variable):
     """A weight that is never trained: a leaf under a key `fixed`, such as a reservoir.
