@@ -15,7 +15,15 @@ from jaxrnn import errors
 from jaxrnn.data import pad
 from jaxrnn.training.losses import MaskedMean
 
-__all__ = ["accuracy", "bleu", "confusion", "edit_distance", "exact_match", "token_error_rate", "word_error_rate"]
+__all__ = [
+    "accuracy",
+    "bleu",
+    "confusion",
+    "edit_distance",
+    "exact_match",
+    "token_error_rate",
+    "word_error_rate",
+]
 
 
 def predicted(logits: jax.Array) -> jax.Array:

@@ -37,6 +37,7 @@ def reached() -> list[pathlib.Path]:
 def on_config(config):
     """The navigation: guides in the order of docs/index.md, then all else."""
     table = (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    rooms = reference.rooms()
     guides = re.findall(r"^\|.*\[(\w+)\]\((\w+\.md)\) \|$", table, re.MULTILINE)
     config.nav = [
         {"Home": "README.md"},
@@ -47,18 +48,15 @@ def on_config(config):
             ]
         },
         {"Gallery": "examples/README.md"},
-        {"Reference": ["reference/index.md", *({r: f"reference/{r}.md"} for r in rooms())]},
+        {"Reference": ["reference/index.md", *({room: f"reference/{room}.md"} for room in rooms)]},
         {"Benchmarks": "benchmarks/README.md"},
         {"Project": [{"Contributing": "CONTRIBUTING.md"}, {"Changes": "CHANGELOG.md"}]},
     ]
     return config
 
 
-def rooms() -> list[str]:
-    return reference.rooms()
-
-
 def title(name: str) -> str:
+    """A file's name as a title."""
     return name[0].upper() + name[1:].replace("_", " ")
 
 
@@ -85,9 +83,17 @@ def program(path: pathlib.Path) -> str:
 
 def on_page_markdown(markdown, *, page, config, files):
     """A link to a program leads to its page, and the gallery begins with its pictures."""
+    if page.parent is None:  # there is nothing beside it
+        page.meta["hide"] = ["navigation"]
     if page.file.src_uri == "examples/README.md":
         markdown = gallery(markdown)
     return PROGRAM.sub(r"\1.md)", markdown)
+
+
+def on_page_content(html, *, page, config, files):
+    """A search is of what is said, not of the source beside it."""
+    source = '<details class="mkdocstrings-source"'
+    return html.replace(source, f"{source} data-search-exclude")
 
 
 def gallery(markdown: str) -> str:
@@ -109,6 +115,6 @@ def card(name: str) -> str:
     record = json.loads((ROOT / f"examples/results/{name}.json").read_text(encoding="utf-8"))
     says = record["shows"][0].upper() + record["shows"][1:]
     return (
-        f'<figure markdown>\n[![{name}](results/{name}.png){{ loading=lazy }}](#{name})\n'
-        f"<figcaption markdown>[{title(name)}](#{name}) {says}</figcaption>\n</figure>\n"
+        f"<figure markdown>\n[![{name}](results/{name}.png){{ loading=lazy }}](#{name})\n"
+        f"<figcaption markdown>[{name}](#{name}) {says}</figcaption>\n</figure>\n"
     )

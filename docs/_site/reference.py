@@ -59,6 +59,7 @@ def rooms(module: str = TOP) -> list[str]:
 
 
 def is_room(path: str, parent: str) -> bool:
+    """Whether it is a package within a module, or a module that it names."""
     file = source(path)
     named = path in said_again(parent).values()
     return path.startswith(f"{parent}.") and bool(file) and (named or file.stem == "__init__")
@@ -100,6 +101,7 @@ def groups() -> dict[str, str]:
 
 
 def entry(path: str, said: str, level: int) -> str:
+    """The place of one thing on its page, with an anchor of the name that users say."""
     options = f'heading: "{said}"\n      toc_label: "{said.rpartition(".")[2]}"'
     return (
         f'<a id="{said}"></a>\n\n::: {path}\n    options:\n      {options}\n'
@@ -109,7 +111,8 @@ def entry(path: str, said: str, level: int) -> str:
 
 def page(room: str) -> str:
     """The Markdown of a room's page."""
-    intro = f"::: {room}\n    options: {{members: false, show_root_heading: false}}\n"
+    hidden = "show_root_heading: false, show_root_toc_entry: false"
+    intro = f"::: {room}\n    options: {{members: false, {hidden}}}\n"
     lines, above = [f"# {room}\n", intro], groups() if room == TOP else {}
     title = None
     for name in public(room):
