@@ -100,12 +100,18 @@ def groups() -> dict[str, str]:
     return found
 
 
-def entry(path: str, said: str, level: int) -> str:
-    """The place of one thing on its page, with an anchor of the name that users say."""
-    options = f'heading: "{said}"\n      toc_label: "{said.rpartition(".")[2]}"'
+def anchors(path: str, *said: str) -> str:
+    """Places to link to, of every name that users say; that of the path itself is mkdocstrings'."""
+    return "".join(f'<a id="{name}"></a>' for name in dict.fromkeys(said) if name != path)
+
+
+def entry(path: str, room: str, name: str, level: int) -> str:
+    """The place of one thing on its page."""
+    said = names()[path][1]
+    options = f'heading: "{said}"\n      toc_label: "{name}"'
     return (
-        f'<a id="{said}"></a>\n\n::: {path}\n    options:\n      {options}\n'
-        f"      heading_level: {level}\n"
+        f"{anchors(path, said, f'{room}.{name}')}\n\n::: {path}\n    options:\n"
+        f"      {options}\n      heading_level: {level}\n"
     )
 
 
@@ -121,9 +127,10 @@ def page(room: str) -> str:
         if where == room:
             if above and above[name] != title:
                 lines.append(f"## {(title := above[name])}\n")
-            lines.append(entry(path, said, 3 if above else 2))
+            lines.append(entry(path, room, name, 3 if above else 2))
         elif room != TOP:
-            lines.append(f"`{room}.{name}` is [`{said}`]({where}.md#{said}).\n")
+            again = f"{room}.{name}"
+            lines.append(f"{anchors(path, again)}`{again}` is [`{said}`]({where}.md#{said}).\n")
     return "\n".join(lines)
 
 

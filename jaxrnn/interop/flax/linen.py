@@ -12,7 +12,7 @@ from jaxrnn.composite import params_spec
 from jaxrnn.interop.flax.sequences import run
 from jaxrnn.params import is_fixed
 
-__all__ = ["Recurrent"]
+__all__ = ["Recurrent", "variables_of"]
 
 COLLECTIONS = ("params", "fixed")
 
