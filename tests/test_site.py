@@ -16,9 +16,10 @@ import jaxrnn as rnn
 
 ROOT = Path(__file__).parents[1]
 ROOMS = (
-    *("cells", "combinators", "data", "decoding", "diagnostics", "initializers", "layers"),
-    *("metrics", "models", "online", "saving", "strategies", "tasks", "testing", "training"),
-    *("interop.flax", "interop.flax.linen", "interop.flax.nnx", "interop.onnx", "interop.torch"),
+    *("cells", "combinators", "layers", "saving", "strategies"),
+    *(room for room in rnn._ROOMS if room != "interop"),
+    *(f"interop.{room}" for room in rnn.interop._ROOMS),
+    *("interop.flax.linen", "interop.flax.nnx"),
 )
 # What is fetched without a click, by its element and attribute.
 FETCHED = {(e, "src") for e in ("script", "img", "iframe", "audio", "video", "source", "embed")}
@@ -66,13 +67,15 @@ def site(tmp_path_factory):
 
 
 def public(module):
-    """The names that a module offers: `__all__`, or those of this library in it."""
+    """The names that a module offers: `__all__`, or what a package has of this library, and what a
+    module defines."""
+    origin = "jaxrnn." if hasattr(module, "__path__") else module.__name__
     own = [
         name
         for name, thing in vars(module).items()
         if not name.startswith("_")
         and not inspect.ismodule(thing)
-        and str(getattr(thing, "__module__", "")).startswith("jaxrnn")
+        and f"{getattr(thing, '__module__', '')}.".startswith(origin)
     ]
     return getattr(module, "__all__", own)
 

@@ -36,6 +36,8 @@ def reached() -> list[pathlib.Path]:
 
 def on_config(config):
     """The navigation: guides in the order of docs/index.md, then all else."""
+    for read in (reference.source, reference.tree, reference.said_again, reference.names):
+        read.cache_clear()  # `mkdocs serve` builds more than once
     table = (ROOT / "docs/index.md").read_text(encoding="utf-8")
     rooms = reference.rooms()
     guides = re.findall(r"^\|.*\[(\w+)\]\((\w+\.md)\) \|$", table, re.MULTILINE)

@@ -41,10 +41,16 @@ def said_again(module: str) -> dict[str, str]:
 
 
 def public(module: str) -> list[str]:
-    """The public names of a module in their order: `__all__`, or what it says again."""
+    """The public names of a module in their order: `__all__`; or else what a package says again,
+    and what a module defines.
+    """
     for node in tree(module).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             return ast.literal_eval(node.value)
+    file = source(module)
+    if file and file.stem != "__init__":
+        made = [n for n in tree(module).body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+        return [node.name for node in made if not node.name.startswith("_")]
     return [name for name, path in said_again(module).items() if not source(path)]
 
 
