@@ -42,6 +42,15 @@ def x64():
 
 
 @pytest.fixture
+def optimised():
+    """All of the compiler's passes within a test that computes for longer than it compiles."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture
 def usual_signals():
     """The handlers of a fresh process, whatever runs the tests (a shell ignores Ctrl-C for what is
     in the background); a test leaves them as they are."""

@@ -146,6 +146,7 @@ def test_bad_input_is_one_line(corpus, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimised")
 def test_it_learns_what_frequencies_do_not_tell(tmp_path):
     music.main(
         [

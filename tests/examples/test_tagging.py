@@ -120,6 +120,7 @@ def test_bad_input_is_one_line(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("optimised")
 def test_it_learns_and_both_directions_help(tmp_path):
     tagging.main(["--validate", "--seeds", "1", "--steps", "250", "--out", str(tmp_path)])
     run = json.loads((tmp_path / "results.json").read_text())["runs"][0]
