@@ -84,7 +84,7 @@ class Exported:
             raise errors.no_step(self.layer)
         x = plain(x)
         batch = errors.check_program_input(who, "x", x, self.x, 0)
-        errors.check_rows(who, batch)
+        errors.check_exported_rows(who, batch)
         state = self._state(who, state, batch)
         return self._calls["step"](batch, self._given(who, params), state, cast(x, self.x))
 
@@ -112,7 +112,7 @@ class Exported:
         xs = plain(xs)
         steps, *batch = axes = errors.check_program_input(who, "xs", xs, self.x, 1)
         batch = tuple(batch)
-        errors.check_rows(who, batch, steps)
+        errors.check_exported_rows(who, batch, steps)
         if state is None:
             state = self.initial_state(batch, params=params)
         state = self._state(who, state, batch)

@@ -96,13 +96,13 @@ def read_program(
     except ImportError:
         raise errors.no_flatbuffers("load_exported") from None
     except Exception as why:  # whatever a reader of another version says
-        raise errors.bad_program(path, name, writer, str(why)) from why
+        raise errors.bad_program(path, name, writer, why) from why
     low = jax.export.minimum_supported_calling_convention_version
     high = jax.export.maximum_supported_calling_convention_version
     convention = program.calling_convention_version
     if not low <= convention <= high:
         why = f"calling convention {convention}, where {low} to {high} are known"
-        raise errors.bad_program(path, name, writer, why)
+        raise errors.bad_program(path, name, writer, ValueError(why))
     called = {call for text in texts for call in calls(text)}
     unknown = {call for call in called if not KNOWN.fullmatch(call)} - set(custom_calls)
     if unknown:

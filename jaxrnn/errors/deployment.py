@@ -35,13 +35,19 @@ def no_flatbuffers(who: str) -> Exception:
     )
 
 
+def reason(why: Exception) -> str:
+    """What another library says, in one line that ends."""
+    text = " ".join(str(why).split())
+    return text if len(text) <= 400 else text[:397] + "..."
+
+
 def not_exported(layer: Any, strategy: Any, platforms: Any, name: str, why: Exception) -> Exception:
-    got = f"{name} by {strategy} for {', '.join(platforms)}, which fails ({short(str(why))})"
+    got = f"{name} by {strategy} for {', '.join(platforms)}, which fails ({reason(why)})"
     need = "programs for any number of steps and rows"
     return error(ValueError, layer, got, need, "Export with strategy=Scan(), or fewer platforms.")
 
 
-def bad_program(path: Any, name: str, writer: str, why: str) -> Exception:
+def bad_program(path: Any, name: str, writer: str, why: Exception) -> Exception:
     need = f"one that JAX {jax.__version__} reads"
     do = "JAX reads programs of up to half a year before it, and three weeks after: export again."
     got = f"a program {name} of JAX {short(writer)} ({short(why)})"
@@ -69,7 +75,7 @@ def no_step(layer: str) -> Exception:
     return error(ValueError, "Exported", got, need, "Run whole sequences with sequence(xs).")
 
 
-def check_rows(who: str, batch: tuple[int, ...], steps: int = 1) -> None:
+def check_exported_rows(who: str, batch: tuple[int, ...], steps: int = 1) -> None:
     """What a program is exported for: at least one step of one row."""
     if steps < 1 or not all(size >= 1 for size in batch):
         got = f"{steps} steps of rows {batch}" if steps < 1 else f"rows {batch}"
