@@ -11,18 +11,12 @@ from typing import Any
 import jax
 import jax.export
 import jax.numpy as jnp
+import numpy as np
 
 from jaxrnn import errors
 from jaxrnn.deployment.plain import plain
 from jaxrnn.layer import Params, State
 from jaxrnn.saving.network import named, rebuilt
-
-AXES: dict[str, tuple[tuple, Any]] = {
-    "initial_state": ((0,), 0),
-    "step": ((0, 0), (0, 0)),
-    "sequence": ((1, 0, 1), (0, 1)),
-}
-"""Where the batch axes of each program's arguments after the params begin, and of its results."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -66,7 +60,8 @@ class Exported:
         who = "Exported.initial_state"
         errors.check_batch(who, batch_shape)
         batch = tuple(errors.check_count(who, "a size", size) for size in batch_shape)
-        return self._calls["initial_state"](batch, self._given(who, params), jnp.zeros(batch, bool))
+        with errors.leaves_checked(who, params=params):
+            return self._calls["initial_state"](self._or_own(params), np.zeros(batch, bool))
 
     def step(self, state: State, x: Any, *, params: Params | None = None) -> tuple[State, Any]:
         """One step, as `advance`: `(state, y)`, for inputs `[..., F]` or tokens `[...]`.
@@ -79,14 +74,10 @@ class Exported:
         Raises:
           TypeError, ValueError: for arguments that do not fit, and for a layer that is not causal.
         """
-        who = "Exported.step"
         if "step" not in self.programs:
             raise errors.no_step(self.layer)
-        x = plain(x)
-        batch = errors.check_program_input(who, "x", x, self.x, 0)
-        errors.check_exported_rows(who, batch)
-        state = self._state(who, state, batch)
-        return self._calls["step"](batch, self._given(who, params), state, cast(x, self.x))
+        with errors.leaves_checked("Exported.step", params=params, state=state, x=x):
+            return self._calls["step"](self._or_own(params), state, x)
 
     def sequence(
         self,
@@ -102,34 +93,68 @@ class Exported:
         Args:
           xs: the inputs: one step or more, of any batch shape.
           state: the state before the first step; by default the initial one.
-          mask: booleans `[T, ...]`, true where the step is valid.
+          mask: booleans `[T, ...]`, true where the step is valid; a step under false changes
+            nothing, and its output is zero.
           params: other params of the same shapes; by default those of the file.
 
         Raises:
           TypeError, ValueError: for arguments that do not fit.
         """
-        who = "Exported.sequence"
-        xs = plain(xs)
-        steps, *batch = axes = errors.check_program_input(who, "xs", xs, self.x, 1)
-        batch = tuple(batch)
-        errors.check_exported_rows(who, batch, steps)
-        if state is None:
-            state = self.initial_state(batch, params=params)
+        given = {"params": params, "xs": xs, "state": state, "mask": mask}
+        with errors.leaves_checked("Exported.sequence", **given):
+            return self._calls["sequence"](self._or_own(params), xs, state, mask)
+
+    def _or_own(self, params: Params | None) -> Params:
+        return self.params if params is None else params
+
+    @functools.cached_property
+    def _calls(self) -> dict[str, Callable]:
+        """The programs behind their checks."""
+        here = jax.export.default_export_platform()
+        if not {here, "cpu"} & set(self.platforms):
+            raise errors.other_platforms(self.platforms, here)
+        calls = {"initial_state": self._initial_state, "step": self._step}
+        return {
+            name: jax.jit(call) for name, call in (calls | {"sequence": self._sequence}).items()
+        }
+
+    def _initial_state(self, params: Params, rows: jax.Array) -> State:
+        params = self._params("Exported.initial_state", params)
+        state = self.programs["initial_state"].call(params, rows.reshape(-1))
+        return moved(0, state, (rows.size,), rows.shape)
+
+    def _step(self, params: Params, state: State, x: Any) -> tuple[State, Any]:
+        who, x = "Exported.step", plain(x)
+        batch = errors.check_program_input(who, "x", x, self.x, 0)
+        errors.check_exported_rows(who, batch)
         state = self._state(who, state, batch)
+        rows, params = (math.prod(batch),), self._params(who, params)
+        x = moved(0, cast(x, self.x), batch, rows)
+        state, y = self.programs["step"].call(params, moved(0, state, batch, rows), x)
+        return moved(0, state, rows, batch), moved(0, y, rows, batch)
+
+    def _sequence(self, params: Params, xs: Any, state: Any, mask: Any) -> tuple[State, Any]:
+        who, xs = "Exported.sequence", plain(xs)
+        axes = errors.check_program_input(who, "xs", xs, self.x, 1)
+        batch = axes[1:]
+        errors.check_exported_rows(who, batch, axes[0])
+        rows, params = (math.prod(batch),), self._params(who, params)
+        if state is None:
+            state = self._initial_state(params, jnp.zeros(batch, bool))
         if mask is None:
             mask = jnp.ones(axes, bool)
         errors.check_flags(who, "mask", mask, axes)
-        params = self._given(who, params)
-        return self._calls["sequence"](batch, params, cast(xs, self.x), state, mask)
+        state = moved(0, self._state(who, state, batch), batch, rows)
+        xs = moved(1, cast(xs, self.x), batch, rows)
+        run = self.programs["sequence"].call
+        state, ys = run(params, xs, state, moved(1, mask, batch, rows))
+        return moved(0, state, rows, batch), moved(1, ys, rows, batch)
 
-    def _given(self, who: str, params: Any) -> Params:
-        """The params that a program takes: the file's, or others like them."""
-        if params is None:
-            return self.params
-        params = plain(params)
-        do = "Pass a tree like .params."
-        errors.check_arrays(who, named("params", params), named("params", self.params), do)
-        return cast(rebuilt(self.params, "params", named("params", params)), self.params)
+    def _params(self, who: str, params: Any) -> Params:
+        """The params that a program takes: like the file's."""
+        arrays, need = named("params", plain(params)), named("params", self.params)
+        errors.check_arrays(who, arrays, need, "Pass a tree like .params.")
+        return cast(rebuilt(self.params, "params", arrays), self.params)
 
     def _state(self, who: str, state: Any, batch: tuple[int, ...]) -> State:
         """A state of these rows, without classes."""
@@ -138,14 +163,6 @@ class Exported:
         state = plain(state)
         errors.check_state(who, state, like, "state of these rows")
         return state
-
-    @functools.cached_property
-    def _calls(self) -> dict[str, Callable]:
-        """Each program, compiled at its first call with arguments of new shapes."""
-        here = jax.export.default_export_platform()
-        if not {here, "cpu"} & set(self.platforms):
-            raise errors.other_platforms(self.platforms, here)
-        return {name: compiled(made, *AXES[name]) for name, made in self.programs.items()}
 
 
 def arguments(program: jax.export.Exported) -> tuple:
@@ -156,21 +173,6 @@ def arguments(program: jax.export.Exported) -> tuple:
 def cast(tree: Any, like: Any) -> Any:
     """The same numbers in the dtypes of another tree."""
     return jax.tree.map(lambda a, spec: jnp.asarray(a, spec.dtype), tree, like)
-
-
-def compiled(program: jax.export.Exported, given: tuple, made: Any) -> Callable:
-    """A program for rows of any shape, `call(batch, params, *trees)`, from one for `[B]`; `given`
-    and `made` say where batch axes begin.
-    """
-
-    @functools.partial(jax.jit, static_argnums=0)
-    def call(batch: tuple[int, ...], params: Params, *trees: Any) -> Any:
-        rows = (math.prod(batch),)
-        flat = [moved(lead, tree, batch, rows) for lead, tree in zip(given, trees, strict=True)]
-        results = program.call(params, *flat)
-        return jax.tree.map(lambda lead, tree: moved(lead, tree, rows, batch), made, results)
-
-    return call
 
 
 def moved(lead: int, tree: Any, old: tuple[int, ...], new: tuple[int, ...]) -> Any:

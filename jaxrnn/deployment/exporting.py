@@ -103,7 +103,7 @@ def export(
             exporting = jax.export.export(jax.jit(program), platforms=tuple(platforms))
             blob = exporting(*specs).serialize(vjp_order=order)
         except ImportError as why:
-            raise errors.no_flatbuffers("export") from why
+            raise errors.no_flatbuffers() from why
         except Exception as why:  # whatever a layer, a strategy or JAX says of symbols
             raise errors.not_exported(layer, strategy, platforms, name, why) from why
         made[f"program.{name}"] = np.frombuffer(blob, np.uint8)

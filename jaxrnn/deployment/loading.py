@@ -12,10 +12,13 @@ import jax.export
 import numpy as np
 
 from jaxrnn import errors
-from jaxrnn.deployment.exported import AXES, Exported, arguments, cast
+from jaxrnn.deployment.exported import Exported, arguments, cast
 from jaxrnn.deployment.exporting import FORMAT
 from jaxrnn.saving import tensors
 from jaxrnn.saving.network import LOADED, named, rebuilt
+
+PROGRAMS = ("initial_state", "step", "sequence")
+"""What a file holds; no step where a layer is not causal."""
 
 KNOWN = re.compile(
     r"shape_assertion|Sharding|SPMD\w+|annotate_device_placement|AllocateBuffer"
@@ -50,6 +53,7 @@ def load_exported(path: Any, *, custom_calls: Collection[str] = ()) -> Exported:
       Exported(GRU(hidden=8, reset_after=True), x=float32[3], platforms=('cpu', 'cuda', 'tpu'))
     """
     errors.check_path("load_exported", path)
+    errors.check_custom_calls(custom_calls)
     path = pathlib.Path(path).expanduser()
     with tensors.opened(path) as file:
         said, found = tensors.read_header(path, file, FORMAT)
@@ -61,13 +65,13 @@ def load_exported(path: Any, *, custom_calls: Collection[str] = ()) -> Exported:
                 "configuration": configuration,
                 "jax": str(writer),
                 "metadata": dict(metadata),
-            } if set(names) in (set(AXES), set(AXES) - {"step"}):
+            } if set(names) in (set(PROGRAMS), set(PROGRAMS) - {"step"}):
                 pass
             case _:
                 raise errors.bad_file(path, "a description of another form")
         errors.check_doubles(str(path), found)
         arrays = tensors.read_arrays(path, file, said, found)
-    blobs = {name: arrays.pop(f"program.{name}", np.zeros(0)) for name in AXES if name in names}
+    blobs = {name: arrays.pop(f"program.{name}", np.zeros(0)) for name in PROGRAMS if name in names}
     programs = {
         name: read_program(path, name, blob, writer, custom_calls) for name, blob in blobs.items()
     }
@@ -94,7 +98,7 @@ def read_program(
             orders.append(orders[-1].vjp())
         texts = [order.mlir_module() for order in orders]
     except ImportError:
-        raise errors.no_flatbuffers("load_exported") from None
+        raise errors.no_flatbuffers() from None
     except Exception as why:  # whatever a reader of another version says
         raise errors.bad_program(path, name, writer, why) from why
     low = jax.export.minimum_supported_calling_convention_version

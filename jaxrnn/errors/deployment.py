@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxrnn.errors.inputs import check_array
 from jaxrnn.errors.message import describe, error, same_shape
+from jaxrnn.errors.models import missing_package
 from jaxrnn.errors.saving import bad_file, short
 
 
@@ -27,12 +28,16 @@ def memory_not_exported(layer: Any) -> Exception:
     return error(ValueError, layer, "a layer that takes a memory", "one without", do)
 
 
-def no_flatbuffers(who: str) -> Exception:
-    return ModuleNotFoundError(
-        f"{who}: JAX needs the package flatbuffers to write and read programs. "
-        "Run: pip install flatbuffers",
-        name="flatbuffers",
-    )
+def check_custom_calls(custom_calls: Any) -> None:
+    """Names of functions that programs may call."""
+    if isinstance(custom_calls, str) or not isinstance(custom_calls, Collection):
+        got, need = f"custom_calls={custom_calls!r}", "a tuple of names"
+        do = 'Write custom_calls=("tpu_custom_call",).'
+        raise error(TypeError, "load_exported", got, need, do)
+
+
+def no_flatbuffers() -> Exception:
+    return missing_package("flatbuffers", "JAX writes and reads programs with it", "export")
 
 
 def reason(why: Exception) -> str:
@@ -50,7 +55,7 @@ def not_exported(layer: Any, strategy: Any, platforms: Any, name: str, why: Exce
 def bad_program(path: Any, name: str, writer: str, why: Exception) -> Exception:
     need = f"one that JAX {jax.__version__} reads"
     do = "JAX reads programs of up to half a year before it, and three weeks after: export again."
-    got = f"a program {name} of JAX {short(writer)} ({short(why)})"
+    got = f"a program {name} of JAX {short(writer)} ({reason(why)})"
     return error(ValueError, str(path), got, need, do)
 
 
