@@ -49,13 +49,21 @@ class Exported:
         _, xs, _, _ = arguments(self.programs["sequence"])
         return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[2:], a.dtype), xs)
 
+    @functools.cached_property
+    def sizes(self) -> tuple[int | None, int | None]:
+        """The numbers of steps and of rows that it is for; None for any."""
+        _, _, _, mask = arguments(self.programs["sequence"])
+        steps, rows = (size if isinstance(size, int) else None for size in mask.shape)
+        return steps, rows
+
     def initial_state(
         self, batch_shape: tuple[int, ...] = (), *, params: Params | None = None
     ) -> State:
         """The state before the first step, for rows of this shape.
 
         Raises:
-          TypeError, ValueError: for what is no tuple of sizes of one or more.
+          TypeError, ValueError: for what is no tuple of sizes of one or more, or for other rows
+            than the file is for.
         """
         who = "Exported.initial_state"
         errors.check_batch(who, batch_shape)
@@ -119,6 +127,7 @@ class Exported:
         }
 
     def _initial_state(self, params: Params, rows: jax.Array) -> State:
+        errors.check_exported_sizes("Exported.initial_state", rows.shape, None, self.sizes)
         params = self._params("Exported.initial_state", params)
         state = self.programs["initial_state"].call(params, rows.reshape(-1))
         return moved(0, state, (rows.size,), rows.shape)
@@ -126,7 +135,7 @@ class Exported:
     def _step(self, params: Params, state: State, x: Any) -> tuple[State, Any]:
         who, x = "Exported.step", plain(x)
         batch = errors.check_program_input(who, "x", x, self.x, 0)
-        errors.check_exported_rows(who, batch)
+        errors.check_exported_sizes(who, batch, None, self.sizes)
         state = self._state(who, state, batch)
         rows, params = (math.prod(batch),), self._params(who, params)
         x = moved(0, cast(x, self.x), batch, rows)
@@ -137,7 +146,7 @@ class Exported:
         who, xs = "Exported.sequence", plain(xs)
         axes = errors.check_program_input(who, "xs", xs, self.x, 1)
         batch = axes[1:]
-        errors.check_exported_rows(who, batch, axes[0])
+        errors.check_exported_sizes(who, batch, axes[0], self.sizes)
         rows, params = (math.prod(batch),), self._params(who, params)
         if state is None:
             state = self._initial_state(params, jnp.zeros(batch, bool))

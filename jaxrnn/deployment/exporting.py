@@ -38,6 +38,8 @@ def export(
     x: Any,
     *,
     platforms: Sequence[str] = ("cpu", "cuda", "tpu"),
+    steps: int | None = None,
+    rows: int | None = None,
     strategy: Strategy = Scan(),
     vjp_order: int = 0,
     metadata: Mapping[str, Any] = NONE,
@@ -61,6 +63,9 @@ def export(
       params: its params, in any floating dtype.
       x: an input of one step, as for `init`: a number of features, `TOKEN`, an example.
       platforms: where the programs shall run: of "cpu", "cuda", "rocm" and "tpu".
+      steps: the number of steps of `sequence`; by default any.
+      rows: the number of rows of every program; by default any. A card runs a loop of known sizes
+        with fewer launches a step, and most so where it is the file's one platform.
       strategy: how `sequence` is evaluated.
       vjp_order: how often the programs may be differentiated: each order adds the programs of
         its gradients.
@@ -87,6 +92,9 @@ def export(
     check_static(layer, strategy)
     errors.check_platforms(platforms, PLATFORMS)
     order = errors.check_count("export", "vjp_order", vjp_order, 0)
+    for name, size in (("steps", steps), ("rows", rows)):
+        if size is not None:
+            errors.check_count("export", name, size)
     if layer.takes_memory:
         raise errors.memory_not_exported(layer)
     said = errors.json_values("export", "metadata", metadata)
@@ -97,7 +105,7 @@ def export(
     arrays = named("params", plain(params))
 
     made = {}
-    for name, (program, specs) in programs(layer, params, spec, strategy).items():
+    for name, (program, specs) in programs(layer, params, spec, strategy, steps, rows).items():
         program.__name__ = name
         try:
             exporting = jax.export.export(jax.jit(program), platforms=tuple(platforms))
@@ -127,11 +135,11 @@ def export(
 
 
 def programs(
-    layer: Layer, params: Params, spec: Any, strategy: Strategy
+    layer: Layer, params: Params, spec: Any, strategy: Strategy, steps: Any, rows: Any
 ) -> dict[str, tuple[Callable, tuple]]:
     """Each program, a function of plain trees, and the specs of its arguments."""
-    symbols: Any = jax.export.symbolic_shape("T, B")
-    steps, rows = symbols
+    time, batch = jax.export.symbolic_shape("T, B")
+    steps, rows = steps or time, rows or batch
 
     def lead(tree: Any, *axes: Any) -> Any:
         return jax.tree.map(lambda a: jax.ShapeDtypeStruct((*axes, *a.shape), a.dtype), tree)

@@ -1,5 +1,6 @@
 """What exporting a network, and running what was exported, refuse."""
 
+import math
 from collections.abc import Collection
 from typing import Any
 
@@ -80,12 +81,18 @@ def no_step(layer: str) -> Exception:
     return error(ValueError, "Exported", got, need, "Run whole sequences with sequence(xs).")
 
 
-def check_exported_rows(who: str, batch: tuple[int, ...], steps: int = 1) -> None:
-    """What a program is exported for: at least one step of one row."""
-    if steps < 1 or not all(size >= 1 for size in batch):
-        got = f"{steps} steps of rows {batch}" if steps < 1 else f"rows {batch}"
-        do = "Leave the call out where there is nothing to compute."
-        raise error(ValueError, who, got, "at least one", do)
+def check_exported_sizes(
+    who: str, batch: tuple[int, ...], steps: int | None, sizes: tuple[int | None, int | None]
+) -> None:
+    """Steps and rows: at least one of each, and as many as a program is for."""
+    rows = math.prod(batch)
+    for name, got, size in (("steps", steps, sizes[0]), ("rows", rows, sizes[1])):
+        if got is not None and got < 1:
+            do = "Leave the call out where there is nothing to compute."
+            raise error(ValueError, who, f"{got} {name}", "at least one", do)
+        if None not in (got, size) and got != size:
+            do = f"Pad to {size} under a mask, or export without {name}={size}."
+            raise error(ValueError, who, f"{got} {name}", f"{size}, as it was exported", do)
 
 
 def check_program_input(who: str, name: str, x: Any, need: Any, time: int) -> tuple[int, ...]:

@@ -155,6 +155,20 @@ def test_gradients_where_they_are_asked_for(folder):
         jax.grad(loss)(without.params, lambda p: without.sequence(x, params=p))
 
 
+def test_known_numbers_of_steps_and_rows(folder):
+    """Rows that fill the tiles of a TPU, whose order in memory JAX does not export."""
+    net, xs = rnn.GRU(2), jnp.ones((3, 2, 4, 2))
+    params = net.init(jax.random.key(0), 2)
+    rnn.export(folder / "known", net, params, 2, steps=3, rows=8, platforms=EVERYWHERE)
+    exported = rnn.load_exported(folder / "known")
+    assert exported.sizes == (3, 8)
+    close(exported.sequence(xs), rnn.unroll(net, params, xs))
+    with pytest.raises(ValueError, match="got 2 steps; need 3"):
+        exported.sequence(xs[:2])
+    with pytest.raises(ValueError, match="got 4 rows; need 8"):
+        exported.initial_state((4,))
+
+
 def test_params_of_half_the_size(folder):
     net = rnn.GRU(3)
     params = net.init(jax.random.key(0), rnn.features(2, dtype=jnp.bfloat16))

@@ -51,6 +51,7 @@ CALLS = [
     at("one platform as text", K, ("platforms='tpu'", "a tuple"), export, platforms="tpu"),
     at("a gpu", V, ("'gpu'", '"cuda" or "rocm"'), export, platforms=("cpu", "gpu")),
     at("no platform", V, ("platforms=()",), export, platforms=()),
+    at("a shape of rows", K, ("rows=(4,)",), export, rows=(4,)),
     at("half an order", K, ("vjp_order=0.5",), export, vjp_order=0.5),
     at("metadata as text", K, ("metadata as a str",), export, metadata="score 0.9"),
     at(
@@ -84,7 +85,7 @@ CALLS = [
     at("tokens", K, ("int32[4, 5, 3]", "astype(float32)"), sequence, XS.astype(int)),
     at("one vector", V, ("xs float32[3]", "step for one"), sequence, XS[0, 0]),
     at("no steps", V, ("0 steps", "at least one"), sequence, XS[:0]),
-    at("no rows", V, ("rows (0,)", "at least one"), sequence, XS[:, :0]),
+    at("no rows", V, ("0 rows", "at least one"), sequence, XS[:, :0]),
     at(
         "lengths for a mask",
         V,
