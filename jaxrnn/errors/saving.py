@@ -162,7 +162,9 @@ def not_a_file(path: Any, directory: bool) -> Exception:
     kind, got = (
         (IsADirectoryError, "a directory") if directory else (ValueError, "a device or a pipe")
     )
-    do = "A run's checkpoints are read by training.restore." if directory else "Copy it to a file."
+    do = "Copy it to a file."
+    if directory:
+        do = "A run's checkpoints are read by training.restore, its network by restore_network."
     return error(kind, str(path), got, "a file that save wrote", do)
 
 
