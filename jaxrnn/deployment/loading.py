@@ -65,21 +65,22 @@ def load_exported(path: Any, *, custom_calls: Collection[str] = ()) -> Exported:
                 "configuration": configuration,
                 "jax": str(writer),
                 "metadata": dict(metadata),
-            } if set(names) in (set(PROGRAMS), set(PROGRAMS) - {"step"}):
+            } if names in ([*PROGRAMS], [name for name in PROGRAMS if name != "step"]):
                 pass
             case _:
                 raise errors.bad_file(path, "a description of another form")
         errors.check_doubles(str(path), found)
         arrays = tensors.read_arrays(path, file, said, found)
-    blobs = {name: arrays.pop(f"program.{name}", np.zeros(0)) for name in PROGRAMS if name in names}
-    programs = {
-        name: read_program(path, name, blob, writer, custom_calls) for name, blob in blobs.items()
-    }
+    programs = {}
+    for name in names:
+        blob = arrays.pop(f"program.{name}", np.zeros(0))
+        programs[name] = read_program(path, name, blob, writer, custom_calls)
     try:
-        like, *_ = check_together(programs, tuple(platforms))
-        errors.check_arrays(str(path), arrays, named("params", like), LOADED)
-    except (AttributeError, KeyError, TypeError) as why:
+        like, xs = check_together(programs, tuple(platforms))
+    except (AttributeError, TypeError, ValueError) as why:
         raise errors.other_programs(path) from why
+    errors.check_arrays(str(path), arrays, named("params", like), LOADED)
+    errors.check_doubles(str(path), named("xs", xs))
     params = cast(rebuilt(like, "params", arrays), like)
     versions = {"jaxrnn": said.get("writer", ""), "jax": writer}
     return Exported(params, tuple(platforms), metadata, layer, configuration, versions, programs)
@@ -116,17 +117,17 @@ def read_program(
 
 def calls(text: str) -> list[str]:
     """The targets of a module's custom calls; an empty name for a call in a form not known."""
-    found = re.findall(r"custom_call\b(?: @([\w.]+)| @\"([^\"]*)\")?", text)
+    found = re.findall(r"custom_call\b(?: @([^\s(\"]+)\(| @\"([^\"]*)\"\()?", text)
     return [plainly or quoted for plainly, quoted in found]
 
 
 def check_together(
     programs: Mapping[str, jax.export.Exported], platforms: tuple[str, ...]
-) -> tuple[Any, Any, Any, Any]:
-    """The arguments of `sequence`, where all programs take the same params, states and inputs.
+) -> tuple[Any, Any]:
+    """The params and inputs of `sequence`, where all programs take such, and the same states.
 
     Raises:
-      KeyError, TypeError, ValueError: where they do not.
+      AttributeError, TypeError, ValueError: where they do not.
     """
 
     def said(*trees: Any) -> Any:
@@ -142,4 +143,4 @@ def check_together(
     fit += [program.platforms == platforms for program in programs.values()]
     if not all(fit):
         raise TypeError("programs that do not fit each other")
-    return params, xs, state, mask
+    return params, xs

@@ -295,11 +295,25 @@ def test_a_forged_file_is_refused(folder):
         header["program.step"]["shape"] = [end - begin]
         return arrays[:first] + theirs[begin:end] + arrays[last:]
 
+    def swapped(header, arrays):
+        """A step where a sequence is due: other arguments."""
+        names = ("program.step", "program.sequence")
+        first, second = (header.pop(name) for name in names)
+        header.update({names[1]: first, names[0]: second})
+        ordered = sorted(
+            (name for name in header if name != "__metadata__"),
+            key=lambda name: header[name]["data_offsets"],
+        )
+        entries = {name: header.pop(name) for name in ordered}
+        header.update(entries)
+
     refused("a program step of JAX", noise)
     refused("do not fit each other", foreign)
     refused("no program step", renamed("program.step", "params.more"))
     refused("no params.2.w", renamed("params.2.w", "params.2.v"))
     refused("another form", lambda header, arrays: described(header, programs=["step"]))
+    refused("another form", lambda header, arrays: described(header, programs=[["step"]] * 3))
+    refused("do not fit each other", swapped)
     refused("do not fit", lambda header, arrays: described(header, platforms=["cpu"]))
     refused("the form 2", lambda header, arrays: header["__metadata__"].update(version="2"))
 
@@ -331,8 +345,8 @@ def test_calls_of_anything_but_known_functions_are_named(folder, monkeypatch):
 
 
 def test_every_form_of_a_call_is_seen():
-    text = 'custom_call @a.b(%0) custom_call @"c$d"(%1) "stablehlo.custom_call"(%2)'
-    assert calls(text) == ["a.b", "c$d", ""]
+    text = 'custom_call @a.b(%0) custom_call @Qr$c(%0) custom_call @"d e"(%1) "x.custom_call"(%2)'
+    assert calls(text) == ["a.b", "Qr$c", "d e", ""]
 
 
 def test_linear_algebra_is_exported_for_every_platform(folder):
