@@ -15,7 +15,7 @@ from jaxrnn import errors
 from jaxrnn.deployment.exported import Exported, arguments, cast
 from jaxrnn.deployment.exporting import FORMAT
 from jaxrnn.saving import tensors
-from jaxrnn.saving.network import LOADED, named, rebuilt
+from jaxrnn.saving.network import named, rebuilt
 
 PROGRAMS = ("initial_state", "step", "sequence")
 """What a file holds; no step where a layer is not causal."""
@@ -79,7 +79,7 @@ def load_exported(path: Any, *, custom_calls: Collection[str] = ()) -> Exported:
         like, xs = check_together(programs, tuple(platforms))
     except (AttributeError, TypeError, ValueError) as why:
         raise errors.other_programs(path) from why
-    errors.check_arrays(str(path), arrays, named("params", like), LOADED)
+    errors.check_arrays(str(path), arrays, named("params", like), errors.COPY)
     errors.check_doubles(str(path), named("xs", xs))
     params = cast(rebuilt(like, "params", arrays), like)
     versions = {"jaxrnn": said.get("writer", ""), "jax": writer}
