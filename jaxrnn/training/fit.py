@@ -9,10 +9,10 @@ from typing import Any
 import jax
 
 from jaxrnn import errors
+from jaxrnn.training import network
 from jaxrnn.training.checkpoints import Checkpoints
 from jaxrnn.training.history import History, Recorder
 from jaxrnn.training.interrupts import interrupts
-from jaxrnn.training.network import configuration
 from jaxrnn.training.progress import Progress
 from jaxrnn.training.state import TrainState
 from jaxrnn.training.steps import Step
@@ -102,7 +102,7 @@ def fit(
         history, checkpoints = History({}, {}), None
         if directory is not None:
             checkpoints = stack.enter_context(Checkpoints(directory, keep, known))
-            checkpoints.network = configuration(step)
+            checkpoints.network = network.configuration(step)
             state, history = checkpoints.begin(state)
         recorder, pending = Recorder(history, best, best_mode), []
         begin = done = int(state.step)
