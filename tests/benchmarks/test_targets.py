@@ -30,11 +30,15 @@ LIMITS = {
     ("h100", "lstm both ways"): 4.75,
     ("h100", "lru"): 2.5,
     ("h100", "lru associative"): 2.75,
+    ("h100", "exported lstm"): 4.0,
+    ("h100", "exported lstm of known sizes"): 2.25,
     ("v5e", "lstm"): 8.0,
     ("v5e", "gru"): 10.0,
     ("v5e", "lstm both ways"): 9.0,
     ("v5e", "lru"): 4.0,
     ("v5e", "lru associative"): 1.5,
+    ("v5e", "exported lstm"): 6.0,
+    ("v5e", "exported lstm of known sizes"): 4.0,
 }
 SLACK = 0.5
 

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 
 from benchmarks.ahead import compilers
 
@@ -39,6 +40,29 @@ def gradient(cell, strategy):
         return jnp.mean(jnp.square(rnn.unroll(cell, params, xs, strategy=strategy)[1]))
 
     return lambda target: report(jax.grad(loss, (0, 1)), params, xs, target=target, steps=T)
+
+
+def exported(cell, **sizes):
+    """An exported sequence, read again: for any sizes and three platforms, or for known sizes and
+    the card's platform alone."""
+
+    def compiled(target):
+        params = cell.init(jax.random.key(0), F)
+        if sizes:
+            sizes["platforms"] = (compilers.TARGETS[target].platform,)
+        with tempfile.TemporaryDirectory() as folder:
+            rnn.export(f"{folder}/net", cell, params, F, **sizes)
+            program = rnn.load_exported(f"{folder}/net").programs["sequence"]
+        args = jax.tree.unflatten(program.in_tree, program.in_avals)[0]
+        known = {"T": T, "B": B}
+
+        def spec(a):
+            shape = [known.get(str(n), n) for n in a.shape]
+            return jax.ShapeDtypeStruct(shape, a.dtype)
+
+        return report(program.call, *jax.tree.map(spec, args), target=target, steps=T)
+
+    return compiled
 
 
 def beside(cell):
@@ -103,6 +127,8 @@ PROGRAMS = {
     "fused gru": gradient(rnn.GRU(64), rnn.Fused()),
     "fused elman": gradient(rnn.Elman(64), rnn.Fused()),
     "fused lru": gradient(rnn.LRU(64), rnn.Fused()),
+    "exported lstm": exported(rnn.LSTM(H)),
+    "exported lstm of known sizes": exported(rnn.LSTM(H), steps=T, rows=B),
     "nnx lstm": beside("lstm"),
     "nnx gru": beside("gru"),
     "training on 4 chips": trained,
