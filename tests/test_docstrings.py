@@ -45,8 +45,8 @@ def test_examples(name):
             "nnx": importlib.import_module("flax.nnx"),
             "flax": flax,
         }
-    if name.startswith("jaxrnn.interop.onnx"):
-        pytest.importorskip("onnx")
+    if name.startswith(("jaxrnn.interop.onnx", "jaxrnn.interop.equinox")):
+        pytest.importorskip(name.split(".")[2])
     module = importlib.import_module(name)
     result = doctest.testmod(
         module, globs={**vars(module), **scope}, optionflags=doctest.NORMALIZE_WHITESPACE

@@ -6,19 +6,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.experimental import rnn
 
 from benchmarks.cases import Case
+from benchmarks.peers.jaxrnn import flat, network, parameters
 from benchmarks.peers.program import Program
-
-
-def packed(case: Case) -> np.ndarray:
-    """All weights in one vector: `w_x` and `w_h` of every layer, then its two biases."""
-    layers = case.weights()
-    matrices = [layer[name].T for layer in layers for name in ("w_x", "w_h")]
-    biases = [b for layer in layers for b in (layer["b"], np.zeros_like(layer["b"]))]
-    return np.concatenate([a.ravel() for a in (*matrices, *biases)])
+from jaxrnn.interop.cudnn import from_packed, to_packed
 
 
 def build(case: Case) -> Program | None:
@@ -36,9 +29,7 @@ def program(case: Case) -> Program:
         return rnn.lstm(xs, zero, zero, weights, lengths, *sizes, 0.0, case.both)[0]
 
     def named(weights: Any) -> list[dict[str, Any]]:
-        w_x, w_h, _, _ = rnn.unpack_lstm_weights(weights, *sizes, case.both)
-        return [{"w_x": w_x[k].T, "w_h": w_h[k].T} for k in w_x]
+        return flat(case, from_packed(weights, *sizes, case.both)[1])
 
-    return Program(
-        apply, jnp.asarray(packed(case)), case.inputs(), named, case.cell, batch_first=True
-    )
+    packed = to_packed(network(case), parameters(case))
+    return Program(apply, packed, case.inputs(), named, case.cell, batch_first=True)

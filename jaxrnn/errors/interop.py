@@ -44,3 +44,46 @@ def unlike_module(cell: Any, params: Any, have: Any) -> Exception:
     got, need = (jax.tree.map(describe, tree) for tree in (params, have))
     do = "Are these the params of another layer, or for inputs of another size?"
     return error(ValueError, cell, f"params {got}", f"{need}", do)
+
+
+def unlike_shape(who: str, name: str, array: Any, need: tuple[Any, ...], do: str) -> Exception:
+    """An array of another library, by the name it has there; None stands for any size."""
+    shape = f"({', '.join('any' if n is None else str(n) for n in need)})"
+    return error(ValueError, who, f"{name} {describe(array)}", f"{name} of shape {shape}", do)
+
+
+def check_weight(who: str, name: str, array: Any, need: tuple[Any, ...]) -> None:
+    """A weight of another library, by the name it has there; None stands for any size."""
+    if not hasattr(array, "shape") or not hasattr(array, "dtype"):
+        got, do = f"{name} as a {type(array).__name__}", "Pass weights as the library made them."
+        raise error(TypeError, who, got, "an array", do)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        do = "Cast it with astype(jnp.float32)."
+        raise error(TypeError, who, f"{name} {describe(array)}", "a floating array", do)
+    pairs = zip(need, array.shape, strict=False)
+    if len(array.shape) != len(need) or any(n not in (None, m) for n, m in pairs):
+        do = "The other sizes are those of the weights beside it: are all of one module?"
+        raise unlike_shape(who, name, array, need, do)
+
+
+def no_mapping(who: str, weights: Any) -> Exception:
+    got, need = f"weights as a {type(weights).__name__}", "a dict of dicts by names of modules"
+    return error(TypeError, who, got, need, "Pass what the transformed init returned.")
+
+
+def no_such_module(who: str, name: Any, got: str, weights: Any) -> Exception:
+    """A name under which there is no module that can be converted."""
+    have = ", ".join(map(repr, weights)) or "nothing"
+    need = "the name of an hk.LSTM, hk.GRU, hk.VanillaRNN, hk.Linear or hk.Embed"
+    return error(ValueError, who, f"{name!r}, {got}", need, f"There are {have}.")
+
+
+def check_module_names(who: str, names: Any, count: int | None = None) -> None:
+    """Names of modules, one for each of `count` layers that have weights."""
+    if not isinstance(names, (tuple, list)) or not all(isinstance(n, str) for n in names):
+        do = 'Pass names=("lstm", "linear"), say.'
+        raise error(TypeError, who, f"names={names!r}", "a string, or a tuple of strings", do)
+    if not names or len(set(names)) < len(names) or count not in (None, len(names)):
+        need = f"{'at least one' if count is None else count}, each another"
+        do = "Give a name to each layer that has weights, in their order."
+        raise error(ValueError, who, f"names={names!r}", need, do)

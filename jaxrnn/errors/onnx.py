@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from jaxrnn.errors.message import describe, error
+from jaxrnn.errors.interop import unlike_shape
+from jaxrnn.errors.message import error
 
 
 def not_a_model(who: str, model: Any) -> Exception:
@@ -47,10 +48,8 @@ def invalid_node(node: str, got: str, need: str) -> Exception:
 
 def unlike_node(node: str, name: str, array: Any, need: tuple[Any, ...]) -> Exception:
     """An array whose shape is not that which the node's other arrays and attributes make."""
-    got = f"{name} {describe(array)}"
     do = "The shapes are those of ONNX, with the number of directions."
-    shape = f"({', '.join('any' if n is None else str(n) for n in need)})"
-    return error(ValueError, node, got, f"{name} of shape {shape}", do)
+    return unlike_shape(node, name, array, need, do)
 
 
 def wrong_tensor(

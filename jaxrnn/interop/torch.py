@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn import GRU, LSTM, Bidirectional, Dropout, Elman, Layer, Stack, errors
+from jaxrnn import GRU, LSTM, Elman, Layer, errors
 from jaxrnn.interop.checks import check_converted
 from jaxrnn.interop.two_biases import TwoBiases as TwoBiases
 from jaxrnn.interop.two_biases import with_biases
+from jaxrnn.interop.weights import joined, parted, parts_of, second_bias
 
 try:
     import torch
@@ -56,17 +57,13 @@ def from_torch(module: nn.Module, *, biases: Literal["sum", "both"] = "sum") -> 
             "an nn.LSTM, nn.GRU or nn.RNN, or one of their cells",
             "Convert its recurrent part.",
         )
-    layers: list[tuple[Layer, Any]] = []
-    for i in range(module.num_layers):
-        cell, params = layer(module, f"_l{i}", biases)
-        if module.bidirectional:
-            cell, params = Bidirectional(cell), (params, layer(module, f"_l{i}_reverse", biases)[1])
-        if i and module.dropout:
-            layers.append((Dropout(module.dropout), {}))
-        layers.append((cell, params))
-    if len(layers) == 1:
-        return layers[0]
-    return Stack(tuple(cell for cell, _ in layers)), tuple(params for _, params in layers)
+    suffixes = [
+        f"_l{i}{end}"
+        for i in range(module.num_layers)
+        for end in (("", "_reverse") if module.bidirectional else ("",))
+    ]
+    made = [layer(module, suffix, biases) for suffix in suffixes]
+    return joined(made, module.bidirectional, module.dropout)
 
 
 def layer(module: Any, suffix: str, biases: str) -> tuple[Layer, Any]:
@@ -114,41 +111,20 @@ def to_torch(cell: Layer, params: Any) -> nn.RNNBase:
       >>> to_torch(LSTM(8), LSTM(8).init(jax.random.key(0), features(3)))
       LSTM(3, 8)
     """
-    layers = cell.cells if isinstance(cell, Stack) else (cell,)
-    gaps = tuple(one for one in layers if isinstance(one, Dropout))
-    every = 2 if gaps and gaps == layers[1::2] else 1
-    layers = layers[::every]
-    outer, both = layers[0], isinstance(layers[0], Bidirectional)
-    held = outer.forward if isinstance(outer, Bidirectional) else outer
-    first = held.cell if isinstance(held, TwoBiases) else held
-    same = (
-        all(one == outer for one in layers)
-        and all(one == gaps[0] for one in gaps)
-        and len(gaps) in (0, len(layers) - 1)
-    )
-    same = same and (
-        not isinstance(outer, Bidirectional)
-        or (outer.children == (held, held) and outer.merge == "concat")
-    )
-    same = same and all(gap.per == "step" for gap in gaps)
+    first, count, both, dropout = parted(cell) or (None, 0, False, 0.0)
+    sizes: tuple[int, ...] = ()
+    parts: list[Any] = []
     if isinstance(first, (LSTM, GRU, Elman)):
         check_converted(cell, params, known=True)
-    parts = params[::every] if isinstance(cell, Stack) else (params,)
-    parts = [part for one in parts for part in (one if both else (one,))]
-    sizes = (
-        (parts[0]["w_x"].shape[0], first.hidden) if isinstance(first, (LSTM, GRU, Elman)) else ()
-    )
-    settings: dict[str, Any] = {
-        "num_layers": len(layers),
-        "bidirectional": both,
-        "dropout": gaps[0].rate if gaps else 0.0,
-    }
+        parts = parts_of(cell, params)
+        sizes = parts[0]["w_x"].shape[0], first.hidden
+    settings: dict[str, Any] = {"num_layers": count, "bidirectional": both, "dropout": dropout}
     match first:
-        case LSTM() if same:
+        case LSTM():
             module = nn.LSTM(*sizes, proj_size=first.projection or 0, **settings)
-        case GRU(reset_after=True) if same:
+        case GRU(reset_after=True):
             module = nn.GRU(*sizes, **settings)
-        case Elman(activation="tanh" | "relu") if same:
+        case Elman(activation="tanh" | "relu"):
             module = nn.RNN(*sizes, nonlinearity=first.activation, **settings)
         case _:
             raise errors.not_convertible(
@@ -162,16 +138,11 @@ def to_torch(cell: Layer, params: Any) -> nn.RNNBase:
     with torch.no_grad():
         for i, part in enumerate(parts):
             suffix = f"_l{i // 2}_reverse" if both and i % 2 else f"_l{i // 2 if both else i}"
-            second = torch.zeros_like(to_tensor(part["b"]))
-            if "b_h" in part:
-                second[: len(part["b_h"])] = to_tensor(part["b_h"])
-            if "b_n" in part:
-                second[2 * first.hidden :] = to_tensor(part["b_n"])
-            names = {"weight_ih": part["w_x"].T, "weight_hh": part["w_h"].T, "bias_ih": part["b"]}
+            names = {"weight_ih": part["w_x"].T, "weight_hh": part["w_h"].T}
+            names |= {"bias_ih": part["b"], "bias_hh": second_bias(part)}
             names |= {"weight_hr": part["w_p"].T} if "w_p" in part else {}
             for name, value in names.items():
                 getattr(module, name + suffix).copy_(to_tensor(value))
-            getattr(module, "bias_hh" + suffix).copy_(second)
     return module
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import jaxrnn as rnn
+from helpers.parity import compare, fill, stepped
 
 pytest.importorskip("flax")
 from flax import linen, nnx
@@ -14,6 +15,7 @@ from flax import linen, nnx
 from jaxrnn.interop.flax import from_linen, from_nnx, to_linen, to_nnx
 
 T, B, F, H = 5, 2, 3, 4
+XS = fill(np.empty((T, B, F)), 2)
 
 LINEN = {
     "LSTMCell": linen.LSTMCell(H),
@@ -33,57 +35,9 @@ NNX = {
 }
 
 
-def fill(tree, seed=0):
-    rng = np.random.default_rng(seed)
-    return jax.tree.map(
-        lambda a: jnp.asarray((0.5 * rng.normal(size=a.shape)).astype("float32")), tree
-    )
-
-
 def carry(state):
     """Flax's carry for a state of ours: (c, h) for an LSTM's."""
     return (state.c, state.h) if isinstance(state, rnn.LSTMState) else state
-
-
-def compare(cell, params, variables, apply, ours_of, skip=()):
-    """`apply(variables, carry, x) -> (carry, y)` against a cell; `ours_of` maps gradients in
-    variables to our params."""
-    state = fill(cell.initial_state(params, (B,)), 1)
-    xs, weights, last_weights = (
-        fill(np.empty((T, B, F)), 2),
-        fill(np.empty((T, B, H)), 3),
-        fill(state, 4),
-    )
-
-    def score(last, ys):
-        return (weights * ys).sum() + sum(
-            (w * a).sum()
-            for w, a in zip(
-                jax.tree.leaves(carry(last_weights)), jax.tree.leaves(last), strict=True
-            )
-        )
-
-    def theirs(variables, state, xs):
-        last, ys = jax.lax.scan(lambda c, x: apply(variables, c, x), carry(state), xs)
-        return score(last, ys), (last, ys)
-
-    def ours(params, state, xs):
-        last, ys = rnn.unroll(cell, params, xs, state=state)
-        return score(carry(last), ys), (carry(last), ys)
-
-    (_, want), want_grads = jax.jit(jax.value_and_grad(theirs, (0, 1, 2), has_aux=True))(
-        variables, state, xs
-    )
-    (_, got), grads = jax.jit(jax.value_and_grad(ours, (0, 1, 2), has_aux=True))(params, state, xs)
-    want_grads = (ours_of(want_grads[0]), *want_grads[1:])
-    for key in skip:
-        assert grads[0].pop(key).any()
-        want_grads[0].pop(key)
-    assert jax.tree.structure((got, grads)) == jax.tree.structure((want, want_grads))
-    for a, b in zip(
-        jax.tree.leaves((got, grads)), jax.tree.leaves((want, want_grads)), strict=True
-    ):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", LINEN)
@@ -96,7 +50,8 @@ def test_linen(name):
     )
     variables = fill(shapes)
     cell, params = from_linen(module, variables)
-    compare(cell, params, variables, module.apply, lambda grads: from_linen(module, grads)[1])
+    ours_of = lambda grads: from_linen(module, grads)[1]  # noqa: E731
+    compare(cell, params, variables, stepped(module.apply), ours_of, carry, XS)
     for a, b in zip(
         jax.tree.leaves(from_linen(module, variables["params"])[1]),
         jax.tree.leaves(params),
@@ -119,9 +74,8 @@ def test_nnx(name):
     def apply(weights, c, x):
         return nnx.merge(graph, weights, rest)(c, x)
 
-    compare(
-        cell, params, weights, apply, lambda grads: from_nnx(nnx.merge(graph, grads, rest))[1], skip
-    )
+    ours_of = lambda grads: from_nnx(nnx.merge(graph, grads, rest))[1]  # noqa: E731
+    compare(cell, params, weights, stepped(apply), ours_of, carry, XS, skip)
 
 
 CELLS = [rnn.LSTM(H), rnn.GRU(H), rnn.Elman(H), rnn.Elman(H, "relu")]

@@ -253,6 +253,7 @@ def test_gru_holds_the_recurrent_bias():
         rnn.Stack((rnn.LSTM(H), rnn.LSTM(H + 1))),
         rnn.Stack((rnn.LSTM(H), rnn.Dropout(0.1, per="sequence"), rnn.LSTM(H))),
         rnn.Stack((rnn.LSTM(H), rnn.LSTM(H), rnn.Dropout(0.1))),
+        rnn.Stack((rnn.LSTM(H), rnn.Dropout(0.1))),
         rnn.Bidirectional(rnn.GRU(H), merge="sum"),
         rnn.Bidirectional(rnn.GRU(H), rnn.GRU(H, reset_after=False)),
     ],

@@ -9,9 +9,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from jaxrnn import GRU, LSTM, Bidirectional, Dropout, Elman, Layer, PeepholeLSTM, Stack, errors
 from jaxrnn.interop.checks import check_converted
-from jaxrnn.interop.onnx.nodes import ACTIVATIONS, INPUTS, ORDER, blocks
+from jaxrnn.interop.onnx.nodes import ACTIVATIONS, INPUTS, ORDER
 from jaxrnn.interop.reversed import Reversed
 from jaxrnn.interop.two_biases import TwoBiases
+from jaxrnn.interop.weights import blocks, recurrent, second_bias
 
 
 def to_onnx(
@@ -174,15 +175,9 @@ def weights(cell: Any, params: Any) -> dict[str, np.ndarray]:
     p = {name: np.asarray(leaf) for name, leaf in params.items()}
     op, _ = operator((cell,))
     back = tuple(np.argsort(ORDER[op]))
-    w_h = np.concatenate([p["w_h"], p["w_n"]], -1) if "w_n" in p else p["w_h"]
-    second = np.zeros_like(p["b"])
-    if "b_h" in p:
-        second[: len(p["b_h"])] = p["b_h"]
-    if "b_n" in p:
-        second[2 * cell.hidden :] = p["b_n"]
     made = {
         "W": blocks(p["w_x"], back).T,
-        "R": blocks(w_h, back).T,
-        "B": np.concatenate([blocks(p["b"], back), blocks(second, back)]),
+        "R": blocks(recurrent(p), back).T,
+        "B": np.concatenate([blocks(p["b"], back), blocks(second_bias(p), back)]),
     }
     return made | ({"P": blocks(p["p"], tuple(np.argsort(ORDER["P"])))} if "p" in p else {})

@@ -13,6 +13,7 @@ from jaxrnn import GRU, LSTM, Bidirectional, Elman, Layer, PeepholeLSTM, errors
 from jaxrnn.interop.onnx.graph import Graph
 from jaxrnn.interop.reversed import Reversed
 from jaxrnn.interop.two_biases import with_biases
+from jaxrnn.interop.weights import blocks, reset_before
 
 # Where our blocks i, f, g, o; r, z, n; and, of peepholes, i, f, o are among ONNX's.
 ORDER = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,), "P": (0, 2, 1)}
@@ -143,12 +144,6 @@ def check_shapes(node: Node, arrays: dict[str, Any]) -> None:
         raise errors.invalid_node(node.label, f"weights of dtypes {dtypes}", "weights of one dtype")
 
 
-def blocks(array: Any, order: tuple[int, ...]) -> Any:
-    """The last axis's blocks in another order: the new k-th is the old `order[k]`-th."""
-    size = array.shape[-1] // len(order)
-    return array[..., np.concatenate([np.arange(size) + size * k for k in order])]
-
-
 def layer_of(node: Node, arrays: dict[str, Any], biases: str) -> tuple[Layer, Any]:
     """The layer and params of a node with these weights, which fit it."""
     cells, parts = zip(*(one(node, arrays, biases, d) for d in range(node.directions)), strict=True)
@@ -180,7 +175,7 @@ def one(node: Node, arrays: dict[str, Any], biases: str, d: int) -> tuple[Layer,
             if cell.reset_after:
                 b_h, params["b_n"] = b_h[:gates], b_h[gates:]
             else:
-                params |= {"w_h": params["w_h"][:, :gates], "w_n": params["w_h"][:, gates:]}
+                params = reset_before(params)
         case _:
             cell = Elman(hidden, node.activations[d])
     return with_biases(cell, params | {"b": b_x, "b_h": b_h}, biases)
