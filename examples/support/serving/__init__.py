@@ -6,6 +6,7 @@ batcher    the loop that gathers who wants a step, runs it, and gives each his c
 protocol   what a client may say, and the limits
 app        the page, the WebSocket, headers
 load       latency under load
+clients    good ones and bad ones, for the next
 soak       ten minutes of clients good and bad
 
 A frame comes in at `app.listen`, is checked by `protocol.parse`, and becomes a `batcher.Text`. The
