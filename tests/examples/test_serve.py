@@ -62,6 +62,7 @@ def rest(socket):
     """What comes until the text is done, and why it is."""
     said = []
     while "done" not in (message := socket.receive_json()):
+        assert "text" in message, message
         said.append(message)
     return said, message["done"]
 
@@ -94,7 +95,7 @@ def test_a_text_is_the_same_alone_among_others_in_any_slot_and_the_librarys(engi
         sockets = [stack.enter_context(opened(page)) for _ in range(SLOTS)]
         for turn in range(SLOTS):  # another slot, and another neighbour, each time
             for socket, start in zip(sockets[turn:], ASKED, strict=False):
-                socket.send_json(start)
+                socket.send_json(start | {"rate": 300 + 200 * turn})  # steps without it, too
             for socket, want in zip(sockets[turn:], alone, strict=False):
                 assert read(socket) == want
 
@@ -357,6 +358,7 @@ def saved(path, layer, metadata, x=rnn.TOKEN):
 def test_a_file_that_is_no_language_model_is_refused_in_one_line(tmp_path):
     known, path = {"vocabulary": list(KNOWN.known)}, tmp_path / "net.safetensors"
     assert load(saved(path, net(), known)).vocabulary == KNOWN
+    convolved = rnn.Stack((*net().cells[:1], rnn.CausalConv(8, 3), *net().cells[2:]))
     wrong = [
         (net(), {}, "got no vocabulary of bytes; need the bytes it knows"),
         (net(), {"vocabulary": "abc"}, "got no vocabulary of bytes"),
@@ -414,9 +416,10 @@ def browser(tmp_path):
 
 
 COLOURS = """
-const canvas = document.getElementById("gates");
-const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-return new Set(new Uint32Array(data.buffer)).size;
+const {width, height} = document.getElementById("gates");
+const pen = new OffscreenCanvas(width, height).getContext("2d", {willReadFrequently: true});
+pen.drawImage(document.getElementById("gates"), 0, 0);
+return new Set(new Uint32Array(pen.getImageData(0, 0, width, height).data.buffer)).size;
 """
 
 

@@ -90,6 +90,9 @@ for (const id of ["temperature", "rate"]) {
 }
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && writing) stop();
-  if (event.key === "Enter" && event.ctrlKey && !writing) form.requestSubmit();
+  if (event.key === "Enter" && event.ctrlKey) {
+    event.preventDefault(); // in a field it would submit once more
+    if (!writing) form.requestSubmit();
+  }
 });
 connect().catch(() => {});
