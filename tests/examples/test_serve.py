@@ -41,8 +41,9 @@ def net(width=KNOWN.size):
 
 @pytest.fixture(scope="module")
 def engine():
-    model = Model(net(), net().init(jax.random.key(0), rnn.TOKEN), KNOWN)
-    return Engine(model, SLOTS)
+    # Weights so large that what is written depends on all that was read.
+    params = jax.tree.map(lambda p: 4 * p, net().init(jax.random.key(0), rnn.TOKEN))
+    return Engine(Model(net(), params, KNOWN), SLOTS)
 
 
 @pytest.fixture
@@ -184,8 +185,8 @@ def limited(engine, **limits):
 
 def code(socket):
     """The code with which the server closes, and its reason."""
-    while (said := socket.receive())["type"] != "websocket.close":
-        pass
+    said = socket.receive()
+    assert said["type"] == "websocket.close", said
     assert len(said["reason"].encode()) <= 123
     return said["code"], said["reason"]
 
