@@ -26,6 +26,8 @@ export class Gates {
   describe(names, units) {
     this.names = names;
     this.units = units;
+    const panel = Math.min(192, Math.max(64, units)); // no unit is left out, where there is room
+    this.canvas.style.height = `${names.length * (panel + GAP) + BOTTOM}px`;
     this.clear();
   }
 
@@ -80,7 +82,7 @@ export class Gates {
       pen.fillText(name, LEFT - 10, top + panel / 2 + 9);
       if (shown.length && this.units) {
         const table = scale(SIGNED.has(name), colour);
-        pen.imageSmoothingEnabled = false;
+        pen.imageSmoothingEnabled = this.units > panel;
         pen.drawImage(this.image(shown, name, table), LEFT, top, shown.length * across, panel);
       }
     });
