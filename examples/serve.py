@@ -46,6 +46,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="URL",
         help="a page elsewhere that may connect too, as https://example.org; may be repeated",
     )
+    add(
+        "--messages",
+        type=float,
+        default=Limits.messages,
+        help="a client may send a second, in the long run (default: %(default)s)",
+    )
     add("--check-load", action="store_true", help="measure, and write the record")
     add(
         "--soak",
@@ -72,7 +78,8 @@ def run(args: argparse.Namespace, net: pathlib.Path) -> None:
     from support.serving.app import made
     from support.serving.engine import Engine
 
-    limits = Limits(clients=args.clients)
+    burst = max(Limits.burst, int(2 * args.messages))
+    limits = Limits(clients=args.clients, messages=args.messages, burst=burst)
     app = made(Engine(load(net), args.clients), limits, args.origin)
     config = uvicorn.Config(
         app,
@@ -116,7 +123,7 @@ def check_load(args: argparse.Namespace, net: pathlib.Path) -> None:
         command = [sys.executable, __file__, "--net", str(net), "--port", "0"]
         return soak.checked([*command, "--clients", str(args.clients)], args.soak, seed)
 
-    aside = ("net", "host", "port", "origin", "check_load")
+    aside = ("net", "host", "port", "origin", "messages", "check_load")
     runs = experiments.seeds(args, one, aside)
     experiments.report(
         args,

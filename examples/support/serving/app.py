@@ -112,7 +112,7 @@ async def serve(socket: WebSocket, batcher: Batcher) -> None:
 def about(batcher: Batcher) -> dict[str, object]:
     engine, limits = batcher.engine, batcher.limits
     return {
-        "net": " → ".join(map(repr, engine.model.net.cells)),
+        "net": engine.model.name,
         "gates": engine.gates,
         "units": engine.units,
         "limits": {"prompt": limits.prompt, "length": limits.length, "rate": limits.rate},

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from support.serving.engine import Ask, Engine
+from support.serving.engine import Engine
+from support.serving.model import Ask
 from support.serving.protocol import Close, Limits, Start
 
 GATHER = 0.002

@@ -16,7 +16,6 @@ import urllib.request
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
 
 from jaxrnn.errors import error
@@ -96,34 +95,42 @@ async def connected(host: str, small: bool = False) -> AsyncIterator[ClientConne
         yield client
 
 
-async def text(host: str, times: list[float] | None = None, **start: Any) -> str:
-    """A text, and when its characters came."""
+async def read(client: ClientConnection, **start: Any) -> str:
+    """A text, to its end."""
+    await client.send(json.dumps(start))
+    written: list[str] = []
+    while "text" in (said := json.loads(await client.recv())):
+        written.append(said["text"])
+    if said.get("done") != "length":
+        raise error(ValueError, "server", str(said), "a text to its end", "Is it busy?")
+    return "".join(written)
+
+
+async def text(host: str, **start: Any) -> str:
+    """A text of a client of its own."""
     async with connected(host) as client:
-        await client.send(json.dumps(start))
-        written: list[str] = []
-        while "text" in (said := json.loads(await client.recv())):
-            written.append(said["text"])
-            if times is not None:
-                times.append(time.perf_counter())
-        if said.get("done") != "length":
-            raise error(ValueError, "server", str(said), "a text to its end", "Is it busy?")
-        return "".join(written)
+        return await read(client, **start)
 
 
-async def latency(host: str, clients: int, length: int) -> dict[str, float]:
-    """The time between a client's characters, in ms, and the characters a second of all."""
-    times: list[list[float]] = [[] for _ in range(clients)]
+async def latency(host: str, clients: int, each: int) -> list[float]:
+    """The time from asking for a character until it is there, in ms, of clients that ask for one
+    after the other, all at the same time."""
+    times: list[float] = []
+
+    async def one(seed: int) -> None:
+        async with connected(host) as client:
+            for _ in range(each):
+                begin = time.perf_counter()
+                await read(client, prompt="a", length=1, seed=seed)
+                times.append(1000 * (time.perf_counter() - begin))
+
+    await asyncio.gather(*(one(seed) for seed in range(clients)))
+    return times
+
+
+async def speed(host: str, clients: int, length: int) -> float:
+    """The characters a second of clients that each want a text, all together."""
     begin = time.perf_counter()
-    await asyncio.gather(
-        *(
-            text(host, mine, prompt="def ", length=length, seed=seed)
-            for seed, mine in enumerate(times)
-        )
-    )
-    seconds = time.perf_counter() - begin
-    gaps = 1000 * np.concatenate([np.diff(mine) for mine in times])
-    return {
-        "median": float(np.median(gaps)),
-        "p99": float(np.percentile(gaps, 99)),
-        "a_second": clients * length / seconds,
-    }
+    wanted = (text(host, prompt="def ", length=length, seed=seed) for seed in range(clients))
+    await asyncio.gather(*wanted)
+    return clients * length / (time.perf_counter() - begin)

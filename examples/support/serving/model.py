@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -15,12 +16,53 @@ from jaxrnn.errors import error
 from support import corpus, experiments
 
 
+class Ask(NamedTuple):
+    """What each slot wants of a step, arrays `[slots]`.
+
+    A slot that is not active keeps its state. One with `resets` begins from the initial state. The
+    character drawn is the `counts`-th of the text that belongs to `seeds`.
+    """
+
+    tokens: np.ndarray
+    active: np.ndarray
+    resets: np.ndarray
+    seeds: np.ndarray
+    counts: np.ndarray
+    temperatures: np.ndarray
+
+    @classmethod
+    def none(cls, slots: int) -> Ask:
+        kinds = np.int32, bool, bool, np.uint32, np.int32, np.float32
+        return cls(*(np.zeros(slots, kind) for kind in kinds))
+
+
 class Model(NamedTuple):
     """A network over bytes, its params, and which bytes they are."""
 
-    net: rnn.Stack
+    name: str
     params: Any
     vocabulary: data.Bytes
+    first: Callable[[Any, int], Any]
+    """`(params, slots) -> state`, the initial one."""
+    step: Callable[[Any, Any, Ask], tuple[Any, Any, Any]]
+    """`(params, state, ask) -> (state, logits, gates)`, a NamedTuple of gates `[slots, units]`, or
+    None."""
+
+
+def live(net: rnn.Stack, params: Any, vocabulary: data.Bytes) -> Model:
+    """A network whose gates are seen."""
+
+    def first(params: Any, slots: int) -> Any:
+        return net.initial_state(params, (slots,))
+
+    def step(params: Any, state: Any, ask: Ask) -> tuple[Any, Any, Any]:
+        # A sequence of one step, all of which is recorded.
+        xs, mask, resets = (a[None] for a in (ask.tokens, ask.active, ask.resets))
+        seen = rnn.diagnostics.record(net, params, xs, state=state, mask=mask, resets=resets)
+        new = jax.tree.unflatten(jax.tree.structure(state), [s[0] for s in states(seen)])
+        return new, seen[-1].ys[0], jax.tree.map(lambda g: g[0], gates(seen))
+
+    return Model(" → ".join(map(repr, net.cells)), params, vocabulary, first, step)
 
 
 def load(path: pathlib.Path) -> Model:
@@ -31,40 +73,37 @@ def load(path: pathlib.Path) -> Model:
       OSError, ValueError: for a file that cannot be read or holds no such network.
     """
     saved = rnn.load(path)
-    known = saved.metadata.get("vocabulary")
-    need = "the bytes it knows, as a list of numbers from 0 to 255, each once and in their order"
-    do = 'Save it with metadata={"vocabulary": list(vocabulary.known)}.'
-    match known:
-        case [int(), *_] if all(type(k) is int and 0 <= k < 256 for k in known):
-            if known != sorted(set(known)):
-                raise error(ValueError, str(path), "a vocabulary out of order", need, do)
-        case _:
-            raise error(ValueError, str(path), "no vocabulary of bytes", need, do)
-    vocabulary = data.Bytes(bytes(known))
-    check(str(path), saved, vocabulary)
-    return Model(saved.layer, saved.params, vocabulary)
-
-
-def check(path: str, saved: Any, vocabulary: data.Bytes) -> None:
-    """A causal stack from tokens to their logits, whose states a record shows."""
-    net, need = saved.layer, "a Stack from tokens to logits"
+    known = vocabulary(str(path), saved.metadata)
+    net, need = saved.layer, "a Stack from tokens to logits, of layers whose states a record shows"
     do = "Save one like Stack((Embed(n, 32), LSTM(128), Dense(n))), n = vocabulary.size."
     if not (isinstance(net, rnn.Stack) and net.causal and not jax.tree.leaves(saved.x)[0].shape):
-        raise error(ValueError, path, f"{net!r}", need, do)
-    state, logits, seen = jax.eval_shape(lambda params: looked(net, params), saved.params)
-    if not hasattr(logits, "shape") or logits.shape != (vocabulary.size,):
-        raise error(ValueError, path, "other outputs", f"{vocabulary.size} logits", do)
-    same = [a.shape == b.shape for a, b in zip(jax.tree.leaves(state), seen, strict=False)]
-    if len(seen) != len(jax.tree.leaves(state)) or not all(same):
-        raise error(ValueError, path, f"{net!r}", "cells, whose states a record shows", do)
+        raise error(ValueError, str(path), repr(net), need, do)
+    model, state = live(net, saved.params, known), jax.eval_shape(net.initial_state, saved.params)
+    seen = jax.eval_shape(
+        lambda params: rnn.diagnostics.record(net, params, np.zeros(1, np.int32)), saved.params
+    )
+    shown = [leaf.shape[1:] for leaf in states(seen)] == [a.shape for a in jax.tree.leaves(state)]
+    if not (shown and isinstance(seen[-1], rnn.diagnostics.Record)):
+        raise error(ValueError, str(path), repr(net), need, do)
+    check_logits(str(path), seen[-1].ys.shape[1:], known)
+    return model
 
 
-def looked(net: rnn.Stack, params: Any) -> tuple[Any, Any, list[Any]]:
-    """The state, the logits of one token, and the states that a record shows."""
-    state = net.initial_state(params)
-    seen = rnn.diagnostics.record(net, params, np.zeros(1, np.int32), state=state)
-    logits = getattr(seen[-1], "ys", None)
-    return state, logits if logits is None else logits[0], [s[0] for s in states(seen)]
+def vocabulary(path: str, metadata: Any) -> data.Bytes:
+    """The bytes in a file's metadata."""
+    known = metadata.get("vocabulary")
+    numbers = isinstance(known, list) and all(type(k) is int and 0 <= k < 256 for k in known)
+    if not (known and numbers and known == sorted(set(known))):
+        need = "the bytes that the network knows, numbers from 0 to 255 in their order"
+        do = 'Save it with metadata={"vocabulary": list(vocabulary.known)}.'
+        raise error(ValueError, path, "no vocabulary of bytes", need, do)
+    return data.Bytes(bytes(known))
+
+
+def check_logits(path: str, got: tuple[int, ...], known: data.Bytes) -> None:
+    if got != (known.size,):
+        need = f"{known.size} logits, one more than the bytes"
+        raise error(ValueError, path, f"outputs of shape {got}", need, "Save its own vocabulary.")
 
 
 def states(seen: Any) -> list[Any]:
@@ -89,12 +128,12 @@ def trained(args: Any) -> pathlib.Path:
     if path.exists():
         return path
     text = corpus.python_source(1_000_000)
-    vocabulary = data.Bytes.of(text)
+    known = data.Bytes.of(text)
     net = rnn.Stack(
         (
-            rnn.Embed(vocabulary.size, 32),
+            rnn.Embed(known.size, 32),
             getattr(rnn, args.cell.upper())(args.hidden),
-            rnn.Dense(vocabulary.size),
+            rnn.Dense(known.size),
         )
     )
     print(f"no network in {args.out} yet: {net} learns to write first, about a minute")
@@ -102,7 +141,7 @@ def trained(args: Any) -> pathlib.Path:
     tx = training.optimizer(optax.adamw(rate, weight_decay=1e-3), clip=1.0)
     draw, noise = (jax.random.fold_in(jax.random.key(args.seed), i) for i in range(2))
     start = net.init(draw, rnn.TOKEN)
-    segments = data.Segments(vocabulary.encode(text), args.batch, 32)
+    segments = data.Segments(known.encode(text), args.batch, 32)
     run = training.TrainState.create(net, start, tx, noise, (args.batch,))
     step = training.truncated_bptt_step(net, training.cross_entropy, tx)
     run, history = experiments.trained(
@@ -118,6 +157,6 @@ def trained(args: Any) -> pathlib.Path:
     )
     bits = float(np.mean(history.metrics["loss"][-200:]) / np.log(2))
     print(f"{bits:.2f} bits per character at the end of training")
-    said = {"vocabulary": list(vocabulary.known), "bits": bits}
+    said = {"vocabulary": list(known.known), "bits": bits}
     rnn.save(path, net, run.params, rnn.TOKEN, metadata=said)
     return path
