@@ -116,9 +116,11 @@ async def latency(host: str, clients: int, each: int) -> list[float]:
     """The time from asking for a character until it is there, in ms, of clients that ask for one
     after the other, all at the same time."""
     times: list[float] = []
+    all_there = asyncio.Barrier(clients)
 
     async def one(seed: int) -> None:
         async with connected(host) as client:
+            await all_there.wait()
             for _ in range(each):
                 begin = time.perf_counter()
                 await read(client, prompt="a", length=1, seed=seed)
