@@ -106,6 +106,11 @@ from jaxrnn.saving import load as load
 from jaxrnn.saving import save as save
 from jaxrnn.saving import save_async as save_async
 
+# A network as programs that run without its code
+from jaxrnn import deployment as deployment
+from jaxrnn.deployment import export as export
+from jaxrnn.deployment import load_exported as load_exported
+
 # Submodules, and the models, which need `training`. Each is imported at its first use, so that
 # `import jaxrnn` does not import optax.
 if TYPE_CHECKING:

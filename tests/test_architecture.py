@@ -67,6 +67,10 @@ MAY = {
         *{"sequence", "strategies", "unroll"},
     },
     "saving": {"axes", "composite", "errors", "initializers", "layer", "saving"},
+    "deployment": {
+        *{"advance", "axes", "composite", "deployment", "errors", "layer", "saving"},
+        *{"strategies", "unroll"},
+    },
     "online": {
         *{"advance", "autodiff", "axes", "cell", "composite", "controls", "errors", "fields"},
         *{"layer", "online", "params", "strategies", "training", "unroll"},

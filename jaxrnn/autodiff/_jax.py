@@ -78,12 +78,13 @@ def lowered(
     default: Callable,
     platforms: Mapping[str, Callable] | None = None,
     anywhere: Mapping[str, Callable] | None = None,
+    unexported: Mapping[str, Callable] | None = None,
 ) -> None:
     """Lower `p` as the function `default`, on the platforms named as a function of their own.
 
     Those of `platforms` serve one device and shapes that are numbers. Elsewhere `default` is used,
     so that a partitioner and `jax.export` meet JAX's own operations. Those of `anywhere` are made
-    of such operations themselves.
+    of such operations themselves; those of `unexported` too, but of some that `jax.export` refuses.
     """
     meaning(p, default)
     rule = mlir.lower_fun(default, multiple_results=p.multiple_results)
@@ -100,8 +101,14 @@ def lowered(
     for platform, f in (platforms or {}).items():
         special = mlir.lower_fun(f, multiple_results=p.multiple_results)
         mlir.register_lowering(p, partial(choose, special), platform=platform)
-    for platform, f in (anywhere or {}).items():
+
+    def unless_exported(special: Callable, ctx: Any, *args: Any, **params: Any) -> Any:
+        exported = ctx.module_context.lowering_parameters.for_export
+        return (rule if exported else special)(ctx, *args, **params)
+
+    for platform, f in {**(anywhere or {}), **(unexported or {})}.items():
         special = mlir.lower_fun(f, multiple_results=p.multiple_results)
+        special = partial(unless_exported, special) if platform in (unexported or {}) else special
         mlir.register_lowering(p, special, platform=platform)
 
 

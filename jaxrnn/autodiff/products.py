@@ -155,7 +155,7 @@ def _sharding(linear: Any) -> Any:
 
 rows_p = primitive("rows")
 rows_p.def_abstract_eval(_abstract)
-lowered(rows_p, general, {"cpu": _flat}, {"tpu": _ordered})
+lowered(rows_p, general, {"cpu": _flat}, unexported={"tpu": _ordered})
 ad.defbilinear(rows_p, _transposed_left, _transposed_right)
 batching.primitive_batchers[rows_p] = _batched
 

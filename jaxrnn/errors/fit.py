@@ -242,6 +242,12 @@ def cannot_save(directory: Any, step: int, why: str, whole: int | None) -> Excep
     )
 
 
+def no_network_noted(directory: Any, step: int) -> Exception:
+    got, need = f"a checkpoint of step {step} that notes no network", "one that does"
+    do = "Make the network by its code, a TrainState of it, and call training.restore."
+    return error(ValueError, str(directory), got, need, do)
+
+
 def damaged_checkpoints(directory: Any, faults: list[str]) -> Exception:
     return error(
         ValueError,

@@ -25,7 +25,7 @@ def check_path(who: str, path: Any) -> None:
     if not isinstance(path, str | os.PathLike):
         do = f'Write {who}("net.safetensors", ...), say.'
         raise error(TypeError, who, f"path={path!r}", "the path of a file", do)
-    if who != "load" and pathlib.Path(path).expanduser().is_dir():
+    if not who.startswith("load") and pathlib.Path(path).expanduser().is_dir():
         do = 'Add a name to it: "net.safetensors".'
         raise error(IsADirectoryError, str(path), "a directory", "the path of a file", do)
 
@@ -101,7 +101,7 @@ def model_state(who: str, layer: Any) -> Exception:
 
 
 def one_name_twice(name: str) -> Exception:
-    do = "Rename a key that has a dot in it."
+    do = "Rename a key that has a dot in it, or a number that is a string too."
     return error(ValueError, "save", f"two arrays named {name}", "one for each name", do)
 
 
@@ -162,7 +162,9 @@ def not_a_file(path: Any, directory: bool) -> Exception:
     kind, got = (
         (IsADirectoryError, "a directory") if directory else (ValueError, "a device or a pipe")
     )
-    do = "A run's checkpoints are read by training.restore." if directory else "Copy it to a file."
+    do = "Copy it to a file."
+    if directory:
+        do = "A run's checkpoints are read by training.restore, its network by restore_network."
     return error(kind, str(path), got, "a file that save wrote", do)
 
 
@@ -188,7 +190,13 @@ def no_header(path: Any, start: bytes, size: int, length: int, most: int) -> Exc
     return bad_file(path, got)
 
 
-def foreign_file(path: Any, names: list[str]) -> Exception:
+def foreign_file(path: Any, names: list[str], form: Any) -> Exception:
+    if form == "jaxrnn exported":
+        got, need = "a network that export wrote", "a file that save wrote"
+        return error(ValueError, str(path), got, need, "Read it with load_exported.")
+    if form == "jaxrnn":
+        got, need = "a network that save wrote", "a file that export wrote"
+        return error(ValueError, str(path), got, need, "Read it with load.")
     got = f"no network of jaxrnn's, but arrays {short(', '.join(names)) or 'without a name'}"
     do = "Read it with safetensors; interop has converters for PyTorch's and Flax's weights."
     return error(ValueError, str(path), got, "a file that save wrote", do)

@@ -181,6 +181,8 @@ def check_state(cell: Any, state: Any, need: Any, source: str = "state") -> None
         "or take it from an earlier call with the same batch.",
         "state before the step": "Make it with cell.initial_state(params, batch_shape); "
         "x is one step, without a time axis.",
+        "state of these rows": "Make it with initial_state(batch_shape), "
+        "or take it from an earlier call with the same batch.",
         "guess": "Take it from the info of an earlier solve of as many steps with the same batch.",
         "coefficients": "Its b must be like the state, leaf by leaf, "
         "with a leading time axis where z has one (cast with astype).",

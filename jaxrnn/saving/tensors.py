@@ -117,9 +117,10 @@ def opened(path: pathlib.Path) -> Iterator[io.BufferedReader]:
 
 
 def read_header(
-    path: pathlib.Path, file: io.BufferedReader
+    path: pathlib.Path, file: io.BufferedReader, form: str = "jaxrnn"
 ) -> tuple[dict[str, str], dict[str, jax.ShapeDtypeStruct]]:
     """The metadata and what arrays there are, in their order; the file is left where they begin.
+    Its form is "jaxrnn" for what `save` writes.
 
     Raises:
       ValueError: for a file of another kind, and for one that is damaged.
@@ -133,8 +134,8 @@ def read_header(
     metadata = entries.pop("__metadata__", {}) if isinstance(entries, dict) else None
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise errors.bad_file(path, "a header of another form")
-    if metadata.get("format") != "jaxrnn":
-        raise errors.foreign_file(path, list(entries))
+    if metadata.get("format") != form:
+        raise errors.foreign_file(path, list(entries), metadata.get("format"))
     held = metadata.get("checksum", "").encode()
     if hashlib.sha256(header.replace(held, BLANK.encode(), 1)).hexdigest().encode() != held:
         raise errors.bad_file(path, "a header that is not what was written")

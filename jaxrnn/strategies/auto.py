@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+from jaxrnn.autodiff._jax import fixed
 from jaxrnn.axes import steps
 from jaxrnn.cell import Cell, LinearCell
 from jaxrnn.composite import Composite
@@ -75,6 +76,7 @@ def inner(cell: Cell) -> tuple[Strategy, str]:
     return Scan(), "it is not linear, and whether Newton converges depends on its params"
 
 
-def chunked(length: int) -> Chunked | None:
-    """Chunks of about sqrt(T) steps for a long sequence, None for a short one."""
-    return Chunked(2 ** round(math.log2(length) / 2)) if length >= LONG else None
+def chunked(length: Any) -> Chunked | None:
+    """Chunks of about sqrt(T) steps for a long sequence, None for a short one and for a symbol."""
+    long = fixed(length) and length >= LONG
+    return Chunked(2 ** round(math.log2(length) / 2)) if long else None

@@ -13,6 +13,7 @@ from jaxrnn.training.losses import binary_cross_entropy as binary_cross_entropy
 from jaxrnn.training.losses import cross_entropy as cross_entropy
 from jaxrnn.training.losses import gaussian_nll as gaussian_nll
 from jaxrnn.training.losses import mse as mse
+from jaxrnn.training.network import restore_network as restore_network
 from jaxrnn.training.optimizers import optimizer as optimizer
 from jaxrnn.training.optimizers import warmup_cosine as warmup_cosine
 from jaxrnn.training.penalties import activation_penalty as activation_penalty

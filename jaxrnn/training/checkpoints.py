@@ -40,6 +40,9 @@ class Checkpoints:
       OSError: where the directory cannot be written to, or another process writes to it.
     """
 
+    network: Any = None
+    """The network's configuration as JSON, where it is known."""
+
     def __init__(self, directory: Any, keep: int, settings: Mapping[str, Any]):
         self.directory = pathlib.Path(directory).expanduser().absolute()
         self.keep, self.settings, self.stack = keep, settings, contextlib.ExitStack()
@@ -111,6 +114,7 @@ class Checkpoints:
             "origin": self.origin,
             "best": best,
             "finished": history.finished,
+            "network": self.network,
         }
         try:
             shutil.rmtree(folder, ignore_errors=True)

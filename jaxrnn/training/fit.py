@@ -12,6 +12,7 @@ from jaxrnn import errors
 from jaxrnn.training.checkpoints import Checkpoints
 from jaxrnn.training.history import History, Recorder
 from jaxrnn.training.interrupts import interrupts
+from jaxrnn.training.network import configuration
 from jaxrnn.training.progress import Progress
 from jaxrnn.training.state import TrainState
 from jaxrnn.training.steps import Step
@@ -53,7 +54,8 @@ def fit(
       state: the state to begin with, and the template for a checkpoint's.
       batches: the batch of each step, a pure function of its number.
       steps: how many steps the whole run has, those before an interruption included.
-      directory: where checkpoints are, or None for none. One process at a time writes to it.
+      directory: where checkpoints are, or None for none. One process at a time writes to it. They
+        note the network, for `restore_network`.
       save_every: how many steps lie between checkpoints.
       keep: how many checkpoints stay.
       settings: what the run is made with and its state does not show (a learning rate, a file's
@@ -100,6 +102,7 @@ def fit(
         history, checkpoints = History({}, {}), None
         if directory is not None:
             checkpoints = stack.enter_context(Checkpoints(directory, keep, known))
+            checkpoints.network = configuration(step)
             state, history = checkpoints.begin(state)
         recorder, pending = Recorder(history, best, best_mode), []
         begin = done = int(state.step)

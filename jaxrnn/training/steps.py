@@ -88,7 +88,7 @@ def bptt_step(
             return None, windows(cell, loss, params, *given)[1]
         return None, measure(cell, loss, params, batch, None, key, strategy)[1]
 
-    return _step(repr(cell), measured, tx, carried=False, read=partial(as_batch, cell))
+    return _step(repr(cell), measured, tx, False, partial(as_batch, cell), cell)
 
 
 def truncated_bptt_step(
@@ -130,7 +130,7 @@ def truncated_bptt_step(
         return measure(cell, loss, params, batch, carry, key, strategy)
 
     read = partial(as_batch, cell, padded=False)
-    return _step(repr(cell), measured, tx, carried=True, read=read)
+    return _step(repr(cell), measured, tx, True, read, cell)
 
 
 def make_step(objective: Objective, tx: Transformation) -> Step:
@@ -171,7 +171,7 @@ def make_step(objective: Objective, tx: Transformation) -> Step:
         errors.check_batch_leaves("make_step", batch)
         return batch
 
-    return _step("make_step", measured, tx, carried=False, read=read)
+    return _step("make_step", measured, tx, False, read)
 
 
 def _step(
@@ -180,9 +180,11 @@ def _step(
     tx: Transformation,
     carried: bool,
     read: Callable[[Any], Any],
+    layer: Layer | None = None,
 ) -> Step:
     """A step for `measured(params, batch, carry, key) -> (carry, MaskedMean)` over what `read`
-    makes of a batch before it is traced, where its values can still be looked at.
+    makes of a batch before it is traced, where its values can still be looked at. `layer` is its
+    network, where there is one: `fit` notes it.
     """
     update = transformation(name, tx).update
 
@@ -247,6 +249,7 @@ def _step(
             errors.check_train_state(name, state, TrainState)
             raise
 
+    vars(checked_step)["layer"] = layer
     return checked_step
 
 

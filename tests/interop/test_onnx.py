@@ -111,6 +111,22 @@ def test_there_and_back_bit_for_bit(layer):
         assert again.SerializeToString() == model.SerializeToString()
 
 
+def test_dropout_is_left_out():
+    """Without a key it changes nothing."""
+    drop, first, second = rnn.Dropout(0.4), rnn.GRU(H), rnn.Bidirectional(rnn.Elman(H))
+    without = rnn.Stack((first, second))
+    params = drawn(without)
+    stack = rnn.Stack((drop, first, drop, second, drop))
+    spread = ({}, params[0], {}, params[1], {})
+    settings = {"lengths": True, "state": True}
+    model = to_onnx(stack, spread, **settings)
+    assert model.SerializeToString() == to_onnx(without, params, **settings).SerializeToString()
+    xs = jnp.ones((T, B, F))
+    np.testing.assert_array_equal(
+        rnn.unroll(stack, spread, xs)[1], rnn.unroll(without, params, xs)[1]
+    )
+
+
 def test_dtypes_there_and_back():
     for dtype in (jnp.float16, jnp.bfloat16):
         params = jax.tree.map(lambda a, dtype=dtype: a.astype(dtype), drawn(rnn.GRU(H)))

@@ -48,6 +48,22 @@ def test_a_kept_run_is_what_was_returned(run, tmp_path):
         assert names(tmp_path / str(keep)) == ["2", "4", "6", "8"][-keep:]
 
 
+def test_the_network_of_a_run_is_made_without_a_template(run, copy, tmp_path):
+    folder, (_, history) = run
+    same(training.restore_network(folder)[1], history.best.params)
+    state, _ = FIT(SEGMENTS, 1, directory=tmp_path / "one")
+    layer, params = training.restore_network(tmp_path / "one")
+    assert layer == NET
+    same(params, state.params)
+    # What an earlier version wrote, or a step that knows no network.
+    record = copy / "24" / "record.json"
+    record.write_text(record.read_text().replace('"network"', '"other"'))
+    (copy / "24" / integrity.SUMS).write_text(integrity.checksums(copy / "24"))
+    same(training.restore(copy, START), run[1])
+    with pytest.raises(ValueError, match="notes no network"):
+        training.restore_network(copy)
+
+
 # Damage
 
 

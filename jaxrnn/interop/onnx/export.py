@@ -1,12 +1,13 @@
 """Models of ONNX from recurrent layers."""
 
+from itertools import compress
 from typing import Any, Literal
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from jaxrnn import GRU, LSTM, Bidirectional, Elman, Layer, PeepholeLSTM, Stack, errors
+from jaxrnn import GRU, LSTM, Bidirectional, Dropout, Elman, Layer, PeepholeLSTM, Stack, errors
 from jaxrnn.interop.checks import check_converted
 from jaxrnn.interop.onnx.nodes import ACTIVATIONS, INPUTS, ORDER, blocks
 from jaxrnn.interop.reversed import Reversed
@@ -24,7 +25,8 @@ def to_onnx(
     """The model of ONNX that computes what a layer computes: the inverse of `from_onnx`.
 
     One node, with inputs and outputs as ONNX lays them out; the sizes "T" and "B" are free. A
-    `Stack` becomes a chain of nodes, whose states are numbered from 0.
+    `Stack` becomes a chain of nodes, whose states are numbered from 0. `Dropout` in it is left out:
+    without a key it changes nothing.
 
     Shapes: X `[T, B, F]`, `sequence_lens [B]`, `initial_h`, `initial_c`, `Y_h` and `Y_c [D, B, H]`
     for D directions, Y `[T, D, B, H]`; with `layout=1` X `[B, T, F]`, states `[B, D, H]`, Y
@@ -33,7 +35,7 @@ def to_onnx(
     Args:
       layer: an `LSTM` without projection, `PeepholeLSTM`, `GRU`, or `Elman` whose activation ONNX
         has, each also in a `TwoBiases`; a `Reversed` one; a `Bidirectional` of two of a kind,
-        merged by concat; or a `Stack` of these.
+        merged by concat; or a `Stack` of these and `Dropout`.
       params: the layer's params.
       layout: 0 for time first, 1 for the batch first, which not every runtime has.
       lengths: whether the model has an input `sequence_lens`, int32.
@@ -57,9 +59,11 @@ def to_onnx(
     errors.check_flag("to_onnx", "lengths", lengths)
     errors.check_flag("to_onnx", "state", state)
     chain = layer.cells if isinstance(layer, Stack) else (layer,)
-    found = [directions(one, layer) for one in chain]
+    kept = [not isinstance(one, Dropout) for one in chain]  # without a key it changes nothing
+    kept = kept if any(kept) else [True]  # which is refused
+    found = [directions(one, layer) for one in compress(chain, kept)]
     check_converted(layer, params, known=True)
-    every = params if isinstance(layer, Stack) else (params,)
+    every = compress(params, kept) if isinstance(layer, Stack) else (params,)
 
     inputs, outputs, nodes, constants, previous = [], [], [], [], "X"
     for k, ((direction, cells), part) in enumerate(zip(found, every, strict=True)):
@@ -133,8 +137,8 @@ def directions(layer: Layer, whole: Any) -> tuple[str, tuple[Any, ...]]:
             f"{layer!r}, which ONNX does not have",
             "LSTM without projection, PeepholeLSTM, GRU, or Elman with an activation out of "
             f"{', '.join(ACTIVATIONS.values())}; Reversed, or Bidirectional with concat; "
-            "or a Stack of these",
-            "Convert its recurrent layers, without Dropout, which ONNX has beside them.",
+            "or a Stack of these and Dropout",
+            "Convert its recurrent layers, and the others with another tool.",
         )
     return direction, cells
 

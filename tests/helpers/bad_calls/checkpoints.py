@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from helpers.bad_calls import Bad
+from helpers.bad_calls import Bad, at
 from jaxrnn import training
 from jaxrnn.training.integrity import locked
 
@@ -45,6 +45,15 @@ ROOT = pathlib.Path(FOLDER.name)
 
 def fit(step=step, state=STATE, batches=batches, steps=2, **options):
     return training.fit(step, state, batches, steps, progress=False, **options)
+
+
+network = training.restore_network
+
+
+def of_no_network():
+    with tempfile.TemporaryDirectory(dir=ROOT) as folder:
+        fit(directory=folder)
+        network(folder)
 
 
 def evaluated(result):
@@ -208,6 +217,9 @@ CALLS = [
         ("without a checkpoint", "Train first"),
     ),
     Bad("restore of None", lambda: training.restore(None, STATE), TypeError, ("directory=None",)),
+    at("no network in none", FileNotFoundError, ("Train first",), network, ROOT / "none"),
+    Bad("a step of one's own", of_no_network, ValueError, ("notes no network", "by its code")),
+    at("no network in a file", NotADirectoryError, ("got a file",), network, ROOT / "file"),
     # Resumed runs
     Bad(
         "another seed",
