@@ -3,6 +3,8 @@
     python examples/serve.py                         a small network learns to write first (about a
                                                      minute); then open http://127.0.0.1:8000
     python examples/serve.py --net NET.safetensors   a network of your own, as `rnn.save` writes it
+    python examples/serve.py --exported NET.safetensors
+                                                     one that `rnn.export` wrote; without its gates
     python examples/serve.py --check-load            its latency, and ten minutes of clients good
                                                      and bad against it
 
@@ -21,14 +23,16 @@ import sys
 from typing import Any
 
 from support import experiments
-from support.serving.model import load, trained
+from support.serving.model import load, load_exported, trained
 from support.serving.protocol import Limits
 
 
 def parser() -> argparse.ArgumentParser:
     made = experiments.parser("serve", __doc__, steps=3000, batch=32, lr=8e-3)
     add, positive = made.add_argument, experiments.positive
-    add("--net", type=pathlib.Path, metavar="FILE", help="by default one is trained, in --out")
+    file = made.add_mutually_exclusive_group().add_argument
+    file("--net", type=pathlib.Path, metavar="FILE", help="by default one is trained, in --out")
+    file("--exported", type=pathlib.Path, metavar="FILE", help="as `rnn.export` writes it")
     add("--cell", choices=("lstm", "gru"), default="lstm", help="of the one that is trained")
     add("--hidden", type=positive, default=128, help="its units (default: %(default)s)")
     add("--host", default="127.0.0.1", help="(default: %(default)s, this machine alone)")
@@ -64,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def work(args: argparse.Namespace) -> None:
-    net = trained(args) if args.net is None else args.net
+    net = args.net or args.exported or trained(args)
     if args.check_load:
         check_load(args, net)
     else:
@@ -80,7 +84,8 @@ def run(args: argparse.Namespace, net: pathlib.Path) -> None:
 
     burst = max(Limits.burst, int(2 * args.messages))
     limits = Limits(clients=args.clients, messages=args.messages, burst=burst)
-    app = made(Engine(load(net), args.clients), limits, args.origin)
+    model = load_exported(net) if args.exported else load(net)
+    app = made(Engine(model, args.clients), limits, args.origin)
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -120,10 +125,11 @@ def check_load(args: argparse.Namespace, net: pathlib.Path) -> None:
     from support.serving import soak
 
     def one(seed: int, folder: pathlib.Path) -> dict[str, Any]:
-        command = [sys.executable, __file__, "--net", str(net), "--port", "0"]
+        file = "--exported" if args.exported else "--net"
+        command = [sys.executable, __file__, file, str(net), "--port", "0"]
         return soak.checked([*command, "--clients", str(args.clients)], args.soak, seed)
 
-    aside = ("net", "host", "port", "origin", "messages", "check_load")
+    aside = ("net", "exported", "host", "port", "origin", "messages", "check_load")
     runs = experiments.seeds(args, one, aside)
     experiments.report(
         args,

@@ -16,10 +16,11 @@ from jaxrnn import data, decoding, diagnostics
 pytest.importorskip("starlette")
 
 from helpers import serving
-from helpers.serving import KNOWN, SLOTS, net, opened, read, rest, saved, text
+from helpers.serving import KNOWN, SLOTS, TestClient, net, opened, read, rest, saved, text
 from support.serving import app
 from support.serving.batcher import Batcher
-from support.serving.model import Model, load
+from support.serving.engine import Engine
+from support.serving.model import Model, load, load_exported
 from support.serving.protocol import Close, Limits, Start
 
 
@@ -58,6 +59,22 @@ def test_a_text_is_the_same_alone_among_others_in_any_slot_and_the_librarys(page
     first, key = net().initial_state(serving.engine().model.params), jax.random.key(1)
     _, tokens = decoding.sample(known, first, prompt, 40, key, temperature=start["temperature"])
     assert KNOWN.decode(tokens).decode() == alone[0]
+
+
+def test_a_program_without_its_code_writes_the_same_text(page, tmp_path):
+    pytest.importorskip("flatbuffers")
+    model, path = serving.engine().model, tmp_path / "net.safetensors"
+    known = {"vocabulary": list(KNOWN.known)}
+    rnn.export(path, net(), model.params, rnn.TOKEN, platforms=("cpu",), metadata=known)
+    with opened(page) as socket:
+        want = text(socket, **ASKED[0])
+    other = TestClient(app.made(Engine(load_exported(path), 2), Limits()))
+    with other, opened(other) as socket, opened(other) as neighbour:
+        neighbour.send_json(ASKED[2])
+        assert text(socket, **ASKED[0]) == want
+        assert text(socket, **ASKED[0]) == want
+        socket.send_json(ASKED[1])
+        assert "This network has no gates" in socket.receive_json()["error"]
 
 
 def test_gates_are_those_of_a_record(page):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -87,6 +88,42 @@ def load(path: pathlib.Path) -> Model:
         raise error(ValueError, str(path), repr(net), need, do)
     check_logits(str(path), seen[-1].ys.shape[1:], known)
     return model
+
+
+def load_exported(path: pathlib.Path) -> Model:
+    """A network from a file that `rnn.export` wrote, with its bytes in the metadata. It needs no
+    code of the network, and its gates are not seen.
+
+    Raises:
+      OSError, ValueError: as `load`.
+    """
+    program = rnn.load_exported(path)
+    known = vocabulary(str(path), program.metadata)
+    spec = jax.tree.leaves(program.x)
+    if len(spec) > 1 or spec[0].shape or "step" not in program.programs:
+        need = "a causal network that takes tokens"
+        raise error(ValueError, str(path), repr(program), need, "Export a language model.")
+
+    def first(params: Any, slots: int) -> Any:
+        return program.initial_state((slots,), params=params)
+
+    def step(params: Any, state: Any, ask: Ask) -> tuple[Any, Any, Any]:
+        before = chosen(ask.resets, first(params, len(ask.active)), state)
+        after, logits = program.step(before, ask.tokens, params=params)
+        return chosen(ask.active, after, state), logits, None
+
+    _, logits = jax.eval_shape(lambda: program.step(program.initial_state((1,)), np.zeros(1, int)))
+    check_logits(str(path), logits.shape[1:], known)
+    return Model(program.layer, program.params, known, first, step)
+
+
+def chosen(flags: Any, yes: Any, no: Any) -> Any:
+    """A state with the rows of one where the flag is true, and of another where it is not."""
+
+    def one(yes: Any, no: Any) -> Any:
+        return jnp.where(flags.reshape(-1, *[1] * (yes.ndim - 1)), yes, no)
+
+    return jax.tree.map(one, yes, no)
 
 
 def vocabulary(path: str, metadata: Any) -> data.Bytes:
