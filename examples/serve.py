@@ -88,6 +88,7 @@ def run(args: argparse.Namespace, net: pathlib.Path) -> None:
     app = made(Engine(model, args.clients), limits, args.origin)
     config = uvicorn.Config(
         app,
+        http="h11",  # it bounds the size of headers
         log_level="warning",
         access_log=False,
         ws_max_size=limits.frame,

@@ -111,6 +111,12 @@ async def binary(host: str, draw: random.Random, alone: Sequence[str]) -> str:
         return await closed(client, 1003, "binary frame")
 
 
+async def mangled(host: str, draw: random.Random, alone: Sequence[str]) -> str:
+    async with connected(host) as client:
+        await client.send(b'{"prompt": "\xff"}', text=True)
+        return await closed(client, 1007, "no UTF-8")
+
+
 async def closed(client: Any, code: int, name: str) -> str:
     """The server closes with this code. A client that is still sending may lose the code."""
     try:
@@ -140,8 +146,9 @@ async def garbage(host: str, draw: random.Random, alone: Sequence[str]) -> str:
     _, writer = await asyncio.open_connection(name, int(port))
     begun = b"GET /write HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
     outside = b"GET /../../etc/passwd HTTP/1.1\r\n\r\n"
-    writer.write(draw.choice([draw.randbytes(300), begun, outside]))
+    endless = b"GET / HTTP/1.1\r\nX: " + b"x" * 1_000_000
     with contextlib.suppress(ConnectionError):
+        writer.write(draw.choice([draw.randbytes(300), begun, outside, endless]))
         await writer.drain()
         await asyncio.sleep(draw.random())
     writer.close()
@@ -156,10 +163,11 @@ KINDS = {
     floods: 2,
     large: 1,
     binary: 1,
+    mangled: 1,
     slow: 1,
     garbage: 1,
 }
 """Kinds of clients, and how often each comes."""
 
 EXPECTED = {"the same text", "left in the middle", "stopped", "bad frames", "flooded"}
-EXPECTED |= {"large frame", "binary frame", "slow reader", "no WebSocket"}
+EXPECTED |= {"large frame", "binary frame", "no UTF-8", "slow reader", "no WebSocket"}
