@@ -151,8 +151,8 @@ def tables(runs: Sequence[dict[str, Any]]) -> list[experiments.Table]:
 
 
 NOTES = [
-    "Server and clients share the machine. Bad clients leave in the middle, send floods, or frames "
-    "that are no JSON, have wrong fields, are binary or too large; they do not read, or speak no "
-    "WebSocket. After them the server wrote the texts of good clients once more, all the same, and "
-    "ended on SIGTERM."
+    "Server and clients share two cores, which did much other work meanwhile. Bad clients leave in "
+    "the middle, send floods, or frames that are no JSON, no UTF-8, have wrong fields, are binary "
+    "or too large; they do not read, or speak no WebSocket. After them the server wrote the texts "
+    "of good clients once more, all the same, and ended on SIGTERM."
 ]
