@@ -27,11 +27,14 @@ def net(width=KNOWN.size):
     return rnn.Stack((rnn.Embed(width, 8), rnn.LSTM(8), rnn.Dense(width)))
 
 
+def weights(layer, x=rnn.TOKEN):
+    """Params so large that what is written depends on all that was read."""
+    return jax.tree.map(lambda p: 4 * p, layer.init(jax.random.key(0), x))
+
+
 @functools.cache
 def engine():
-    # Weights so large that what is written depends on all that was read.
-    params = jax.tree.map(lambda p: 4 * p, net().init(jax.random.key(0), rnn.TOKEN))
-    return Engine(live(net(), params, KNOWN), SLOTS)
+    return Engine(live(net(), weights(net()), KNOWN), SLOTS)
 
 
 def served(limits=AT_EASE, origins=()):
@@ -70,5 +73,5 @@ def saved(path, layer=None, metadata=None, x=rnn.TOKEN):
     """A network in a file, by default one that is served."""
     layer = net() if layer is None else layer
     metadata = {"vocabulary": list(KNOWN.known)} if metadata is None else metadata
-    rnn.save(path, layer, layer.init(jax.random.key(0), x), x, metadata=metadata)
+    rnn.save(path, layer, weights(layer, x), x, metadata=metadata)
     return path

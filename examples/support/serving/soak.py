@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxrnn.errors import error
 from support import experiments
 from support.serving.clients import EXPECTED, GOOD, KINDS
 from support.serving.load import Server, latency, served, speed, text
@@ -100,6 +101,9 @@ def checked(command: Sequence[str], seconds: float, seed: int) -> dict[str, Any]
         server.end()
     print(f"soak for {seconds:g} seconds", file=sys.stderr)
     found |= soak(command, seconds, 100, seed)
+    if not (found["alive"] and found["status"] == 143):
+        need = "the texts it wrote before, and an end on SIGTERM"
+        raise error(ValueError, "server", "another", need, "Look at its counts.")
     times, sizes = np.transpose(found["memory"])
     early = sizes[(times >= min(MINUTE, seconds / 3)) & (times <= 2 * MINUTE)]
     late = sizes[times >= times[-1] - MINUTE]
@@ -147,7 +151,8 @@ def tables(runs: Sequence[dict[str, Any]]) -> list[experiments.Table]:
 
 
 NOTES = [
-    "Server and clients share the machine. Bad clients leave in the middle, send floods, or frames "
-    "that are no JSON, have wrong fields, are binary or too large; they do not read, or speak no "
-    "WebSocket."
+    "Server and clients share two cores, which did much other work meanwhile. Bad clients leave in "
+    "the middle, send floods, or frames that are no JSON, no UTF-8, have wrong fields, are binary "
+    "or too large; they do not read, or speak no WebSocket. After them the server wrote the texts "
+    "of good clients once more, all the same, and ended on SIGTERM."
 ]
