@@ -27,7 +27,7 @@ ORDER = [
     "pronounce_long",
     "translate",
 ]
-ORDER += ["forecast", "char_lm", "episodes", "vanishing", "online", "parallel_in_time"]
+ORDER += ["forecast", "char_lm", "serve", "episodes", "vanishing", "online", "parallel_in_time"]
 
 HEAD = """# Examples
 

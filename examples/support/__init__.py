@@ -5,4 +5,5 @@ catalogues    message catalogues, English beside other languages
 corpus        the source of Python's own standard library, and what a compressor makes of it
 digits        the handwritten digits that scikit-learn carries
 scores        the notes of a MusicXML score, and MIDI files
+serving       a character model for many clients at once, and clients that try it
 """
