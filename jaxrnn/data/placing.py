@@ -40,8 +40,8 @@ def place(
     Example:
       >>> mesh = Mesh(jax.devices()[:1], "batch")
       >>> segments = rnn.data.Segments(np.arange(21), batch=2, length=5)
-      >>> place(segments(0), mesh).xs.sharding.spec
-      PartitionSpec(None, 'batch')
+      >>> tuple(place(segments(0), mesh).xs.sharding.spec)
+      (None, 'batch')
     """
     errors.check_mesh("place", mesh, axis)
     errors.check_flag("place", "local", local)

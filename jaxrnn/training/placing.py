@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxrnn import errors
 from jaxrnn.layer import Params
+from jaxrnn.training.processes import put
 from jaxrnn.training.state import TrainState
 
 Weights = str | Mapping[str, P] | None
@@ -24,7 +25,7 @@ def place(
     """A state laid out on a mesh, so that every step, `fit`, `evaluate` and `restore` run there
     without a change: `jax.device_put` by `shardings`, which has the arguments.
 
-    On several processes, each gives the same state; that is checked.
+    On several processes, each gives the same state, and JAX compares them.
 
     Raises:
       TypeError, ValueError: as `shardings`.
@@ -35,10 +36,10 @@ def place(
       >>> run = TrainState.create(net, params, tx, jax.random.key(1), batch_shape=(2,))
       >>> mesh = Mesh(np.array(jax.devices()[:1]).reshape(1, 1), ("batch", "model"))
       >>> run = place(run, mesh, weights={"w_h$": P(None, "model")})
-      >>> run.params[1]["w_h"].sharding.spec, run.carry[1].sharding.spec
-      (PartitionSpec(None, 'model'), PartitionSpec('batch',))
+      >>> tuple(run.params[1]["w_h"].sharding.spec), tuple(run.carry[1].sharding.spec)
+      ((None, 'model'), ('batch',))
     """
-    return jax.device_put(state, shardings(state, mesh, axis, weights=weights))
+    return put(state, shardings(state, mesh, axis, weights=weights))
 
 
 def shardings(
@@ -69,7 +70,7 @@ def shardings(
         not divide, and a pattern that is found in no path.
     """
     errors.check_mesh("place", mesh, axis)
-    whole = NamedSharding(mesh, P())
+    whole: Any = NamedSharding(mesh, P())
     params = state.params if isinstance(state, TrainState) else state
     specs = {path: P() for path in paths(params)} | chosen(params, mesh, weights)
     laid = jax.tree.unflatten(
