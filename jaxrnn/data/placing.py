@@ -40,7 +40,7 @@ def place(
     Example:
       >>> mesh = Mesh(jax.devices()[:1], "batch")
       >>> segments = rnn.data.Segments(np.arange(21), batch=2, length=5)
-      >>> tuple(place(segments(0), mesh).xs.sharding.spec)
+      >>> tuple(rnn.data.place(segments(0), mesh).xs.sharding.spec)
       (None, 'batch')
     """
     errors.check_mesh("place", mesh, axis)
