@@ -138,11 +138,12 @@ def train(name: str, mesh: Mesh, text: bytes, args: argparse.Namespace) -> dict[
 def work(args: argparse.Namespace) -> None:
     began = time.perf_counter()
     connect(args)
+    places = meshes(args)
     text = bytes(b for b in corpus.python_source(args.bytes + HELD_OUT) if b < 128)
     aside = "coordinator", "processes", "process_id", "cluster", "virtual", "layouts"
     if jax.process_index() == 0:
         experiments.settled(args, aside)
-    runs = {name: train(name, mesh, text, args) for name, mesh in meshes(args).items()}
+    runs = {name: train(name, mesh, text, args) for name, mesh in places.items()}
     if jax.process_index():
         return
     first, *_ = runs.values()
