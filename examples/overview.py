@@ -28,6 +28,7 @@ ORDER = [
     "translate",
 ]
 ORDER += ["forecast", "char_lm", "serve", "episodes", "vanishing", "online", "parallel_in_time"]
+ORDER += ["many_devices"]
 
 HEAD = """# Examples
 

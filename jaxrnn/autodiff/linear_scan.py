@@ -5,13 +5,13 @@ transpose of that, run the other way. As a `custom_jvp` over plain loops it cost
 recurrence in every mode of differentiation, where `jax.grad` of `lax.associative_scan` keeps every
 level of its tree.
 
-`transitions.py` says what `a` may be.
+`transitions.py` says what `a` may be, `linear_loops.py` has the loops, and `over_devices.py` puts
+pieces together that lie on several devices.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,16 +21,14 @@ from jax.custom_derivatives import SymbolicZero
 
 from jaxrnn import errors
 from jaxrnn.autodiff.choose import choose
+from jaxrnn.autodiff.linear_loops import Plan, longer, run, states_before, steps_of
+from jaxrnn.autodiff.over_devices import first_before, over_devices
 from jaxrnn.autodiff.platform import Call, by_platform
 from jaxrnn.autodiff.transitions import (
     Matrix,
     check_recurrence,
-    evolve,
     has_time_axis,
-    identity,
-    is_transition,
     map_transitions,
-    multiply,
     multiply_all_steps,
 )
 
@@ -49,16 +47,8 @@ class Options(NamedTuple):
     reverse: bool
     radix: int | None
     unroll: int
+    axis: str | None = None  # of a mesh, over which time is cut
     tangent: bool = False  # it is a tangent: most often transposed, and so run the other way
-
-
-class Plan(NamedTuple):
-    """How a linear recurrence is run on one kind of platform."""
-
-    reverse: bool = False
-    unroll: int = 1
-    radix: int = 0  # the steps of chunks that are run side by side, or 0 for one loop
-    nested: int = 0  # the steps that a loop takes as a loop within a loop, or 0
 
 
 def linear_scan(
@@ -71,6 +61,7 @@ def linear_scan(
     reverse: bool = False,
     radix: int | None = None,
     unroll: int = 1,
+    axis: str | None = None,
 ) -> tuple[Any, Any]:
     """`h_t = a_t h_{t-1} + b_t` for all t: the last state and all states, `(h_T, [h_1 ... h_T])`.
 
@@ -95,9 +86,15 @@ def linear_scan(
         each other. By default 0 where the program runs on a CPU, or on a TPU where matrices take a
         megabyte a step or more, and 16 elsewhere.
       unroll: the unrolling of the one loop, as in `lax.scan`; at least 4 on a GPU.
+      axis: within `jax.shard_map`, the axis of the mesh over which time is cut: each device holds
+        T / n steps of a, b, mask and resets, one piece after another, and all of `start`. The last
+        state is that of all steps, the same on each device. About three times the work of one loop,
+        on n devices; of a row, a device is sent n times a state and a transition, whatever T is,
+        and for the gradient as much again. `Associative(axis=...)` cuts time so by itself.
 
     Raises:
-      TypeError, ValueError: for arguments of the wrong structure, dtype or shape.
+      TypeError, ValueError: for arguments of the wrong structure, dtype or shape, or an axis that
+        is none of the `shard_map` around.
 
     Example:
       >>> last, states = linear_scan(jnp.array([0.5]), jnp.ones((3, 1)), jnp.zeros(1))
@@ -108,6 +105,7 @@ def linear_scan(
     """
     errors.check_loop(reverse, unroll)
     errors.check_radix("linear_scan", radix)
+    errors.check_manual_axis(axis)
     for name, tree in (("a", a), ("b", b), ("start", start)):
         errors.check_floating("linear_scan", name, tree)
     a, b, start = jax.tree.map(strong, (a, b, start))
@@ -116,7 +114,7 @@ def linear_scan(
     errors.check_time_flags("resets", resets, b)
     mask, resets = jax.tree.map(jnp.asarray, (mask, resets))
     a, b, start = on_one_mesh(a, b, start, (mask, resets))
-    return _linear(Options(reverse, radix, unroll), a, b, start, mask, resets)
+    return _linear(Options(reverse, radix, unroll, axis), a, b, start, mask, resets)
 
 
 def strong(x: Any) -> jax.Array:
@@ -157,6 +155,16 @@ def varying(x: jax.Array) -> frozenset:
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _linear(options: Options, a: Any, b: Any, start: Any, mask: Any, resets: Any) -> Any:
+    def local(b: Any, start: Any) -> tuple[Any, Any]:
+        return by_plan(options, a, b, start, mask, resets)
+
+    if options.axis is None:
+        return local(b, start)
+    return over_devices(options.axis, options.reverse, local, a, b, start, mask, resets)
+
+
+def by_plan(options: Options, a: Any, b: Any, start: Any, mask: Any, resets: Any) -> Any:
+    """The recurrence on one device, by a plan for each platform."""
     nested = nested_steps(b) if options.reverse != options.tangent else 0
 
     def plan(radix: int, nested: int, unroll: int) -> Plan:
@@ -215,7 +223,10 @@ def _linear_jvp(options: Options, primals: tuple, tangents: tuple) -> tuple[Any,
         for x, d in zip(primals[:3], tangents[:3], strict=True)
     )
     if not all(map(is_zero, jax.tree.leaves(tangents[0]))):
-        g = states_before(start, out[1], options.reverse)
+        first = start
+        if options.axis is not None:
+            first = first_before(options.axis, options.reverse, start, out[1])
+        g = states_before(first, out[1], options.reverse)
         if resets is not None:
             g = choose(resets, jax.tree.map(jnp.zeros_like, g), g)
         db = jax.tree.map(jnp.add, map_transitions(multiply_all_steps, da, g), db)
@@ -225,26 +236,6 @@ def _linear_jvp(options: Options, primals: tuple, tangents: tuple) -> tuple[Any,
 def is_zero(tangent: Any) -> bool:
     """Whether a tangent is known to be zero, without an array."""
     return isinstance(tangent, SymbolicZero)
-
-
-def states_before(start: Any, states: Any, reverse: bool) -> Any:
-    """The state before each step, if no mask or reset changes it."""
-    if reverse:
-        return jax.tree.map(lambda s, h: jnp.concatenate([h[1:], s[None]]), start, states)
-    return jax.tree.map(lambda s, h: jnp.concatenate([s[None], h[:-1]]), start, states)
-
-
-def steps_of(b: Any) -> Any:
-    """T; a symbol where a program is exported for any T."""
-    return jax.tree.leaves(b)[0].shape[0]
-
-
-def longer(b: Any, radix: int) -> bool:
-    """Whether time can be cut into more than one chunk.
-
-    The program depends on the number of chunks, so a symbolic T is run in one loop.
-    """
-    return isinstance(steps_of(b), int) and steps_of(b) > radix
 
 
 def matrices(a: Any, b: Any) -> int:
@@ -271,117 +262,3 @@ def nested_steps(b: Any) -> int:
     if size < CACHE or size < ROW * length:
         return 0
     return next((count for count in range(128, 31, -1) if length % count == 0), 0)
-
-
-def run(plan: Plan, a: Any, b: Any, start: Any, mask: Any, resets: Any) -> tuple[Any, Any]:
-    """The recurrence as a plan has it: the last state and all states."""
-    if not plan.radix:
-        return sequential(plan, a, b, start, mask, resets)
-    if not plan.reverse:
-        return in_chunks(plan.radix, a, b, start, mask, resets)
-    flip = partial(jnp.flip, axis=0)
-    a, b, mask, resets = map_timed(flip, a, b, mask, resets)
-    last, states = in_chunks(plan.radix, a, b, start, mask, resets)
-    return last, jax.tree.map(flip, states)
-
-
-def map_timed(f: Callable, a: Any, b: Any, mask: Any, resets: Any) -> tuple[Any, Any, Any, Any]:
-    """`f` of every array that has a time axis."""
-    a = map_transitions(lambda a, b: jax.tree.map(f, a) if has_time_axis(a, b) else a, a, b)
-    return a, *(jax.tree.map(f, tree) for tree in (b, mask, resets))
-
-
-def split_transitions(a: Any, b: Any) -> tuple[list, Callable[[list], Any]]:
-    """The transitions that have a time axis, to scan over, and a function from those of one step to
-    all transitions of that step.
-    """
-    parts, tree = jax.tree.flatten(a, is_leaf=is_transition)
-    timed = jax.tree.leaves(map_transitions(has_time_axis, a, b))
-
-    def join(now: list) -> Any:
-        scanned = iter(now)
-        both = zip(parts, timed, strict=True)
-        return jax.tree.unflatten(tree, [next(scanned) if time else part for part, time in both])
-
-    return [part for part, time in zip(parts, timed, strict=True) if time], join
-
-
-def forget(resets: Any, h: Any) -> Any:
-    """The state, but zero where a reset is true, even where it was NaN."""
-    return h if resets is None else choose(resets, jax.tree.map(jnp.zeros_like, h), h)
-
-
-def sequential(plan: Plan, a: Any, b: Any, start: Any, mask: Any, resets: Any) -> tuple[Any, Any]:
-    """One step after another."""
-    scanned, join = split_transitions(a, b)
-
-    def step(h: Any, now: tuple) -> tuple[Any, Any]:
-        a, b, mask, reset = now
-        after = evolve(join(a), forget(reset, h), b)
-        h = after if mask is None else choose(mask, after, h)
-        return h, h
-
-    def loop(h: Any, steps: Any) -> tuple[Any, Any]:
-        return jax.lax.scan(step, h, steps, reverse=plan.reverse, unroll=plan.unroll)
-
-    steps = scanned, b, mask, resets
-    if not plan.nested:
-        return loop(start, steps)
-    steps = jax.tree.map(lambda x: x.reshape(-1, plan.nested, *x.shape[1:]), steps)
-    last, states = jax.lax.scan(loop, start, steps, reverse=plan.reverse)
-    return last, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), states)
-
-
-def in_chunks(radix: int, a: Any, b: Any, start: Any, mask: Any, resets: Any) -> tuple[Any, Any]:
-    """Chunks of `radix` steps side by side, and behind them the few steps that are left over."""
-    count = steps_of(b) // radix
-    length = count * radix
-
-    def cut(x: jax.Array) -> jax.Array:  # [T, ...] to [radix, count, ...]
-        return x[:length].reshape(count, radix, *x.shape[1:]).swapaxes(0, 1)
-
-    def joined(x: jax.Array) -> jax.Array:
-        return x.swapaxes(0, 1).reshape(length, *x.shape[2:])
-
-    chunks = map_timed(cut, a, b, mask, resets)
-    a_, b_, mask_, resets_ = chunks
-    side = jax.tree.map(lambda s: jnp.broadcast_to(s, (count, *s.shape)), start)
-    # The products are computed apart from the sums, so that each loop is either linear in what is
-    # differentiated or free of it.
-    p = product(*chunks, side)
-    ends, _ = sequential(Plan(), a_, b_, jax.tree.map(jnp.zeros_like, side), mask_, resets_)
-    # A chunk that contains a reset forgets what came before, even NaN, so for the loop over chunks
-    # it is a reset. A reset under a false mask does not count.
-    resets_ = None if resets is None else unmasked(mask_, resets_).any(0)
-    plan = Plan(radix=radix if longer(ends, radix) else 0)
-    last, after = run(plan, p, ends, start, None, resets_)
-    before = states_before(start, after, reverse=False)
-    _, states = sequential(Plan(), a_, b_, before, *chunks[2:])
-    states = jax.tree.map(joined, states)
-    if length < steps_of(b):
-        a_, b_, *flags = map_timed(lambda x: x[length:], a, b, mask, resets)
-        last, tail = sequential(Plan(), a_, b_, last, *flags)
-        states = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), states, tail)
-    return last, states
-
-
-def unmasked(mask: Any, resets: jax.Array) -> jax.Array:
-    """The resets that are not under a false mask, which may have fewer axes, or more."""
-    if mask is None:
-        return resets
-    rank = max(mask.ndim, resets.ndim)
-    mask, resets = (x.reshape(x.shape + (1,) * (rank - x.ndim)) for x in (mask, resets))
-    return mask & resets
-
-
-def product(a: Any, b: Any, mask: Any, resets: Any, like: Any) -> Any:
-    """The product of the transitions of all steps, for a state `like` this: one transition."""
-    scanned, join = split_transitions(a, b)
-
-    def step(p: Any, now: tuple) -> tuple[Any, None]:
-        scanned, mask, reset = now
-        new = map_transitions(multiply, join(scanned), forget(reset, p))  # overflows, too
-        return new if mask is None else choose(mask, new, p), None
-
-    first = map_transitions(identity, a, like)
-    return jax.lax.scan(step, first, (scanned, mask, resets), steps_of(b))[0]

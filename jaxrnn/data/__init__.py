@@ -8,6 +8,7 @@ what an uninterrupted one would have seen, and there is no state of an iterator 
 from jaxrnn.data.buckets import Buckets as Buckets
 from jaxrnn.data.buckets import Padded as Padded
 from jaxrnn.data.buckets import pad as pad
+from jaxrnn.data.placing import place as place
 from jaxrnn.data.streams import Batch as Batch
 from jaxrnn.data.streams import Segments as Segments
 from jaxrnn.data.streams import stream as stream

@@ -10,6 +10,7 @@ from jaxrnn.errors.configuration import *  # noqa: F403
 from jaxrnn.errors.data import *  # noqa: F403
 from jaxrnn.errors.decoding import *  # noqa: F403
 from jaxrnn.errors.deployment import *  # noqa: F403
+from jaxrnn.errors.devices import *  # noqa: F403
 from jaxrnn.errors.diagnostics import *  # noqa: F403
 from jaxrnn.errors.fit import *  # noqa: F403
 from jaxrnn.errors.initializers import *  # noqa: F403

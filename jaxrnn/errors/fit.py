@@ -256,3 +256,18 @@ def damaged_checkpoints(directory: Any, faults: list[str]) -> Exception:
         "one whose files are those that were written",
         "Put back a copy of it, or begin anew in another directory.",
     )
+
+
+def raised_on_first(kind: type[Exception], text: str) -> Exception:
+    """What the first of several processes met, on the others."""
+    return kind(f"on the first process: {text}")
+
+
+def not_shared(directory: Any, step: int) -> Exception:
+    return error(
+        ValueError,
+        str(directory),
+        f"a checkpoint of step {step} that not every process sees",
+        "a directory that all processes share",
+        "Give one on a file system that all hosts mount.",
+    )

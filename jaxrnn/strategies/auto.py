@@ -39,7 +39,7 @@ class Auto(Strategy):
       >>> for choice in Auto().select(net, jnp.ones((50, 3))):
       ...     print(type(choice.cell).__name__, choice.strategy)
       GRU Scan(unroll=1)
-      LRU Associative(radix=None, fallback=None)
+      LRU Associative(radix=None, fallback=None, axis=None)
     """
 
     def select(self, cell: Layer, xs: Any) -> tuple[Choice, ...]:

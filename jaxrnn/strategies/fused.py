@@ -13,7 +13,7 @@ from jaxrnn.autodiff._jax import fixed
 from jaxrnn.autodiff.choose import choose
 from jaxrnn.autodiff.kernels.lowering import KERNELS, planned
 from jaxrnn.autodiff.kernels.rows import ROWS, Kernel
-from jaxrnn.autodiff.linear_scan import forget, split_transitions
+from jaxrnn.autodiff.linear_loops import forget, split_transitions
 from jaxrnn.autodiff.recurrence import recurrence
 from jaxrnn.autodiff.transitions import evolve
 from jaxrnn.axes import batch_shape, step_spec, steps

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import errors
-from jaxrnn.autodiff.linear_scan import forget, linear_scan, states_before
+from jaxrnn.autodiff.linear_loops import forget, states_before
+from jaxrnn.autodiff.linear_scan import linear_scan
 from jaxrnn.autodiff.tangent import with_tangent
 from jaxrnn.autodiff.transitions import map_transitions, multiply
 from jaxrnn.cell import Cell, LinearCell

@@ -18,6 +18,8 @@ from jaxrnn.training.optimizers import optimizer as optimizer
 from jaxrnn.training.optimizers import warmup_cosine as warmup_cosine
 from jaxrnn.training.penalties import activation_penalty as activation_penalty
 from jaxrnn.training.penalties import slowness_penalty as slowness_penalty
+from jaxrnn.training.placing import place as place
+from jaxrnn.training.placing import shardings as shardings
 from jaxrnn.training.scheduled import scheduled_sampling as scheduled_sampling
 from jaxrnn.training.state import Metrics as Metrics
 from jaxrnn.training.state import TrainState as TrainState

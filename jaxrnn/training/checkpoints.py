@@ -4,6 +4,9 @@ only when it is complete, with a checksum of every file.
     directory/24/state, best, history   arrays
     directory/24/record.json            shapes, settings, how the run began
     directory/24/SHA256SUMS             of all the others
+
+Of several processes the first one writes, having gathered what others hold, and all read. So a run
+may go on with other processes, and on other devices, than it was saved from.
 """
 
 from __future__ import annotations
@@ -23,10 +26,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxrnn import errors
 from jaxrnn.training.history import Best, History
 from jaxrnn.training.integrity import SUMS, checksums, damage, locked
+from jaxrnn.training.processes import alone, any_of, by_first, fetched, put
 from jaxrnn.training.trees import keyed, plain, samples, spec
 
 UNFINISHED = ".unfinished"
@@ -48,6 +53,10 @@ class Checkpoints:
         self.keep, self.settings, self.stack = keep, settings, contextlib.ExitStack()
         self.origin: dict[str, Any] = {}
         self.saved: int | None = None  # the step of what was last saved or restored
+        by_first(self.hold)
+
+    def hold(self) -> None:
+        """Take the directory's lock, and remove what a killed process left."""
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             self.stack.enter_context(locked(self.directory))
@@ -56,7 +65,7 @@ class Checkpoints:
         except BlockingIOError:
             raise
         except OSError as error:
-            raise errors.unwritable_directory(directory, error) from None
+            raise errors.unwritable_directory(self.directory, error) from None
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -70,22 +79,35 @@ class Checkpoints:
         Raises:
           ValueError: where the run that is there began with other settings or from another state.
         """
-        self.origin = {"step": int(state.step), "leaves": samples(state)}
-        if not steps_in(self.directory):
+        self.origin = {"step": int(state.step), "leaves": samples(fetched(state))}
+
+        def found() -> str | None:
+            return json.dumps(newest(self.directory)) if steps_in(self.directory) else None
+
+        there = by_first(found)
+        if not there:
             return state, History({}, {})
-        step, record = newest(self.directory)
+        step, record = json.loads(there)
+        if any_of(not (self.directory / str(step)).is_dir()):
+            raise errors.not_shared(self.directory, step)
         errors.check_settings(self.directory, record["settings"], self.settings)
-        found = load(self.directory, step, record, state)
+        loaded = load(self.directory, step, record, state)
         if self.origin["step"] == record["origin"]["step"]:
             errors.check_origin(self.directory, record["origin"]["leaves"], self.origin["leaves"])
         self.origin, self.saved = record["origin"], step
-        return found
+        return loaded
 
     def save(self, step: int, state: Any, history: History) -> None:
         if step == self.saved:
             return
+        best = None if history.best is None else fetched(history.best.params)
+        items = {"state": fetched(state)} | ({} if best is None else {"best": best})
+        by_first(lambda: self.try_to_write(step, items, spec(state), history))
+        self.saved = step
+
+    def try_to_write(self, step: int, items: dict, leaves: dict, history: History) -> None:
         with quiet():
-            reason = self.write(step, state, history)
+            reason = self.write(step, items, leaves, history)
             if reason is not None:
                 # The other writes of a failed one complain when they end and are collected.
                 time.sleep(0.2)
@@ -94,22 +116,20 @@ class Checkpoints:
                     gc.collect()
         if reason is not None:
             raise errors.cannot_save(self.directory, step, reason, self.saved)
-        self.saved = step
 
-    def write(self, step: int, state: Any, history: History) -> str | None:
+    def write(self, step: int, items: dict, leaves: dict, history: History) -> str | None:
         """Save; where the system refuses, why it does."""
         folder, name = self.directory / UNFINISHED, str(step)
         arrays = {
             group: {k: v for k, v in getattr(history, group).items() if v.size}
             for group in ("metrics", "evaluations")
         }
-        items = {"state": plain(state), "history": {k: v for k, v in arrays.items() if v}}
+        items = items | {"history": {k: v for k, v in arrays.items() if v}}
         best = None
         if history.best is not None:
             best = {"step": history.best.step, "score": history.best.score}
-            items["best"] = plain(history.best.params)
         record = {
-            "spec": spec(state),
+            "spec": leaves,
             "settings": self.settings,
             "origin": self.origin,
             "best": best,
@@ -145,8 +165,9 @@ class Checkpoints:
 
 def restore(directory: Any, template: Any) -> tuple[Any, History]:
     """The newest state that `fit` saved under a directory, and its history with the best params.
-    `template` is a state of the same structure, as from `TrainState.create`. A run that is still
-    writing is not disturbed.
+    `template` is a state of the same structure, as from `TrainState.create`; what is restored lies
+    where it does, so one that was placed on a mesh gives a state on that mesh, whatever devices it
+    was saved from. A run that is still writing is not disturbed.
 
     A checkpoint whose files are not those that were written is passed over with a warning, and the
     newest whole one is restored.
@@ -215,8 +236,11 @@ def load(
 
     def placed(name: str, like: Any) -> Any:
         shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, plain(like))
+        if not alone():  # each process reads all of it, and keeps what is its own
+            shapes = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
         found = checkpointer.restore(folder / name, args=ocp.args.StandardRestore(shapes))
-        return keyed(found, like)
+        found = keyed(found, like)
+        return found if alone() else put(found, jax.tree.map(lambda x: x.sharding, like))
 
     with quiet():
         state, best, arrays = placed("state", template), record["best"], {}
@@ -232,7 +256,16 @@ def orbax() -> tuple[Any, Any]:
     """Orbax and its writer of trees; it takes a second to import, and only checkpoints need it."""
     import orbax.checkpoint as ocp
 
-    return ocp, ocp.Checkpointer(ocp.StandardCheckpointHandler())
+    if alone():
+        return ocp, ocp.Checkpointer(ocp.StandardCheckpointHandler())
+    here = jax.process_index()  # it waits for no other one
+    by_itself: Any = {
+        "multiprocessing_options": ocp.options.MultiprocessingOptions(
+            primary_host=here, active_processes={here}, barrier_sync_key_prefix=f"jaxrnn{here}"
+        )
+    }
+    handler = ocp.StandardCheckpointHandler(**by_itself)
+    return ocp, ocp.Checkpointer(handler, **by_itself)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from jaxrnn.training import network
 from jaxrnn.training.checkpoints import Checkpoints
 from jaxrnn.training.history import History, Recorder
 from jaxrnn.training.interrupts import interrupts
+from jaxrnn.training.processes import alone, any_of, first
 from jaxrnn.training.progress import Progress
 from jaxrnn.training.state import TrainState
 from jaxrnn.training.steps import Step
@@ -47,6 +48,11 @@ def fit(
     false; a second Ctrl-C raises at once. SIGTERM ends and saves in the same way, and then ends the
     process: it is passed to the handler that was there before, and without one `SystemExit(143)` is
     raised.
+
+    On several processes (`jax.distributed`) each makes the same call, with a state that is placed
+    on a mesh of all their devices. The first one shows the progress and writes to the directory,
+    which all must see. A signal to any of them ends the loop of all after the same step, at most
+    `fetch_every` steps later. `evaluate` must return the same numbers on each.
 
     Args:
       step: `step(state, batch) -> (state, metrics)`, as from `bptt_step` or `truncated_bptt_step`;
@@ -107,7 +113,7 @@ def fit(
         recorder, pending = Recorder(history, best, best_mode), []
         begin = done = int(state.step)
         exhausted = recorder.exhausted(patience)
-        bar = stack.enter_context(Progress(begin, steps, progress))
+        bar = stack.enter_context(Progress(begin, steps, progress and first()))
         if begin and begin < steps and not exhausted:
             bar.say(f"going on from step {begin} of {steps}")
 
@@ -121,7 +127,12 @@ def fit(
             fetch()
             return recorder.history(finished=done >= steps or exhausted)
 
-        while done < steps and not caught and not exhausted:
+        def stopped() -> bool:
+            """Whether a signal came: to any process, which they ask one another now and then."""
+            now = alone() or (done - begin) % fetch_every == 0
+            return now and any_of(bool(caught))
+
+        while done < steps and not stopped() and not exhausted:
             taken = step(state, batches(done))
             if done == begin:
                 errors.check_step_result(taken)

@@ -21,6 +21,7 @@ from jaxrnn.strategies import Scan, Strategy
 from jaxrnn.training.evaluation import Objective, as_batch, check_work, measure
 from jaxrnn.training.losses import LossFunction, MaskedMean, checked
 from jaxrnn.training.optimizers import Transformation, begin, clips, transformation
+from jaxrnn.training.placing import laid_out, layout
 from jaxrnn.training.state import Metrics, TrainState
 from jaxrnn.training.truncated import windows
 
@@ -195,8 +196,8 @@ def _step(
         total = checked(name, total)
         return total.mean, (carry, total)
 
-    @jax.jit
-    def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+    @partial(jax.jit, static_argnums=2)
+    def step(state: TrainState, batch: Any, places: Any = None) -> tuple[TrainState, Metrics]:
         errors.check_train_state(name, state, TrainState)
         if carried == (state.carry is None):
             raise errors.wrong_carry(name, state.carry)
@@ -237,12 +238,13 @@ def _step(
         skipped = state.skipped + (~fine).astype(jnp.int32)
         clipped = clips(opt_state) != clips(state.opt_state)
         metrics = Metrics(value, norm, ~fine, total.steps, clipped)
-        return TrainState(params, opt_state, state.step + 1, state.key, carry, skipped), metrics
+        new = TrainState(params, opt_state, state.step + 1, state.key, carry, skipped)
+        return laid_out(new, places), metrics
 
     @wraps(step)
     def checked_step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         try:
-            return step(state, read(batch))
+            return step(state, read(batch), layout(state))
         except (
             TypeError
         ):  # perhaps about a leaf that JAX cannot hold, which the state's check names

@@ -1,6 +1,6 @@
 """On eight virtual devices: the numbers of one, an eighth of its work, and only gradients summed.
 
-The checks are in `helpers/devices.py`, run as a program: JAX counts its devices as it starts.
+The checks are in `helpers/devices`, run as a program: JAX counts its devices as it starts.
 """
 
 import json
@@ -13,7 +13,7 @@ import pytest
 
 from helpers.programs import collectives, trips
 
-PROGRAM = pathlib.Path(__file__).parent / "helpers" / "devices.py"
+TESTS = pathlib.Path(__file__).parents[1]
 FLAG = "--xla_force_host_platform_device_count=8"
 
 
@@ -22,13 +22,14 @@ def found_wrong(group, *options):
     env = dict(
         os.environ, JAX_PLATFORMS="cpu", XLA_FLAGS=f"{os.environ.get('XLA_FLAGS', '')} {FLAG}"
     )
-    env["PYTHONPATH"] = os.pathsep.join(
-        [*map(str, PROGRAM.parents[1:3]), env.get("PYTHONPATH", "")]
-    )
+    env["PYTHONPATH"] = os.pathsep.join([str(TESTS), str(TESTS.parent), env.get("PYTHONPATH", "")])
     if group == "counted":  # what is counted is the program as users have it
         env.pop("JAX_DISABLE_MOST_OPTIMIZATIONS", None)
     made = subprocess.run(
-        [sys.executable, PROGRAM, group, *options], env=env, capture_output=True, text=True
+        [sys.executable, "-m", "helpers.devices", group, *options],
+        env=env,
+        capture_output=True,
+        text=True,
     )
     assert made.returncode == 0, made.stderr[-3000:]
     found = json.loads(made.stdout.splitlines()[-1])
@@ -42,14 +43,14 @@ def listed(wrong):
 
 SLOW = [
     pytest.param(g, marks=pytest.mark.slow)
-    for g in ("explicit", "jit", "model", "shard_map", "training")
+    for g in ("explicit", "jit", "model", "shard_map", "time", "training")
 ]
 
 
 @pytest.mark.parametrize("group", ["counted", *SLOW])
 def test_eight_devices(group):
-    """`python tests/helpers/devices.py GROUP whole`, with `tests` on the path, runs a group over
-    every cell."""
+    """`python -m helpers.devices GROUP whole`, with `tests` on the path, runs a group over every
+    cell."""
     wrong = found_wrong(group)
     assert not wrong, listed(wrong)
 

@@ -1,0 +1,1 @@
+"""Checks on eight virtual CPU devices; `__main__.py` runs them."""
