@@ -106,7 +106,6 @@ def module(weights: Any, name: str, biases: str) -> tuple[Layer, Any]:
     for part in (own, one, two):
         if part is not None and not isinstance(part, Mapping):
             raise errors.no_mapping("from_haiku", part)
-    layer: Layer
     match sorted(own or ()):
         case ["b", "w_h", "w_i"]:
             hidden = leaf(f"{name}/w_h", None, None).shape[0]
