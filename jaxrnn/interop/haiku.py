@@ -98,13 +98,14 @@ def module(weights: Any, name: str, biases: str) -> tuple[Layer, Any]:
     def leaf(path: str, *need: Any) -> jax.Array:
         within, _, key = path.rpartition("/")
         array = weights[within].get(key)
-        errors.check_weight("from_haiku", path, array, need)
+        errors.check_weight(who, path, array, need)
         return jnp.asarray(array)
 
+    who = f"from_haiku of {name!r}"
     own, one, two = (weights.get(path) for path in (name, f"{name}/linear", f"{name}/linear_1"))
-    if any(part is not None and not isinstance(part, Mapping) for part in (own, one, two)):
-        raise errors.no_mapping("from_haiku", own if own is not None else one)
-    layer: Layer
+    for part in (own, one, two):
+        if part is not None and not isinstance(part, Mapping):
+            raise errors.no_mapping("from_haiku", part)
     match sorted(own or ()):
         case ["b", "w_h", "w_i"]:
             hidden = leaf(f"{name}/w_h", None, None).shape[0]
@@ -122,6 +123,7 @@ def module(weights: Any, name: str, biases: str) -> tuple[Layer, Any]:
         case ["embeddings"]:
             w = leaf(f"{name}/embeddings", None, None)
             return Embed(*w.shape), {"w": w}
+    who += f" as an hk.{'VanillaRNN' if two else 'LSTM'}"
     if one and two:
         first, second = f"{name}/linear", f"{name}/linear_1"
         hidden = leaf(f"{second}/w", None, None).shape[0]
