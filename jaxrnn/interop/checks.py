@@ -5,22 +5,22 @@ from typing import Any
 import jax
 from jax.core import Tracer
 
-from jaxrnn import Layer, errors, features
+from jaxrnn import TOKEN, Layer, errors, features
 from jaxrnn.composite import params_spec
 
 
 def check_converted(cell: Layer, params: Any, known: bool = False) -> None:
-    """Refuse params that are not those of a cell for inputs as wide as its first weight `w_x`, and
-    where values must be `known` those that are traced.
+    """Refuse params that are not those of a cell for tokens, or for inputs as wide as its first
+    weight `w_x`, or `w` or `scale`; and where values must be `known` those that are traced.
     """
     found = jax.tree_util.tree_flatten_with_path(params)[0]
     widths = [
         leaf.shape[0]
         for path, leaf in found
-        if getattr(path[-1] if path else None, "key", None) == "w_x"
-        and len(getattr(leaf, "shape", ())) == 2
+        if getattr(path[-1] if path else None, "key", None) in ("w_x", "w", "scale")
+        and len(getattr(leaf, "shape", ())) in (1, 2)
     ]
-    spec = features(widths[0] if widths else 1)
+    spec = TOKEN if cell.takes_tokens is True else features(widths[0] if widths else 1)
     errors.check_params(cell, params, params_spec(cell, spec), spec)
     for path, leaf in found:
         if known and isinstance(leaf, Tracer):

@@ -10,6 +10,7 @@ import numpy as np
 from onnx import AttributeProto, helper
 
 from jaxrnn import GRU, LSTM, Bidirectional, Elman, Layer, PeepholeLSTM, errors
+from jaxrnn.interop.blocks import blocks
 from jaxrnn.interop.onnx.graph import Graph
 from jaxrnn.interop.reversed import Reversed
 from jaxrnn.interop.two_biases import with_biases
@@ -141,12 +142,6 @@ def check_shapes(node: Node, arrays: dict[str, Any]) -> None:
     dtypes = {role: str(arrays[role].dtype) for role in ("W", "R", "B", "P") if role in arrays}
     if len(set(dtypes.values())) > 1:
         raise errors.invalid_node(node.label, f"weights of dtypes {dtypes}", "weights of one dtype")
-
-
-def blocks(array: Any, order: tuple[int, ...]) -> Any:
-    """The last axis's blocks in another order: the new k-th is the old `order[k]`-th."""
-    size = array.shape[-1] // len(order)
-    return array[..., np.concatenate([np.arange(size) + size * k for k in order])]
 
 
 def layer_of(node: Node, arrays: dict[str, Any], biases: str) -> tuple[Layer, Any]:
