@@ -13,6 +13,7 @@ from jax.core import Tracer
 from jaxrnn.errors.message import describe, error
 
 COPY = "Take another copy of it, or save the network again."
+LOADED = "Take another copy of the file, or the code that wrote it."
 
 
 def short(x: Any) -> str:
@@ -179,13 +180,20 @@ def no_header(path: Any, start: bytes, size: int, length: int, most: int) -> Exc
     got = f"a header of {length} bytes in a file of {size}"
     if size < 8:
         got = f"a file of {size} bytes"
-    elif start[:2] == b"PK":
-        got = "an archive, as np.savez and torch.save write it"
-    elif length > most and start[:1] == b"\x80":
-        got = "a pickle, which is never opened"
-    elif length > most:
-        got = "a file of another kind"
+    elif start[:2] == b"PK" or length > most:
+        got = kind_of_file(start)
     return bad_file(path, got)
+
+
+def kind_of_file(start: bytes) -> str:
+    """What a file seems to be, from its first bytes."""
+    if start[:2] == b"PK":
+        return "an archive, as np.savez and torch.save write it"
+    if start[:1] == b"\x80":
+        return "a pickle, which is never opened"
+    if start[:4] == b"\x89HDF":
+        return "a file of HDF5"
+    return "a file of another kind" if start else "an empty file"
 
 
 def foreign_file(path: Any, names: list[str]) -> Exception:

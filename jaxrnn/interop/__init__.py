@@ -1,7 +1,7 @@
 """Other libraries: weights from them and back, and layers as their modules.
 
-`from jaxrnn.interop import flax, onnx, torch`: each is imported only on request, and asks for its
-package then.
+`from jaxrnn.interop import flax, keras, onnx, torch`: each is imported only on request, and asks for
+its package then.
 """
 
 import importlib
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxrnn.interop import flax as flax
+    from jaxrnn.interop import keras as keras
     from jaxrnn.interop import onnx as onnx
     from jaxrnn.interop import torch as torch
 
-_ROOMS = ("flax", "onnx", "torch")
+_ROOMS = ("flax", "keras", "onnx", "torch")
 
 
 def __getattr__(name: str) -> Any:

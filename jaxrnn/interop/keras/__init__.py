@@ -5,6 +5,7 @@ from jaxrnn import errors
 try:
     from jaxrnn.interop.keras.convert import from_keras as from_keras
     from jaxrnn.interop.keras.convert import to_keras as to_keras
+    from jaxrnn.interop.keras.files import load_keras as load_keras
 except ModuleNotFoundError as why:
     if why.name in ("keras", "h5py"):
         raise errors.missing_package(why.name, "it is what is converted", "interop") from None

@@ -56,17 +56,7 @@ def from_keras(module: Any, *, biases: Literal["sum", "both"] = "sum") -> tuple[
     """
     if biases not in ("sum", "both"):
         raise errors.unknown_biases("from_keras", biases)
-    if not isinstance(module, keras.layers.Layer):
-        got = f"a {type(module).__name__}"
-        do = "Build a layer and pass it itself; a file is read by load_keras."
-        raise errors.not_convertible("from_keras", got, "a layer or a Sequential of Keras", do)
-    try:
-        config = keras.saving.serialize_keras_object(module)
-    except Exception as why:  # whatever a layer's own get_config raises
-        got = f"a {type(module).__name__} without a configuration ({errors.short(str(why))})"
-        do = "Convert the layers within it one by one."
-        raise errors.not_convertible("from_keras", got, "one of Keras's own layers", do) from None
-    made = plan("from_keras", config, None, biases)
+    made = plan("from_keras", configured("from_keras", module), None, biases)
     if not module.built:
         got = f"{module.name!r}, which is not built"
         do = "Call it on an input first, or its build((None, None, 3)) for 3 features."
@@ -79,6 +69,20 @@ def from_keras(module: Any, *, biases: Literal["sum", "both"] = "sum") -> tuple[
     width, do = width_of(slots, held), "Are these the weights that the layer was built with?"
     check_slots("from_keras", slots, held, width, do)
     return made.layer, assembled("from_keras", made.layer, made.slots, held, width, do)
+
+
+def configured(who: str, module: Any) -> Any:
+    """The configuration of a layer of Keras."""
+    if not isinstance(module, keras.layers.Layer):
+        got = f"a {type(module).__name__}"
+        do = "Build a layer and pass it itself; a file is read by load_keras."
+        raise errors.not_convertible(who, got, "a layer or a Sequential of Keras", do)
+    try:
+        return keras.saving.serialize_keras_object(module)
+    except Exception as why:  # whatever a layer's own get_config raises
+        got = f"a {type(module).__name__} without a configuration ({errors.short(str(why))})"
+        do = "Convert the layers within it one by one."
+        raise errors.not_convertible(who, got, "one of Keras's own layers", do) from None
 
 
 def to_keras(layer: Any, params: Any) -> Any:
@@ -105,9 +109,12 @@ def to_keras(layer: Any, params: Any) -> Any:
       >>> module(np.ones((2, 5, 3), np.float32)).shape
       (2, 5, 8)
     """
-    config, _ = config_of(layer, "float32")
-    parts = zip((layer.body, layer.head), params, strict=True) if pair(layer, params) else ()
-    for part, p in parts or ((layer, params),):
+    config_of(layer, "float32")  # refuses a layer before its params
+    parts = [(layer, params)]
+    if isinstance(layer, Pooled):
+        errors.check_pair(layer, params)
+        parts = list(zip((layer.body, layer.head), params, strict=True))
+    for part, p in parts:
         check_converted(part, p, known=True)
     leaves = jax.tree.leaves(params)
     dtypes = {str(leaf.dtype) for leaf in leaves}
@@ -115,7 +122,7 @@ def to_keras(layer: Any, params: Any) -> Any:
         got, need = f"params of dtypes {', '.join(sorted(dtypes)) or '(none)'}", "params of one"
         do = "Cast them: jax.tree.map(lambda a: a.astype(jnp.float32), params)."
         raise errors.not_convertible(layer, got, need, do)
-    config, _ = config_of(layer, *dtypes)
+    config, _ = config_of(layer, dtypes.pop())
     module = keras.saving.deserialize_keras_object(config)
     arrays = [np.asarray(array) for array in arrays_of(layer, params)]
     slots = plan("to_keras", config, None, "sum").slots
@@ -129,14 +136,6 @@ def to_keras(layer: Any, params: Any) -> Any:
     return module
 
 
-def pair(layer: Any, params: Any) -> bool:
-    """Whether params are those of a body and a head."""
-    if not isinstance(layer, Pooled):
-        return False
-    errors.check_pair(layer, params)
-    return True
-
-
 def label(slot: Slot) -> str:
     """An array as errors name it."""
     return f"{slot.path} ({slot.name})"
@@ -145,13 +144,14 @@ def label(slot: Slot) -> str:
 def width_of(slots: Any, found: Mapping[str, Any]) -> int:
     """The number of the network's inputs, which the first array that depends on it says."""
     for slot in slots:
-        shape = getattr(found.get(label(slot)), "shape", ())
-        if None in slot.shape and len(shape) == len(slot.shape):
-            return shape[slot.shape.index(None)]
+        array = found.get(label(slot))
+        if None in slot.shape and array is not None and len(array.shape) == len(slot.shape):
+            return array.shape[slot.shape.index(None)]
     return 1
 
 
 def shaped(slot: Slot, width: int) -> tuple[int, ...]:
+    """The shape of an array in a network with this many inputs."""
     return tuple(width if size is None else size for size in slot.shape)
 
 
@@ -193,8 +193,8 @@ def check_made(who: str, layer: Any, params: Any, width: int, do: str) -> None:
     except Exception as why:  # whatever a layer says of inputs that it cannot take
         got = f"layers that do not fit together ({errors.short(str(why))})"
         raise errors.not_convertible(who, got, "each fed what it takes", do) from None
-    named = [
+    made, need = (
         {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(t)}
         for t in (params, like)
-    ]
-    errors.check_arrays(who, *named, do)
+    )
+    errors.check_arrays(who, made, need, do)

@@ -101,11 +101,12 @@ def recurrent(layer: Any, whole: Any, dtype: str, go_backwards: bool) -> dict[st
 
 def cell_config(layer: Any, whole: Any, dtype: str) -> dict[str, Any]:
     """The configuration of a cell."""
-    rates, cell = {}, layer
+    more: dict[str, Any] = {}
+    cell = layer
     if is_dropped(cell):
-        rates["dropout"], cell = cell.cells[0].rate, cell.cells[1]
+        more["dropout"], cell = cell.cells[0].rate, cell.cells[1]
     if isinstance(cell, RecurrentDropout) and cell.per == "sequence":
-        rates["recurrent_dropout"], cell = cell.rate, cell.cell
+        more["recurrent_dropout"], cell = cell.rate, cell.cell
     if isinstance(cell, TwoBiases) and getattr(cell.cell, "reset_after", False):
         cell = cell.cell
     match cell:
@@ -117,7 +118,9 @@ def cell_config(layer: Any, whole: Any, dtype: str) -> dict[str, Any]:
             kind, fields = "SimpleRNNCell", {"activation": activation_of(cell, ACTIVATIONS)}
         case _:
             raise unknown(whole)
-    return described(kind, units=cell.hidden, dtype=dtype, **fields, **rates)
+    if dtype.endswith("16"):  # Keras cannot draw its default, an orthogonal matrix, in 16 bits
+        more["recurrent_initializer"] = "glorot_uniform"
+    return described(kind, units=cell.hidden, dtype=dtype, **fields, **more)
 
 
 def described(kind: str, **fields: Any) -> dict[str, Any]:
@@ -135,6 +138,7 @@ def is_dropped(layer: Any) -> bool:
 
 
 def parts_of(layer: Any) -> tuple[Any, ...]:
+    """The layers in a row that a layer is."""
     return layer.cells if isinstance(layer, Stack) and not is_dropped(layer) else (layer,)
 
 
@@ -153,6 +157,7 @@ def activation_of(layer: Any, table: dict[str, Any]) -> str:
 
 
 def unknown(layer: Any) -> Exception:
+    """The error for a layer without a counterpart."""
     return errors.not_convertible(
         layer,
         f"a {type(layer).__name__ if not isinstance(layer, type) else 'class'} that Keras lacks",
@@ -224,8 +229,10 @@ def params_of(layer: Any, arrays: Iterator[Any]) -> Any:
 
 
 def as_jax(params: dict[str, Any]) -> dict[str, Any]:
+    """Arrays of NumPy as JAX's."""
     return {name: jnp.asarray(array) for name, array in params.items()}
 
 
 def children(layer: Any) -> tuple[Any, ...]:
+    """The layers that a layer is made of."""
     return (layer.body, layer.head) if isinstance(layer, Pooled) else layer.children

@@ -48,7 +48,13 @@ NAMES = {
     "LayerNormalization": "layer_normalization",
 }
 RECURRENT = ("LSTM", "GRU", "SimpleRNN", "RNN")
-MERGES = {"concat": "concat", "sum": "sum", "mul": "product", "ave": "mean", None: "none"}
+MERGES: dict[Any, Any] = {
+    "concat": "concat",
+    "sum": "sum",
+    "mul": "product",
+    "ave": "mean",
+    None: "none",
+}
 DEPTH = 32
 """How deep layers may be nested."""
 
@@ -221,7 +227,9 @@ def sequential(one: Said, inner: Any, width: int | None) -> Plan:
         if isinstance(parts[-1] if parts else None, Bidirectional) and parts[-1].merge == "none":
             got = f"{layer.label} after a Bidirectional with merge_mode=None"
             raise errors.not_convertible(one.who, got, "it as the last layer", "Set a merge_mode.")
-        if isinstance(made.layer, Pooled) or not (end is None or isinstance(made.layer, Feedforward)):
+        if isinstance(made.layer, Pooled) or not (
+            end is None or isinstance(made.layer, Feedforward)
+        ):
             got = f"{layer.label} beside one that gives its last output alone"
             do = "Set return_sequences=True in all recurrent layers but the last of the network."
             raise errors.not_convertible(one.who, got, "layers for one step, such as Dense", do)
@@ -259,10 +267,12 @@ class Names(dict):
 
 
 def below(path: str, slots: Any) -> tuple[Slot, ...]:
+    """Arrays within a group of a file."""
     return tuple(slot._replace(path=f"{path}/{slot.path}") for slot in slots)
 
 
 def listed(one: Said, name: str) -> list[Any]:
+    """The layers that a field lists."""
     found = one.fields.get(name)
     if not isinstance(found, list) or not found:
         raise one.refuse(name, "a list of layers", DAMAGED)
