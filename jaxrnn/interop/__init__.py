@@ -1,7 +1,7 @@
 """Other libraries: weights from them and back, and layers as their modules.
 
-`from jaxrnn.interop import flax, keras, onnx, torch`: each is imported only on request, and asks for
-its package then.
+`from jaxrnn.interop import flax, keras, onnx, torch`: each is imported only on request, and asks
+for its package then.
 """
 
 import importlib
