@@ -163,6 +163,14 @@ def check_slots(who: str, slots: Any, held: Mapping[str, Any], width: int, do: s
         if slot.fill is None
     }
     errors.check_arrays(who, held, need, do)
+    dtypes: dict[str, Any] = {}
+    for slot in slots:
+        if slot.fill is None:
+            dtype = held[label(slot)].dtype
+            first = dtypes.setdefault(slot.path.rpartition("/")[0], dtype)
+            if dtype != first:
+                got = f"{label(slot)} {dtype}"
+                raise errors.not_convertible(who, got, f"{first}, as its layer's others", do)
 
 
 def assembled(

@@ -172,7 +172,7 @@ def datasets(path: pathlib.Path, held: Any) -> Iterator[tuple[str, Any]]:
             with hdf5(path, place):
                 link = group.get(name, getlink=True)
             if not isinstance(link, h5py.HardLink) or count > MOST or depth > DEPTH:
-                got = f"{errors.short(place)}, a {type(link).__name__}, at depth {depth}"
+                got = f"{errors.short(place)}, linked by {type(link).__name__}, {depth} deep"
                 need = f"groups and arrays in the file itself, {MOST} at most, {DEPTH} deep"
                 raise errors.bad_file(path, got, need)
             if place == "optimizer" or name.startswith("seed_generator"):

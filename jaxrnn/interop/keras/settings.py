@@ -55,7 +55,7 @@ class Said(NamedTuple):
         return f"the {self.kind} {errors.short(self.fields.get('name', ''))!r}"
 
     def refuse(self, name: str, need: str, do: str) -> Exception:
-        got = f"{self.label} with {name}={errors.short(self.fields.get(name))}"
+        got = f"{self.label} with {name}={errors.short(repr(self.fields.get(name)))}"
         return errors.not_convertible(self.who, got, need, do)
 
     def size(self, name: str) -> int:

@@ -43,7 +43,9 @@ def load_torch(
     Args:
       path: the file.
       prefix: what stands before the names of the module's arrays, with its dot.
-      nonlinearity, dropout, biases: as in `from_torch`.
+      nonlinearity: as in `from_torch`.
+      dropout: as in `from_torch`.
+      biases: as in `from_torch`.
 
     Returns:
       `(cell, params)`.

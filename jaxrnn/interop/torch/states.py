@@ -93,14 +93,14 @@ def module_of(
             settings["proj_size"] = projected
     module = (KINDS if suffix else CELLS)[gates](inputs, hidden, **settings)
     need = {
-        f"{prefix}{name}": jax.ShapeDtypeStruct(tuple(t.shape), within[prefix + first].dtype)
+        f"{prefix}{name}": jax.ShapeDtypeStruct(tuple(t.shape), jnp.float32)
         for name, t in module.state_dict().items()
     }
     errors.check_arrays(who, within, need, DO)
     for name, spec in within.items():
-        if spec.dtype != need[name].dtype:
-            got = f"{name} {errors.describe(spec)}"
-            raise errors.not_convertible(who, got, errors.describe(need[name]), DO)
+        if spec.dtype != names[first].dtype:
+            got, like = f"{name} {errors.describe(spec)}", names[first].dtype
+            raise errors.not_convertible(who, got, f"{like}, as {prefix}{first}", DO)
     return module
 
 
