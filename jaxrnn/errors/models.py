@@ -149,7 +149,7 @@ def missing_package(name: str, why: str, extra: str) -> Exception:
     )
 
 
-def no_backend(name: str | None) -> Exception:
+def no_backend(name: str) -> Exception:
     return ModuleNotFoundError(
         f"the package {name} is not installed (it is the backend that Keras is set to). Set the "
         "environment variable KERAS_BACKEND=jax, say, before Keras is imported; or run: pip "

@@ -3,7 +3,6 @@ and what does not fit. Nothing in them runs, and nothing that they declare takes
 
 import io
 import json
-import os
 import pathlib
 import pickle
 import struct
@@ -17,7 +16,6 @@ import pytest
 
 import jaxrnn as rnn
 
-os.environ.setdefault("KERAS_BACKEND", "jax")
 pytest.importorskip("keras")
 torch = pytest.importorskip("torch")
 h5py = pytest.importorskip("h5py")

@@ -1,8 +1,6 @@
 """Keras's layers against those that `from_keras` makes of them, with masks and without: outputs and
 every gradient, to 1e-5; and there and back bit for bit."""
 
-import os
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +9,6 @@ import pytest
 import jaxrnn as rnn
 from helpers.tables import first
 
-os.environ.setdefault("KERAS_BACKEND", "jax")
 keras = pytest.importorskip("keras")
 
 from jaxrnn.interop.keras import (  # noqa: E402  it needs keras

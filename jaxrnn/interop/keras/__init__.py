@@ -9,6 +9,8 @@ try:
 except ModuleNotFoundError as why:
     if why.name in ("keras", "h5py"):
         raise errors.missing_package(why.name, "it is what is converted", "interop") from None
+    if why.name not in ("tensorflow", "torch", "openvino"):
+        raise
     raise errors.no_backend(why.name) from None
 
 from jaxrnn.interop.reversed import Reversed as Reversed

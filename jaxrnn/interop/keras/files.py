@@ -74,6 +74,7 @@ def load_keras(
 
     Example:
       >>> import pathlib, tempfile
+      >>> from jaxrnn.interop.keras import to_keras
       >>> path = pathlib.Path(tempfile.mkdtemp()) / "net.keras"
       >>> net = Stack((LSTM(8), Dense(2)))
       >>> to_keras(net, net.init(jax.random.key(0), 3)).save(path)

@@ -1,21 +1,17 @@
 """Bad calls of `interop.keras`."""
 
-import os
-
 import jax
 import jax.numpy as jnp
+import keras
 
 import jaxrnn as rnn
 from helpers.bad_calls import Bad, at
-
-os.environ.setdefault("KERAS_BACKEND", "jax")
-import keras
-
 from jaxrnn.interop.keras import from_keras, load_keras, to_keras
 
 V, K, L = ValueError, TypeError, keras.layers
 KEY, GRU = jax.random.key(0), rnn.GRU(2)
-PARAMS, HALF = GRU.init(KEY, 3), rnn.GRU(2).init(KEY, rnn.features(3, dtype=jnp.float16))
+PARAMS = GRU.init(KEY, 3)
+MIXED = PARAMS | {"b": PARAMS["b"].astype(jnp.float16)}
 NET = rnn.Pooled(GRU, rnn.Dense(2))
 STACK = rnn.Stack((rnn.Embed(5, 3), GRU))
 BARE = {name: leaf for name, leaf in PARAMS.items() if name != "b_n"}
@@ -43,7 +39,7 @@ CALLS = [
     at("no params", V, ("no leaves",), to_keras, GRU, None),
     at("no pair", V, ("a pair",), to_keras, NET, PARAMS),
     at("another width", V, ("params['w'] float32[5, 4]",), to_keras, STACK, EMBEDDED),
-    at("two dtypes", V, ("float16", "Cast"), to_keras, GRU, PARAMS | {"b": HALF["b"]}),
+    at("two dtypes", V, ("float16", "Cast"), to_keras, GRU, MIXED),
     Bad("under jit", lambda: jax.jit(lambda p: to_keras(GRU, p))(PARAMS), K, ("outside jit",)),
     at("a model for a path", K, ("path=GRU",), load_keras, GRU),
     at("no file", FileNotFoundError, ("no file",), load_keras, "net.keras"),
