@@ -198,7 +198,7 @@ def kind_of_file(start: bytes) -> str:
 
 def foreign_file(path: Any, names: list[str]) -> Exception:
     got = f"no network of jaxrnn's, but arrays {short(', '.join(names)) or 'without a name'}"
-    do = "Read it with safetensors; interop has converters for PyTorch's and Flax's weights."
+    do = "interop.torch.load_torch reads PyTorch's; any other, safetensors itself."
     return error(ValueError, str(path), got, "a file that save wrote", do)
 
 

@@ -151,6 +151,7 @@ NETS = {
             rnn.Dropout(0.5, per="sequence"),
             rnn.Stack((rnn.Dropout(0.125, "sequence"), rnn.RecurrentDropout(rnn.GRU(2), 0.25))),
             rnn.Bidirectional(rnn.Stack((rnn.Dropout(0.125, "sequence"), rnn.LSTM(2)))),
+            rnn.Stack((rnn.Stack((Reversed(rnn.LSTM(2)), rnn.Dense(2))), rnn.Elman(2))),
         )
     ),
     "one cell": rnn.GRU(H),
@@ -253,7 +254,7 @@ def test_what_keras_lacks_is_refused(layer):
         to_keras(layer, None)
 
 
-@pytest.mark.parametrize("name", first(1, ["tokens", "directions"]))
+@pytest.mark.parametrize("name", first(1, ["tokens", "directions", "dropped"]))
 def test_files_that_keras_writes_and_reads(name, tmp_path):
     net, params = NETS[name], made(NETS[name])
     module, path = to_keras(net, params), tmp_path / "net.keras"

@@ -206,11 +206,11 @@ def params_of(layer: Any, arrays: Iterator[Any]) -> Any:
         case RecurrentDropout():
             return params_of(layer.cell, arrays)
         case Embed():
-            return {"w": jnp.asarray(next(arrays))}
+            return {"w": jnp.array(next(arrays))}
         case Dense():
-            return {name: jnp.asarray(next(arrays)) for name in ("w", "b")}
+            return {name: jnp.array(next(arrays)) for name in ("w", "b")}
         case LayerNorm():
-            return {name: jnp.asarray(next(arrays)) for name in ("scale", "bias")}
+            return {name: jnp.array(next(arrays)) for name in ("scale", "bias")}
         case Dropout():
             return {}
     two = isinstance(layer, TwoBiases)
@@ -229,8 +229,8 @@ def params_of(layer: Any, arrays: Iterator[Any]) -> Any:
 
 
 def as_jax(params: dict[str, Any]) -> dict[str, Any]:
-    """Arrays of NumPy as JAX's."""
-    return {name: jnp.asarray(array) for name, array in params.items()}
+    """Copies of NumPy's arrays: a backend of Keras may write into its own."""
+    return {name: jnp.array(array) for name, array in params.items()}
 
 
 def children(layer: Any) -> tuple[Any, ...]:
