@@ -304,6 +304,7 @@ CASES = {
             "elsewhere",
         ),
         "compressed": (put(K, data=np.ones((3, 8), "f4"), compression="gzip"), "compressed"),
+        "in one chunk": (put(K, data=np.ones((3, 8), "f4"), chunks=(3, 8)), "in chunks"),
         "huge in chunks": (put(K, **HUGE), "in chunks"),
         "huge, never written": (put(K, shape=(2**20, 2**20), dtype="f4"), "of 0 bytes"),
         "of Keras 2": (h5(dense), "older versions"),
