@@ -154,7 +154,7 @@ def cannot_write(path: Any, why: OSError) -> Exception:
 def cannot_read(path: Any, why: OSError | ValueError) -> Exception:
     do = "Check the path."
     if isinstance(why, FileNotFoundError):
-        return error(FileNotFoundError, str(path), "no file there", "one that save wrote", do)
+        return error(FileNotFoundError, str(path), "no file there", "one with a network", do)
     got = f"a file that cannot be read ({getattr(why, 'strerror', None) or why})"
     return error(type(why), str(path), got, "one that can be", do)
 
@@ -163,8 +163,10 @@ def not_a_file(path: Any, directory: bool) -> Exception:
     kind, got = (
         (IsADirectoryError, "a directory") if directory else (ValueError, "a device or a pipe")
     )
-    do = "A run's checkpoints are read by training.restore." if directory else "Copy it to a file."
-    return error(kind, str(path), got, "a file that save wrote", do)
+    do = "Copy it to a file."
+    if directory:
+        do = "Pass a file in it; training.restore reads the folder of a run's checkpoints."
+    return error(kind, str(path), got, "a file with a network", do)
 
 
 def bad_file(path: Any, got: str, need: str = "a file as save wrote it") -> Exception:

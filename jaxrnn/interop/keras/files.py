@@ -53,7 +53,7 @@ def load_keras(
     written out. Before memory is taken for arrays, their names, shapes and dtypes are those that
     the network needs, and their sizes those that lie in the file. A `.keras` archive has checksums
     and a `.weights.h5` has none: there a changed number is not seen. What an optimizer has in the
-    file is left out.
+    file is left out. Doubles become float32 unless JAX's x64 is on.
 
     Args:
       path: a `.keras` archive, or a `.weights.h5`.

@@ -36,6 +36,7 @@ def load_torch(
     `torch.load(weights_only=True)`, which runs no code, after its archive is held to its checksums,
     and arrays are made when names, shapes and dtypes fit the module and lie in the file. A file of
     safetensors from another library has no checksum: there a changed number is not seen.
+    Doubles become float32 unless JAX's x64 is on.
 
     Names of nested dicts are joined: a checkpoint `{"model": state_dict}` whose LSTM is called
     encoder has the prefix "model.encoder.".
