@@ -434,7 +434,8 @@ def test_a_flipped_bit_is_an_error_or_of_no_weight(good, kind):
 
 @pytest.mark.slow
 def test_fuzzed_configurations_and_headers(good):
-    """Values of the configuration, and bytes of HDF5, at random: one error, or a network."""
+    """Values of the configuration, and bytes of HDF5, pickles and headers, at random: one error, or
+    a network."""
     rng = np.random.default_rng(0)
     held = members(good["keras"])
     net = json.loads(held["config.json"])
@@ -458,6 +459,18 @@ def test_fuzzed_configurations_and_headers(good):
         changed = data[:k] + bytes([rng.integers(256)]) + data[k + 1 :]
         (HERE / "fuzzed.weights.h5").write_bytes(changed)
         tried(HERE / "fuzzed.weights.h5")
+    held = members(good["pt"])
+    name = next(name for name in held if name.endswith("/data.pkl"))
+    pickled, data = held[name], good["safetensors"]
+    for k in rng.integers(0, 2**16, 200):
+        one = k % len(pickled)
+        held[name] = pickled[:one] + bytes([rng.integers(256)]) + pickled[one + 1 :]
+        zipped(lambda _: held.items())(good["pt"], HERE / "fuzzed.pt")
+        tried(HERE / "fuzzed.pt")
+        one = k % (len(data) // 2)
+        changed = data[:one] + bytes([rng.integers(256)]) + data[one + 1 :]
+        (HERE / "fuzzed.safetensors").write_bytes(changed)
+        tried(HERE / "fuzzed.safetensors")
 
 
 def test_files_as_they_should_be(good):

@@ -200,6 +200,7 @@ def test_a_layer_without_biases():
     close(ys, np.swapaxes(module(xs), 0, 1))
 
 
+@pytest.mark.slow
 def test_cells_alone():
     for kind, cell in (("LSTM", rnn.LSTM(H)), ("GRU", rnn.GRU(H)), ("SimpleRNN", rnn.Elman(H))):
         module = drawn(getattr(L, f"{kind}Cell")(H), (B, F))
