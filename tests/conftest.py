@@ -9,6 +9,7 @@ import sys
 # Compiling is what tests spend their time on. Read when jax is imported,
 # and by the processes that tests start.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault("KERAS_BACKEND", "jax")  # read when keras is imported
 
 # What the examples share; last, for an example bears the name of a package that it uses.
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "examples"))

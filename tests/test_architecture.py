@@ -86,7 +86,7 @@ PUBLIC_ONLY = {
     "metrics",
     "tasks",
 }
-PEERS = {"flax", "onnx", "torch", "keras", "equinox", "haiku"}
+PEERS = {"flax", "onnx", "torch", "keras", "h5py", "equinox", "haiku"}
 
 
 def imports(path):

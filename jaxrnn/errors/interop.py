@@ -87,3 +87,27 @@ def check_module_names(who: str, names: Any, count: int | None = None) -> None:
         need = f"{'at least one' if count is None else count}, each another"
         do = "Give a name to each layer that has weights, in their order."
         raise error(ValueError, who, f"names={names!r}", need, do)
+
+
+def no_module(who: str, prefix: str, names: list[str], first: tuple[str, ...]) -> Exception:
+    """A state dict without a recurrent module under the prefix."""
+    ends = {name: end for name in names for end in first if name.endswith(end)}
+    known = sorted({name.removesuffix(end) for name, end in ends.items()} - {prefix})
+    got = f"{', '.join(names)}"
+    got = got if len(got) <= 120 else f"{got[:117]}..."
+    need = f"{prefix}{first[0]} or {prefix}{first[1]} among them"
+    do = "It is no state dict of a recurrent module."
+    if known:
+        do = f"Pass prefix={' or '.join(map(repr, known[:5]))}."
+    return error(ValueError, who, f"arrays {got or '(none)'}", need, do)
+
+
+def no_prefix(who: str, prefix: Any) -> Exception:
+    do = 'Pass prefix="encoder.", say, with its dot.'
+    return error(TypeError, who, f"prefix={prefix!r}", "a string", do)
+
+
+def for_state_dicts(who: str, module: Any) -> Exception:
+    got = f"prefix, nonlinearity or dropout beside a {type(module).__name__}"
+    do = "Leave them out: a module says itself what they say of a state dict."
+    return error(ValueError, who, got, "them beside a state dict alone", do)

@@ -147,3 +147,12 @@ def missing_package(name: str, why: str, extra: str) -> Exception:
     return ModuleNotFoundError(
         f'the package {name} is not installed ({why}). Run: pip install -e ".[{extra}]"', name=name
     )
+
+
+def no_backend(name: str) -> Exception:
+    return ModuleNotFoundError(
+        f"the package {name} is not installed (it is the backend that Keras is set to). Set the "
+        "environment variable KERAS_BACKEND=jax, say, before Keras is imported; or run: pip "
+        'install -e ".[interop]"',
+        name=name,
+    )

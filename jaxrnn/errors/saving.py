@@ -13,6 +13,7 @@ from jax.core import Tracer
 from jaxrnn.errors.message import describe, error
 
 COPY = "Take another copy of it, or save the network again."
+LOADED = "Take another copy of the file, or the code that wrote it."
 
 
 def short(x: Any) -> str:
@@ -153,7 +154,7 @@ def cannot_write(path: Any, why: OSError) -> Exception:
 def cannot_read(path: Any, why: OSError | ValueError) -> Exception:
     do = "Check the path."
     if isinstance(why, FileNotFoundError):
-        return error(FileNotFoundError, str(path), "no file there", "one that save wrote", do)
+        return error(FileNotFoundError, str(path), "no file there", "one with a network", do)
     got = f"a file that cannot be read ({getattr(why, 'strerror', None) or why})"
     return error(type(why), str(path), got, "one that can be", do)
 
@@ -165,7 +166,7 @@ def not_a_file(path: Any, directory: bool) -> Exception:
     do = "Copy it to a file."
     if directory:
         do = "A run's checkpoints are read by training.restore, its network by restore_network."
-    return error(kind, str(path), got, "a file that save wrote", do)
+    return error(kind, str(path), got, "a file with a network", do)
 
 
 def bad_file(path: Any, got: str, need: str = "a file as save wrote it") -> Exception:
@@ -181,13 +182,20 @@ def no_header(path: Any, start: bytes, size: int, length: int, most: int) -> Exc
     got = f"a header of {length} bytes in a file of {size}"
     if size < 8:
         got = f"a file of {size} bytes"
-    elif start[:2] == b"PK":
-        got = "an archive, as np.savez and torch.save write it"
-    elif length > most and start[:1] == b"\x80":
-        got = "a pickle, which is never opened"
-    elif length > most:
-        got = "a file of another kind"
+    elif start[:2] == b"PK" or length > most:
+        got = kind_of_file(start)
     return bad_file(path, got)
+
+
+def kind_of_file(start: bytes) -> str:
+    """What a file seems to be, from its first bytes."""
+    if start[:2] == b"PK":
+        return "an archive, as np.savez and torch.save write it"
+    if start[:1] == b"\x80":
+        return "a pickle, which is never opened"
+    if start[:4] == b"\x89HDF":
+        return "a file of HDF5"
+    return "a file of another kind" if start else "an empty file"
 
 
 def foreign_file(path: Any, names: list[str], form: Any) -> Exception:
@@ -198,7 +206,7 @@ def foreign_file(path: Any, names: list[str], form: Any) -> Exception:
         got, need = "a network that save wrote", "a file that export wrote"
         return error(ValueError, str(path), got, need, "Read it with load.")
     got = f"no network of jaxrnn's, but arrays {short(', '.join(names)) or 'without a name'}"
-    do = "Read it with safetensors; interop has converters for PyTorch's and Flax's weights."
+    do = "interop.torch.load_torch reads PyTorch's; any other, safetensors itself."
     return error(ValueError, str(path), got, "a file that save wrote", do)
 
 

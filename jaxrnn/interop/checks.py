@@ -13,8 +13,8 @@ NDIM = {"w_x": 2, "w": 2, "scale": 1}
 
 
 def check_converted(cell: Layer, params: Any, known: bool = False) -> None:
-    """Refuse params that are not those of a cell for inputs as wide as its first weight, and where
-    values must be `known` those that are traced.
+    """Refuse params that are not those of a cell for tokens, or for inputs as wide as its first
+    weight `w_x`, or `w` or `scale`; and where values must be `known` those that are traced.
     """
     found = jax.tree_util.tree_flatten_with_path(params)[0]
     widths = [

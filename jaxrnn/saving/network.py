@@ -165,14 +165,14 @@ def load(path: Any, *, custom: Mapping[str, Any] = NONE) -> Saved:
             like = params_like(layer, xs)
         except Exception as why:  # whatever a layer says of inputs that it cannot take
             raise errors.bad_configuration(str(path), "the network", str(why)) from None
-        errors.check_arrays(str(path), groups["params"], named("params", like), LOADED)
+        errors.check_arrays(str(path), groups["params"], named("params", like), errors.LOADED)
         start = None
         if batch is not None:
             try:
                 start = state_like(layer, rebuilt(like, "params", found), tuple(batch))
             except Exception as why:
                 raise errors.bad_configuration(str(path), "the state", str(why)) from None
-        errors.check_arrays(str(path), groups["state"], named("state", start), LOADED)
+        errors.check_arrays(str(path), groups["state"], named("state", start), errors.LOADED)
         errors.check_doubles(str(path), found)
         arrays = tensors.read_arrays(path, file, said, found)
     made = {name: jnp.asarray(array) for name, array in arrays.items()}
@@ -186,7 +186,6 @@ def load(path: Any, *, custom: Mapping[str, Any] = NONE) -> Saved:
 
 
 SAVED = "Are these of another network? Make params with init(key, x)."
-LOADED = "Take another copy of the file, or the code that wrote it."
 
 
 def prepared(

@@ -125,15 +125,7 @@ def read_header(
     Raises:
       ValueError: for a file of another kind, and for one that is damaged.
     """
-    size, start = os.fstat(file.fileno()).st_size, file.read(8)
-    length = int.from_bytes(start, "little")
-    if len(start) < 8 or not 2 <= length <= min(LONGEST, size - 8):
-        raise errors.no_header(path, start, size, length, LONGEST)
-    header = file.read(length)
-    entries = parsed(path, header, "a header")
-    metadata = entries.pop("__metadata__", {}) if isinstance(entries, dict) else None
-    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise errors.bad_file(path, "a header of another form")
+    header, metadata, entries, size = read_start(path, file)
     if metadata.get("format") != form:
         raise errors.foreign_file(path, list(entries), metadata.get("format"))
     held = metadata.get("checksum", "").encode()
@@ -144,9 +136,70 @@ def read_header(
     found, end = {}, 0
     for name, entry in entries.items():
         found[name], end = placed(path, name, entry, end)
-    if end != size - 8 - length:
-        raise errors.bad_file(path, f"{size - 8 - length} bytes of arrays where it names {end}")
+    if end != size:
+        raise errors.bad_file(path, f"{size} bytes of arrays where it names {end}")
     return metadata, found
+
+
+def read_start(
+    path: pathlib.Path, file: io.BufferedReader
+) -> tuple[bytes, dict[str, str], dict[str, Any], int]:
+    """The header, as it is and as its metadata and entries, and how many bytes come after it.
+
+    Raises:
+      ValueError: for a file of another kind.
+    """
+    size, start = os.fstat(file.fileno()).st_size, file.read(8)
+    length = int.from_bytes(start, "little")
+    if len(start) < 8 or not 2 <= length <= min(LONGEST, size - 8):
+        raise errors.no_header(path, start, size, length, LONGEST)
+    header = file.read(length)
+    entries = parsed(path, header, "a header")
+    metadata = entries.pop("__metadata__", {}) if isinstance(entries, dict) else None
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise errors.bad_file(path, "a header of another form")
+    return header, metadata, entries, size - 8 - length
+
+
+def read_places(
+    path: pathlib.Path, file: io.BufferedReader
+) -> tuple[dict[str, jax.ShapeDtypeStruct], dict[str, int]]:
+    """What arrays there are in a file that any library wrote, and where in it each begins.
+
+    Raises:
+      ValueError: for a file of another kind, and for one that is damaged.
+    """
+    _, _, entries, size = read_start(path, file)
+    found, begins, end, start = {}, {}, 0, file.tell()
+    for name, entry in sorted(entries.items(), key=lambda pair: offsets(pair[1])):
+        begins[name] = start + end
+        found[name], end = placed(path, name, entry, end)
+    if end != size:
+        raise errors.bad_file(path, f"{size} bytes of arrays where it names {end}")
+    return found, begins
+
+
+def offsets(entry: Any) -> tuple[int, int]:
+    """Where an array begins and ends, by which they lie one after the other."""
+    match entry:
+        case {"data_offsets": [int(first), int(last)]}:
+            return first, last
+    return -1, -1
+
+
+def read_place(
+    path: pathlib.Path,
+    file: io.BufferedReader,
+    name: str,
+    spec: jax.ShapeDtypeStruct,
+    begin: int,
+) -> np.ndarray:
+    """One array of a file."""
+    array = np.empty(spec.shape, spec.dtype)
+    file.seek(begin)
+    if file.readinto(raw(array)) != array.nbytes:
+        raise errors.bad_file(path, f"an end within {name}")
+    return array
 
 
 def placed(

@@ -222,11 +222,33 @@ def test_two_biases_under_the_laws():
     rnn.testing.check_cell(TwoBiases(rnn.GRU(3)), 2, laws=(1, 7), dtypes=(jnp.float32,))
 
 
+@pytest.mark.parametrize("kind", ["lstm", "lstm projected", "gru", "tanh"])
+@pytest.mark.parametrize("settings", [{}, {"num_layers": 2, "bidirectional": True, "bias": False}])
+def test_a_state_dict_says_what_it_is_of(kind, settings):
+    module = module_of(kind, 1, False, **settings)
+    state = module.state_dict(prefix="encoder.") | {"head.weight": torch.ones(2, dtype=torch.int64)}
+    for biases in ("sum", "both"):
+        cell, params = from_torch(state, prefix="encoder.", biases=biases)
+        again, same = from_torch(module, biases=biases)
+        assert again == cell
+        jax.tree.map(np.testing.assert_array_equal, params, same)
+    back = to_torch(cell, params).state_dict()
+    for name, tensor in module.state_dict().items():
+        torch.testing.assert_close(back[name], tensor, rtol=0, atol=0)
+
+
+def test_what_a_state_dict_does_not_say_is_an_argument():
+    state = module_of("relu", 2, False, dropout=0.25).state_dict()
+    cells = from_torch(state, nonlinearity="relu", dropout=0.25)[0].cells
+    assert cells == (rnn.Elman(H, "relu"), rnn.Dropout(0.25), rnn.Elman(H, "relu"))
+    assert from_torch(state)[0].cells == (rnn.Elman(H), rnn.Elman(H))
+
+
 @pytest.mark.parametrize("make", [nn.LSTMCell, nn.GRUCell, nn.RNNCell])
 def test_single_cells(make):
     torch.manual_seed(0)
     module = make(F, H)
-    cell, params = from_torch(module)
+    cell, params = from_torch(module.state_dict())
     x = torch.randn(B, F)
     want = module(x)
     want = want[0] if isinstance(want, tuple) else want

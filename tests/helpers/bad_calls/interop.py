@@ -9,7 +9,7 @@ import jaxrnn as rnn
 from helpers.bad_calls import Bad
 from jaxrnn.interop import flax
 from jaxrnn.interop.flax import from_linen, from_nnx, to_linen, to_nnx
-from jaxrnn.interop.torch import TwoBiases, from_torch, to_torch
+from jaxrnn.interop.torch import TwoBiases, from_torch, load_torch, to_torch
 
 KEY = jax.random.key(0)
 LSTM, GRU, STACK = rnn.LSTM(2), rnn.GRU(2), rnn.Stack((rnn.GRU(2), rnn.GRU(2)))
@@ -22,6 +22,8 @@ VARIABLES = jax.tree.map(
     jax.eval_shape(lambda: LINEN.init(KEY, jnp.zeros(2), jnp.ones(3))),
 )
 
+TORCH_GRU = torch.nn.GRU(3, 2)
+GRU_STATE = TORCH_GRU.state_dict()
 RNGS, XS = nnx.Rngs(0), jnp.ones((4, 5, 3))
 NNX = flax.nnx.Recurrent(rnn.Stack((LSTM, rnn.Dropout(0.5))), 3, rngs=RNGS)
 OF_LINEN = flax.linen.Recurrent(LSTM)
@@ -100,11 +102,40 @@ CALLS = [
     Bad("linear cells", lambda: to_linen(rnn.LRU(2), WHOLE), ValueError, ("a LRU",)),
     Bad("biases=2", lambda: from_torch(torch.nn.GRU(3, 2), biases=2), ValueError, ("'both'",)),
     Bad(
-        "a state dict",
-        lambda: from_torch(torch.nn.GRU(3, 2).state_dict()),
+        "a state dict of more",
+        lambda: from_torch(torch.nn.GRU(3, 2).state_dict(prefix="encoder.")),
         ValueError,
-        ("a OrderedDict", "nn.LSTM"),
+        ("encoder.weight_ih_l0", "Pass prefix='encoder.'"),
     ),
+    Bad(
+        "a state dict with one array more",
+        lambda: from_torch(GRU_STATE | {"weight": torch.ones(2)}),
+        ValueError,
+        ("weight float32[2]", "bias_hh_l0"),
+    ),
+    Bad(
+        "a state dict with another shape",
+        lambda: from_torch(GRU_STATE | {"bias_hh_l0": torch.ones(2)}),
+        ValueError,
+        ("bias_hh_l0 float32[2]", "float32[6]"),
+    ),
+    Bad("a prefix of a module", lambda: from_torch(TORCH_GRU, prefix="x."), ValueError, ("a GRU",)),
+    Bad("a number for a prefix", lambda: from_torch(GRU_STATE, prefix=2), TypeError, ("prefix=2",)),
+    Bad(
+        "a nonlinearity for a GRU",
+        lambda: from_torch(GRU_STATE, nonlinearity="relu"),
+        ValueError,
+        ("a GRU", "Leave it out"),
+    ),
+    Bad(
+        "another nonlinearity",
+        lambda: from_torch(torch.nn.RNN(3, 2).state_dict(), nonlinearity="gelu"),
+        ValueError,
+        ("'gelu'", "tanh"),
+    ),
+    Bad("a rate of one", lambda: from_torch(GRU_STATE, dropout=1.0), ValueError, ("dropout=1.0",)),
+    Bad("a number for a path", lambda: load_torch(3), TypeError, ("path=3",)),
+    Bad("a folder", lambda: load_torch("/"), IsADirectoryError, ("a directory",)),
     Bad("a torch class", lambda: from_torch(torch.nn.LSTM), ValueError, ("a type",)),
     Bad("two biases of a layer", lambda: TwoBiases(rnn.Dense(2)), TypeError, ("Dense", "LSTM")),
     Bad(

@@ -1,60 +1,79 @@
 """Recurrent modules from and to PyTorch."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import torch
+from torch import nn
 
 from jaxrnn import GRU, LSTM, Elman, Layer, errors
 from jaxrnn.interop.checks import check_converted
-from jaxrnn.interop.two_biases import TwoBiases as TwoBiases
+from jaxrnn.interop.torch.states import check_options, filled, module_of, specs_of
 from jaxrnn.interop.two_biases import with_biases
 from jaxrnn.interop.weights import joined, parted, parts_of, second_bias
 
-try:
-    import torch
-    from torch import nn
-except ModuleNotFoundError:
-    raise errors.missing_package("torch", "it is what is converted", "interop") from None
 
-__all__ = ["TwoBiases", "from_torch", "to_torch"]
-
-
-def from_torch(module: nn.Module, *, biases: Literal["sum", "both"] = "sum") -> tuple[Layer, Any]:
-    """The cell and params that compute what a torch module computes.
+def from_torch(
+    module: nn.Module | Mapping[str, torch.Tensor],
+    *,
+    biases: Literal["sum", "both"] = "sum",
+    prefix: str = "",
+    nonlinearity: Literal["tanh", "relu"] | None = None,
+    dropout: float | None = None,
+) -> tuple[Layer, Any]:
+    """The cell and params that compute what a torch module computes, or the one whose state dict
+    this is.
 
     `nn.LSTM` (projections too), `nn.GRU`, `nn.RNN`, `nn.LSTMCell`, `nn.GRUCell` and `nn.RNNCell`.
     Several layers become a `Stack`, both directions a `Bidirectional`, dropout between layers a
     `Dropout` between them. Time is axis 0 here, whatever `batch_first` says.
 
+    The shapes in a state dict say which of them it is of. They say neither what an `nn.RNN` applies
+    nor the rate of dropout.
+
     Args:
-      module: the module; its weights are copied.
+      module: the module, or its state dict, or one that has it under a prefix; weights are copied.
       biases: `"sum"` adds the two biases of a layer, except those of the GRU's candidate, which
         become `b` and `b_n`. The outputs are the same, but an optimizer moves one bias half as far
         as the sum of two. `"both"` keeps them: each cell is a `TwoBiases`, and its training follows
         PyTorch's step by step.
+      prefix: what stands before the names of the module's arrays in a state dict, with its dot:
+        "encoder.".
+      nonlinearity: "tanh" or "relu", of an `nn.RNN` of which there is the state dict alone; by
+        default tanh.
+      dropout: the rate between layers, where there is the state dict alone; by default 0.
 
     Returns:
       `(cell, params)`.
 
     Raises:
-      ValueError: for another kind of module, or other `biases`.
+      TypeError: for a prefix that is no string.
+      ValueError: for another kind of module, or other `biases`; for a state dict with an array that
+        is missing, too many or of another shape or dtype, by its name.
 
     Example:
       >>> cell, params = from_torch(nn.LSTM(3, 8))
       >>> unroll(cell, params, jnp.ones((5, 2, 3)))[1].shape
       (5, 2, 8)
     """
-    if biases not in ("sum", "both"):
-        raise errors.unknown_biases("from_torch", biases)
+    check_options("from_torch", biases, prefix, nonlinearity, dropout)
+    if isinstance(module, Mapping):
+        held = {str(k): t for k, t in module.items() if isinstance(t, torch.Tensor)}
+        specs = specs_of("from_torch", held, prefix)
+        made = module_of("from_torch", specs, prefix, nonlinearity, dropout)
+        return from_torch(filled(made, held, prefix), biases=biases)
+    if (prefix, nonlinearity, dropout) != ("", None, None):
+        raise errors.for_state_dicts("from_torch", module)
     if isinstance(module, nn.RNNCellBase):
         return layer(module, "", biases)
     if not isinstance(module, nn.RNNBase):
         raise errors.not_convertible(
             module,
             f"a {type(module).__name__}",
-            "an nn.LSTM, nn.GRU or nn.RNN, or one of their cells",
+            "an nn.LSTM, nn.GRU or nn.RNN, one of their cells, or a state dict",
             "Convert its recurrent part.",
         )
     suffixes = [
@@ -101,7 +120,8 @@ def to_torch(cell: Layer, params: Any) -> nn.RNNBase:
 
     Returns:
       An `nn.LSTM`, `nn.GRU` or `nn.RNN` whose sequences are time first. Biases are in `bias_ih`,
-      the GRU's `b_n` and the second ones of `TwoBiases` in `bias_hh`.
+      the GRU's `b_n` and the second ones of `TwoBiases` in `bias_hh`. Its `state_dict()` is what
+      `torch.save` and safetensors write.
 
     Raises:
       TypeError: for params that are no arrays.
@@ -151,7 +171,7 @@ def to_array(tensor: torch.Tensor) -> jax.Array:
     tensor = tensor.detach().cpu()
     if tensor.dtype == torch.bfloat16:  # NumPy has none
         return jnp.asarray(tensor.float().numpy()).astype(jnp.bfloat16)
-    return jnp.asarray(tensor.numpy())
+    return jnp.array(tensor.numpy())
 
 
 def to_tensor(array: jax.Array) -> torch.Tensor:
