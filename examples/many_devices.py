@@ -126,12 +126,11 @@ def train(name: str, mesh: Mesh, text: bytes, args: argparse.Namespace) -> dict[
         **experiments.often(args),
     )
     _, history = experiments.trained(run)
-    rate = (len(times) - 1) / max(times[-1] - times[0], 1e-9) if times else 0.0
     return {
         "loss": history.metrics["loss"].tolist(),
         "bits": history.evaluations["bits"][-1],
         "megabytes": size / 1e6,
-        "rate": rate,
+        "rate": (len(times) - 1) / max(times[-1] - times[0], 1e-9) if times else 0.0,
     }
 
 
@@ -165,8 +164,7 @@ def work(args: argparse.Namespace) -> None:
         experiments.Table(title, {f"{name} devices": f"{key} {name}" for name in runs}, {}, unit, n)
         for title, key, unit, n in scores
     ]
-    picture = args.out / "many_devices.png"
-    draw(picture, runs)
+    draw(picture := args.out / "many_devices.png", runs)
     experiments.report(
         args,
         [found],
