@@ -33,7 +33,9 @@ def over_devices(
     ends, _ = local(b, jax.tree.map(jnp.zeros_like, start))
     # A piece that contains a reset forgets what came before, even NaN.
     cuts = None if resets is None else unmasked(mask, resets).any(0)
-    p, ends, cuts = jax.lax.all_gather((p, ends, cuts), axis)
+    # Tiled, since JAX's transpose of the other form is wrong under `vmap` (0.10).
+    mine = jax.tree.map(lambda x: x[None], (p, ends, cuts))
+    p, ends, cuts = jax.lax.all_gather(mine, axis, tiled=True)
     last, after = sequential(Plan(reverse), p, ends, start, None, cuts)
     here = jax.lax.axis_index(axis)
     before = jax.tree.map(lambda h: h[here], states_before(start, after, reverse))

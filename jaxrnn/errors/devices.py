@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-from jax.sharding import Mesh
+from jax.sharding import AxisType, Mesh
 from jax.sharding import PartitionSpec as P
 
 from jaxrnn.errors.message import describe, error
@@ -17,6 +17,12 @@ def check_axis_name(who: Any, name: str, axis: Any) -> None:
     if axis is not None and not isinstance(axis, str):
         do = f'Write {name}="time", say.'
         raise error(TypeError, who, f"{name}={axis!r}", "the name of an axis of a mesh", do)
+
+
+def typed_axes(who: Any) -> Exception:
+    got, need = "a mesh with explicit axes, which are in the types of arrays", "automatic axes"
+    do = "Write jax.sharding.Mesh(devices, names), or jax.make_mesh with AxisType.Auto."
+    return error(ValueError, who, got, need, do)
 
 
 def axes_of(mesh: Any) -> str:
@@ -42,10 +48,12 @@ def check_time_mesh(cell: Any, axis: str, mesh: Any, length: Any) -> None:
         got = f"axis={axis!r} and a mesh with axes {axes_of(mesh)}"
         do = "Call it under `with jax.set_mesh(mesh):`, and name an axis of that mesh."
         raise error(ValueError, cell, got, "a mesh with that axis", do)
-    if axis in mesh.manual_axes:
-        got = f"axis={axis!r} within a shard_map over it"
-        do = "Leave out the shard_map: Associative maps over it by itself."
+    if mesh.manual_axes:
+        got = f"axis={axis!r} within a shard_map over {tuple(mesh.manual_axes)}"
+        do = "Leave out the shard_map: Associative maps by itself, and jit splits the rest."
         raise error(ValueError, cell, got, "whole arrays", do)
+    if AxisType.Explicit in mesh.axis_types:
+        raise typed_axes(cell)
     if not isinstance(length, int) or length % mesh.shape[axis]:
         got = f"{length} steps over {mesh.shape[axis]} devices of the axis {axis!r}"
         do = "Pad the sequence under a mask, as data.pad does."
@@ -63,10 +71,8 @@ def check_mesh(who: str, mesh: Any, axis: Any) -> None:
     if axis not in mesh.shape:
         got, do = f"axis={axis!r}", "Name one of these, or make a mesh with that axis."
         raise error(ValueError, who, got, f"an axis of the mesh, which has {axes_of(mesh)}", do)
-    if not mesh.are_all_axes_auto:
-        got, need = "a mesh whose axes are in the types of arrays", "automatic axes"
-        do = "Write jax.sharding.Mesh(devices, names), or jax.make_mesh with AxisType.Auto."
-        raise error(ValueError, who, got, need, do)
+    if AxisType.Explicit in mesh.axis_types:
+        raise typed_axes(who)
 
 
 def check_rows_divide(who: str, name: str, tree: Any, mesh: Any, axis: str, place: int) -> None:

@@ -68,6 +68,12 @@ def shardings(
       TypeError: for what is no mesh or no such weights.
       ValueError: for an axis that the mesh does not have, a batch or a weight that its devices do
         not divide, and a pattern that is found in no path.
+
+    Example:
+      >>> params = GRU(8).init(jax.random.key(0), 3)
+      >>> laid = shardings(params, Mesh(jax.devices()[:1], "batch"), weights={"w_x": P("batch")})
+      >>> tuple(laid["w_x"].spec), tuple(laid["w_h"].spec)
+      (('batch',), ())
     """
     errors.check_mesh("place", mesh, axis)
     whole: Any = NamedSharding(mesh, P())
@@ -79,13 +85,13 @@ def shardings(
     if not isinstance(state, TrainState):
         return laid
     errors.check_rows_divide("place", "state.carry", state.carry, mesh, axis, 0)
-    shapes = {path: leaf.shape for path, leaf in paths(params).items()}
+    leaves = sorted(paths(params).items(), key=lambda pair: -len(pair[0]))
 
     def kept(place: tuple, leaf: Any) -> NamedSharding:
         """As the param whose path its own ends with, such as a mean of its gradients."""
         name = "/" + named(place)
-        for path, shape in shapes.items():
-            if name.endswith("/" + path) and leaf.shape == shape:
+        for path, param in leaves:
+            if name.endswith("/" + path) and leaf.shape == param.shape:
                 return NamedSharding(mesh, specs[path])
         return whole
 

@@ -5,7 +5,6 @@ does anything.
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from jaxrnn import errors
 from jaxrnn.training.trees import is_key, plain
 
 BLOCK = 4096  # bytes of a text that is told: each length is compiled once
+KINDS = {kind.__name__: kind for kind in (BlockingIOError, OSError, ValueError)}
 
 
 def alone() -> bool:
@@ -62,7 +62,7 @@ def by_first(f: Callable[[], str | None]) -> str:
     if met is not None:
         raise met
     if kind:
-        raise errors.raised_on_first(getattr(builtins, kind, RuntimeError), said)
+        raise errors.raised_on_first(KINDS.get(kind, RuntimeError), said)
     return said
 
 

@@ -121,6 +121,14 @@ CALLS = [
         params=PARAMS,
     ),
     at("time in a shard_map", ValueError, ("shard_map",), within, "batch"),
+    at(
+        "time on typed axes",
+        ValueError,
+        ("automatic",),
+        timed,
+        rnn.Associative(axis="batch"),
+        mesh=TYPED,
+    ),
     at("a scan by number", TypeError, ("axis=1",), SCAN, axis=1),
     at("a scan on no mapped axis", ValueError, ("shard_map",), SCAN, axis="time"),
 ]

@@ -75,6 +75,26 @@ def mapped_scan(kind, reverse):
     assert not lost[0][0 if reverse else -1].all(), "no row has forgotten it"
 
 
+def transformed():
+    """`vmap` of a gradient, and the derivative of one, with chunks around."""
+    cell, mesh = rnn.LRU(4), grid(8, names=("t",))
+    params = cell.init(jax.random.key(0), 3)
+    xs = jax.random.normal(jax.random.key(1), (2, 2 * STEPS, BATCH, 3))
+
+    def both(strategy):
+        def loss(xs):
+            return jnp.sin(rnn.unroll(cell, params, xs, strategy=strategy)[1]).sum()
+
+        slope = jax.grad(loss)
+        return jitted(
+            lambda xs: (jax.vmap(slope)(xs), jax.jvp(slope, (xs[0],), (jnp.cos(xs[0]),))[1])
+        )(xs)
+
+    with jax.set_mesh(mesh):
+        got = both(rnn.Chunked(STEPS, inner=rnn.Associative(axis="t")))
+    compare(got, both(rnn.Scan()))
+
+
 UNITS, WIDE, ROWS, LOCAL = 16, 8, 4, 37  # 37 divides no other axis
 
 
@@ -131,5 +151,6 @@ TIMED = {
     "rg-lru": functools.partial(over_time, rnn.RGLRU(), True),
     "linear_scan, matrices": functools.partial(mapped_scan, "matrix", False),
     "linear_scan, reversed": functools.partial(mapped_scan, "stays", True),
+    "vmap and a second derivative": transformed,
     "bytes sent": sent,
 }
