@@ -11,7 +11,7 @@ from jaxrnn.tasks.languages import dyck as dyck
 from jaxrnn.tasks.languages import dyck_allowed as dyck_allowed
 from jaxrnn.tasks.languages import dyck_floor as dyck_floor
 from jaxrnn.tasks.languages import dyck_recognition as dyck_recognition
-from jaxrnn.tasks.languages import listops as listops
+from jaxrnn.tasks.operations import listops as listops
 from jaxrnn.tasks.recall import adding as adding
 from jaxrnn.tasks.recall import copy as copy
 from jaxrnn.tasks.recall import copy_baseline as copy_baseline
