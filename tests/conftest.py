@@ -19,7 +19,7 @@ import jax
 import pytest
 
 # Tracing makes millions of small objects, few of them in cycles.
-gc.set_threshold(20_000, 50, 50)
+gc.set_threshold(20_000, 10, 20)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 hypothesis.settings.register_profile(
