@@ -41,13 +41,10 @@ def listed(wrong):
     return "\n" + "\n".join(f"  {name}: {what}" for name, what in wrong.items())
 
 
-SLOW = [
-    pytest.param(g, marks=pytest.mark.slow)
-    for g in ("explicit", "jit", "model", "shard_map", "time", "training")
-]
-
-
-@pytest.mark.parametrize("group", ["counted", *SLOW])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "group", ["counted", "explicit", "jit", "model", "shard_map", "time", "training"]
+)
 def test_eight_devices(group):
     """`python -m helpers.devices GROUP whole`, with `tests` on the path, runs a group over every
     cell."""
