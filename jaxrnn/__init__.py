@@ -99,6 +99,7 @@ from jaxrnn.strategies import Fused as Fused
 from jaxrnn.strategies import Newton as Newton
 from jaxrnn.strategies import Scan as Scan
 from jaxrnn.strategies import Strategy as Strategy
+from jaxrnn.strategies import Wavefront as Wavefront
 
 # A network in a file
 from jaxrnn import saving as saving

@@ -53,6 +53,13 @@ class Composite(Layer):
         return ()
 
     @property
+    def chain(self) -> bool:
+        """Whether `compose` feeds each child the output of the one before, and does nothing else.
+        Then children that are equal cells may run side by side, a chunk of time apart.
+        """
+        return False
+
+    @property
     def feature_ndim(self) -> Any:
         return self.children[0].feature_ndim
 

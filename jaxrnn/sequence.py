@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from jaxrnn import controls
 from jaxrnn.autodiff._jax import fixed
@@ -13,36 +12,10 @@ from jaxrnn.autodiff.forward_only import forward_only
 from jaxrnn.axes import steps
 from jaxrnn.cell import Cell
 from jaxrnn.composite import Composite, run_children
-from jaxrnn.layer import Feedforward, Layer, Noise, Params, State, WholeSequence
-from jaxrnn.strategies import Chunked, Scan, Strategy
-
-
-class Run(NamedTuple):
-    """How a sequence is to be run, passed down the recursion.
-
-    `resets` are the caller's until `controls.directed` has adapted them to the direction.
-    """
-
-    strategy: Strategy
-    reverse: bool
-    mask: Any
-    resets: Any
-    key: Any
-    times: Any
-    within: bool = False  # inside a chunk of a causal network: resets are directed, time is cut
-
-    def child(self, i: int, reverse: bool) -> Run:
-        key = None if self.key is None else jax.random.fold_in(self.key, i)
-        return self._replace(key=key, reverse=self.reverse != reverse)
-
-    @property
-    def arrays(self) -> tuple[Any, Any, Any]:
-        """Those `[T, ...]`, which are cut as the inputs are."""
-        return self.mask, self.resets, self.times
-
-    def chunk(self, arrays: tuple[Any, Any, Any]) -> Run:
-        mask, resets, times = arrays
-        return self._replace(mask=mask, resets=resets, times=times, within=True)
+from jaxrnn.layer import Feedforward, Layer, Params, State, WholeSequence
+from jaxrnn.pieces import Run, leaf, piece
+from jaxrnn.strategies import Chunked, Scan, Strategy, Wavefront
+from jaxrnn.wavefront import in_a_row, in_waves
 
 
 def sequence(
@@ -70,11 +43,20 @@ def through_children(
     """
     together = one_cell(layer, xs, run.strategy)
     made = side_by_side(layer, params, state, start, xs, run) if together else []
+    row, waves = range(0), run.strategy
+    if run.within and layer.chain and isinstance(waves, Wavefront):
+        row = in_a_row(layer.children, waves, steps(xs))
+    states: list[State] = []  # of the row, which is run as a whole where its first child is
 
-    def child(i: int, inner: Layer, params: Params, x: Any, reverse: bool) -> tuple[State, Any]:
+    def child(i: int, inner: Layer, p: Params, x: Any, reverse: bool) -> tuple[State, Any]:
+        if i in row:
+            if i == row.start and isinstance(waves, Wavefront):
+                found, x = in_waves(layer, row, layer.split(params), state, start, x, run, waves)
+                states.extend(found)
+            return states[i - row.start], x
         if made and x is xs and reverse == layer.directions[i]:
             return made[i]
-        return sequence(inner, params, state[i], start[i], x, run.child(i, reverse))
+        return sequence(inner, p, state[i], start[i], x, run.child(i, reverse))
 
     return run_children(layer, params, xs, child)
 
@@ -155,30 +137,3 @@ def looped(cell: Any, members: list[tuple]) -> list[tuple[State, Any]]:
 def apart(pairs: list[tuple[State, Any]]) -> tuple[tuple, tuple]:
     """The states, and the outputs."""
     return tuple(s for s, _ in pairs), tuple(y for _, y in pairs)
-
-
-def piece(
-    layer: Any, params: Params, state: State, start: State, xs: Any, run: Run
-) -> controls.Piece:
-    """What a layer with a state is run over, its inputs projected."""
-    length, xs = steps(xs), controls.blank(xs, run.mask)
-    if not isinstance(layer, WholeSequence):
-        xs = layer.project(params, xs, Noise.at(run.key, run.times))
-    return controls.Piece(state, start, xs, run.mask, run.resets, length, run.reverse)
-
-
-def leaf(
-    layer: Any, params: Params, state: State, start: State, xs: Any, run: Run
-) -> tuple[State, Any]:
-    """A layer that is no composite, over a piece of time: the last state and the outputs."""
-    if isinstance(layer, Feedforward):
-        xs = controls.blank(xs, run.mask)
-        return state, layer.project(params, xs, Noise.at(run.key, run.times))
-    now = piece(layer, params, state, start, xs, run)
-    if isinstance(layer, WholeSequence):
-        return layer.sequence(params, now)
-    if fixed(now.length) and not now.length:  # so that no strategy meets an empty piece
-        last, states = state, jax.tree.map(lambda s: jnp.zeros((0, *s.shape), s.dtype), state)
-    else:
-        last, states = run.strategy.run(layer, params, now)
-    return last, layer.readout(params, states, now.zs)

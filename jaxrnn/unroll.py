@@ -14,7 +14,8 @@ from jaxrnn.autodiff._jax import split_alike, varied, varying
 from jaxrnn.axes import batch_shape, steps
 from jaxrnn.layer import Layer, Params, State
 from jaxrnn.params import check_kind, checked
-from jaxrnn.sequence import Run, sequence, within
+from jaxrnn.pieces import Run
+from jaxrnn.sequence import sequence, within
 from jaxrnn.strategies import Scan, Strategy
 
 

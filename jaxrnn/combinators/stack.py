@@ -37,6 +37,10 @@ class Stack(Composite):
     def children(self) -> tuple[Layer, ...]:
         return self.cells
 
+    @property
+    def chain(self) -> bool:
+        return True
+
     def compose(self, params: Params, x: Any, child: Child) -> Any:
         for i in range(len(self.cells)):
             x = child(i, x)

@@ -7,3 +7,4 @@ from jaxrnn.strategies.fused import Fused as Fused
 from jaxrnn.strategies.newton import Newton as Newton
 from jaxrnn.strategies.scan import Scan as Scan
 from jaxrnn.strategies.strategy import Strategy as Strategy
+from jaxrnn.strategies.wavefront import Wavefront as Wavefront

@@ -26,7 +26,8 @@ from jaxrnn import controls, errors
 from jaxrnn.axes import steps
 from jaxrnn.data import Batch
 from jaxrnn.layer import Layer, Params, State
-from jaxrnn.sequence import Run, within
+from jaxrnn.pieces import Run
+from jaxrnn.sequence import within
 from jaxrnn.strategies import Scan, Strategy
 from jaxrnn.strategies.chunked import sliced
 from jaxrnn.training.evaluation import adder, as_batch, check_work

@@ -29,7 +29,8 @@ from jaxrnn.autodiff.recurrence import recurrence
 from jaxrnn.axes import batch_shape, steps
 from jaxrnn.cell import Cell
 from jaxrnn.layer import Layer, Params, State
-from jaxrnn.sequence import Run, sequence
+from jaxrnn.pieces import Run
+from jaxrnn.sequence import sequence
 from jaxrnn.strategies import Scan
 from jaxrnn.training.losses import MaskedMean, checked
 from jaxrnn.unroll import check_static, prepare

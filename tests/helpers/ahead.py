@@ -121,6 +121,7 @@ PROGRAMS = {
     "lstm": gradient(rnn.LSTM(H), rnn.Scan()),
     "gru": gradient(rnn.GRU(H), rnn.Scan()),
     "lstm both ways": gradient(rnn.Bidirectional(rnn.LSTM(H)), rnn.Scan()),
+    "two lstms in waves": gradient(rnn.Stack((rnn.LSTM(H), rnn.LSTM(H))), rnn.Wavefront(32)),
     "lru": gradient(rnn.LRU(H), rnn.Scan()),
     "lru associative": gradient(rnn.LRU(H), rnn.Associative()),
     "fused lstm": gradient(rnn.LSTM(64), rnn.Fused()),

@@ -97,6 +97,8 @@ CALLS = [
     Bad("an infinite norm", made(rnn.SpectralNorm, INF), ValueError, ("bound=inf", "finite")),
     # strategies
     Bad("chunks of none", made(rnn.Chunked, 0), ValueError, ("size=0", "sqrt(T)")),
+    Bad("waves of none", made(rnn.Wavefront, 0), ValueError, ("size=0", "quarter of T")),
+    Bad("waves of chunks", made(rnn.Wavefront, 8, rnn.Chunked(2)), TypeError, ("inner=Chunked",)),
     Bad("half steps", made(rnn.Chunked, 2.5), TypeError, ("size=2.5", "integer")),
     Bad("remat yes", made(rnn.Chunked, 8, "yes"), TypeError, ("remat='yes'", "True or False")),
     Bad("inner in its place", made(rnn.Chunked, 8, rnn.Scan()), TypeError, ("remat=Scan", "True")),
