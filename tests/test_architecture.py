@@ -56,10 +56,17 @@ MAY = {
         "errors",
         *{"fields", "layer", "params", "strategies"},
     },
-    "sequence": {"axes", "autodiff", "cell", "composite", "controls", "layer", "strategies"},
+    "pieces": {"axes", "autodiff", "controls", "layer", "strategies"},
+    "wavefront": {
+        *{"axes", "autodiff", "cell", "composite", "controls", "layer", "pieces", "strategies"},
+    },
+    "sequence": {
+        *{"axes", "autodiff", "cell", "composite", "controls", "layer", "pieces", "strategies"},
+        "wavefront",
+    },
     "unroll": {
-        *{"axes", "autodiff", "composite", "controls", "errors", "layer", "params", "sequence"},
-        "strategies",
+        *{"axes", "autodiff", "composite", "controls", "errors", "layer", "params", "pieces"},
+        *{"sequence", "strategies"},
     },
     "newton_solve": {"axes", "cell", "controls", "errors", "layer", "strategies", "unroll"},
     "diagnostics": {
